@@ -1,0 +1,42 @@
+"""Errors that a learner can act on: what was wrong, and what to do about it."""
+
+from difflib import get_close_matches
+from typing import Iterable
+
+
+class LayerError(ValueError):
+    """The target layer cannot be used: unknown, without places, never run, or run more than once."""
+
+
+class ClassError(ValueError):
+    """A class was asked for that the network does not have, or that its name does not settle."""
+
+
+class ImageError(ValueError):
+    """The tensor given as images is not what the network reads."""
+
+
+class WeightsError(RuntimeError):
+    """A network's weights are missing, damaged, or cannot be fetched."""
+
+
+def closest(name: str, names: Iterable[str], n: int = 3) -> str:
+    """The names nearest to a mistyped one, as the end of an error message.
+
+    Args:
+        name: what was typed.
+        names: what exists.
+        n: at most this many suggestions.
+
+    Returns:
+        `" Did you mean 'a', 'b' or 'c'?"` with a leading space; `""` when nothing is near.
+    """
+    real = {candidate.lower(): candidate for candidate in reversed(list(names))}
+    typed = str(name).lower()
+    near = get_close_matches(typed, real, n=n, cutoff=0.6)
+    # a part of a longer name counts as near too: "tabby" for "tabby, tabby cat"
+    near += [low for low in real if typed and typed in low and low not in near]
+    found = [f"'{real[low]}'" for low in near[:n]]
+    if not found:
+        return ""
+    return " Did you mean " + " or ".join(filter(None, [", ".join(found[:-1]), found[-1]])) + "?"

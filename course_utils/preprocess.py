@@ -1,0 +1,62 @@
+"""What a network sees of a photo: resized, cropped in the centre, normalised."""
+
+from dataclasses import dataclass
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as TF
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """The photo's way into a network, and a map's way back onto the photo.
+
+    Args:
+        resize: the shorter side after resizing, in pixels.
+        crop: side of the square cut from the centre, in pixels.
+        mean, std: per channel, of values in [0, 1].
+        interpolation: "bicubic" or "bilinear", antialiased by PIL.
+    """
+
+    resize: int
+    crop: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: str = "bilinear"
+
+    def __call__(self, photo: Image.Image) -> Tensor:
+        """A PIL photo of any size and mode -> 3 x crop x crop floats, normalised."""
+        if not isinstance(photo, Image.Image):
+            raise TypeError(
+                f"preprocess reads a PIL photo, not a {type(photo).__name__}: "
+                "classifier.preprocess(load_photo(...))."
+            )
+        pixels = TF.pil_to_tensor(self.crop_photo(photo)).float() / 255
+        return TF.normalize(pixels, self.mean, self.std)
+
+    def crop_photo(self, photo: Image.Image) -> Image.Image:
+        """The photo as the network sees it, crop x crop pixels, before normalisation."""
+        photo = TF.resize(photo.convert("RGB"), self.resize, InterpolationMode(self.interpolation))
+        return TF.center_crop(photo, [self.crop, self.crop])
+
+    def show(self, x: Tensor) -> Tensor:
+        """Normalised 3 x H x W back to H x W x 3 in [0, 1], for drawing."""
+        mean, std = (torch.tensor(v, device=x.device).view(3, 1, 1) for v in (self.mean, self.std))
+        return (x.detach().float() * std + mean).clamp(0, 1).movedim(0, -1).cpu()
+
+    def crop_box(self, size: tuple[int, int]) -> tuple[float, float, float, float]:
+        """Where the network looked: (left, top, right, bottom) in pixels of the original photo.
+
+        Args:
+            size: (width, height) of the photo, as in PIL.
+        """
+        scale = self.resize / min(size)
+        resized = [self.resize if s == min(size) else int(s * scale) for s in size]
+        box = []
+        for original, now in zip(size, resized):
+            start = int(round((now - self.crop) / 2))
+            box.append((start * original / now, (start + self.crop) * original / now))
+        (left, right), (top, bottom) = box
+        return left, top, right, bottom
