@@ -35,7 +35,7 @@ def closest(name: str, names: Iterable[str], n: int = 3) -> str:
     typed = str(name).lower()
     near = get_close_matches(typed, real, n=n, cutoff=0.6)
     # a part of a longer name counts as near too: "tabby" for "tabby, tabby cat"
-    near += [low for low in real if typed and typed in low and low not in near]
+    near += [low for low in real if len(typed) > 2 and typed in low and low not in near]
     found = [f"'{real[low]}'" for low in near[:n]]
     if not found:
         return ""
