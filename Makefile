@@ -1,0 +1,52 @@
+# The course's commands. Each one first sets up .venv, once; afterwards that is a check of a few hundredths of a second.
+#
+#   PYTHON=python3.12 make lab       another Python than `python3` (3.11 or newer)
+#   make lab ARGS="--port 9000"      further options of JupyterLab
+#   make test ARGS="-k birds -x"     further options of pytest
+#   make test JOBS=4                 tests on four cores rather than two
+
+PYTHON ?= python3
+JOBS ?= 2
+ARGS ?=
+VENV := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help lab test lectures slides benchmark train-birds check setup lock clean
+
+help:            ## this list
+	@echo "Targets of this course (make TARGET):"
+	@sed -n 's/^\([a-z-]*\): *\([a-z-]* *\)## *\(.*\)/\1|\3/p' Makefile | while IFS='|' read -r name text; do printf '  %-14s %s\n' "$$name" "$$text"; done
+
+lab: setup       ## open the lectures in JupyterLab (prints the address where there is no browser)
+	@$(VENV)/python tools/lab.py $(ARGS)
+
+test:            ## run every test, all lectures included
+	@$(PYTHON) tools/set_up.py slides
+	@$(VENV)/python -m pytest -n $(JOBS) $(ARGS)
+
+lectures: setup  ## run every lecture and build readable pages with pictures in _site/
+	@$(VENV)/python tools/build_site.py $(ARGS)
+
+slides:          ## the same lectures as slides in _site/slides/, usable without internet
+	@$(PYTHON) tools/set_up.py slides
+	@$(VENV)/python tools/build_site.py --slides $(ARGS)
+
+benchmark:       ## time the course's methods beside those of grad-cam, torchcam and captum
+	@$(PYTHON) tools/set_up.py benchmark
+	@PYTHONPATH=.extras/benchmark $(VENV)/python tools/benchmark.py $(ARGS)
+
+train-birds: setup ## train the networks of the drawn birds again (their weights are in data/)
+	@$(VENV)/python tools/train_birds.py $(ARGS)
+
+check: setup     ## check this machine: versions, weights, a forward pass, a widget
+	@$(VENV)/python -m course_utils.environment
+
+setup:           ## make .venv, which every other target does by itself
+	@$(PYTHON) tools/set_up.py
+
+lock: setup      ## resolve pyproject.toml anew and write requirements.lock
+	@$(VENV)/python tools/make_lock.py
+
+clean:           ## remove what was made: .venv, .extras, _site and caches
+	rm -rf .venv .extras _site build .setup-lock .pytest_cache .hypothesis *.egg-info
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,158 @@
+"""Every lecture runs from top to bottom under nbval, and is committed as a clean source.
+
+`pytest --nbval-lax` runs once for each notebook, in a process of its own, so that xdist spreads the
+notebooks over the cores. Its report is compared with the file: every code cell ran and passed, none
+was skipped in silence.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FIXTURES = Path(__file__).resolve().parent / "fixtures"
+LECTURES = sorted((ROOT / "lectures").glob("*.ipynb"))
+NOTEBOOKS = sorted(
+    path
+    for folder in ("lectures", "exercises", "solutions")
+    for path in (ROOT / folder).rglob("*.ipynb")
+)
+NOTEBOOKS = [path for path in NOTEBOOKS if ".ipynb_checkpoints" not in path.parts]
+CELL_SECONDS, NOTEBOOK_SECONDS = 180, 420  # to end what hangs; a lecture takes under two minutes
+CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+
+
+def name(path: Path) -> str:
+    """How a notebook is called in the report."""
+    return str(path.relative_to(ROOT))
+
+
+def code_cells(path: Path) -> int:
+    return sum(cell.cell_type == "code" for cell in nbformat.read(path, as_version=4).cells)
+
+
+def run_under_nbval(path: Path, report: Path) -> dict[str, int]:
+    """Run one notebook as `make test` does; how many of its cells passed, failed, were skipped."""
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        str(path),
+        "--nbval-lax",
+        "--nbval-current-env",
+        "-q",
+    ]
+    command += [f"--nbval-cell-timeout={CELL_SECONDS}", f"--junitxml={report}", "--color=no"]
+    command += [
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+        "-p",
+        "no:timeout",
+        "-o",
+        "addopts=",
+        f"--rootdir={path.parent}",
+    ]
+    done = subprocess.run(
+        command,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "IPYTHONDIR": str(report.parent)},
+        cwd=path.parent,
+        capture_output=True,
+        text=True,
+        timeout=NOTEBOOK_SECONDS,
+    )
+    if not report.exists():
+        pytest.fail(f"{path.name} was not run:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
+    cells = list(ElementTree.parse(report).iter("testcase"))
+    bad = [
+        cell for cell in cells if cell.find("failure") is not None or cell.find("error") is not None
+    ]
+    skipped = [cell for cell in cells if cell.find("skipped") is not None]
+    return {
+        "passed": len(cells) - len(bad) - len(skipped),
+        "failed": len(bad),
+        "skipped": len(skipped),
+        "output": done.stdout[-6000:],
+    }
+
+
+@pytest.mark.timeout(NOTEBOOK_SECONDS + 30)
+@pytest.mark.parametrize("path", LECTURES, ids=name)
+def test_every_code_cell_runs(path, tmp_path):
+    result = run_under_nbval(path, tmp_path / "report.xml")
+    expected = {"passed": code_cells(path), "failed": 0, "skipped": 0}
+    assert {key: result[key] for key in expected} == expected, result["output"]
+
+
+def test_there_are_lectures():
+    assert LECTURES, "no notebook in lectures/: nothing was tested"
+
+
+@pytest.mark.parametrize("fixture", ["broken_widget.ipynb", "broken_cell.ipynb"])
+def test_a_broken_notebook_fails(fixture, tmp_path):
+    result = run_under_nbval(FIXTURES / fixture, tmp_path / "report.xml")
+    assert result["failed"] == 1 and "ZeroDivisionError" in result["output"]
+
+
+def test_a_skipped_cell_is_counted(tmp_path):
+    result = run_under_nbval(FIXTURES / "skipped_cell.ipynb", tmp_path / "report.xml")
+    assert (result["passed"], result["skipped"]) == (1, 1)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=name)
+class TestCommittedClean:
+    """A notebook in the repository is a source: what a run adds to it stays out."""
+
+    def test_no_outputs_and_no_counts(self, path):
+        code = [
+            cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"
+        ]
+        assert not [cell.id for cell in code if cell.outputs or cell.execution_count is not None]
+
+    def test_kernel_is_python3(self, path):
+        assert nbformat.read(path, as_version=4).metadata.kernelspec.name == "python3"
+
+    def test_no_state_of_the_last_session(self, path):
+        metadata = nbformat.read(path, as_version=4).metadata
+        assert set(metadata) <= {
+            "kernelspec",
+            "language_info",
+            "title",
+            "authors",
+            "celltoolbar",
+            "rise",
+        }
+
+    def test_cells_have_ids_of_their_own(self, path):
+        notebook = nbformat.read(path, as_version=nbformat.NO_CONVERT)
+        ids = [cell.get("id", "") for cell in notebook.cells]
+        assert (notebook.nbformat, notebook.nbformat_minor) >= (4, 5)
+        assert len(set(ids)) == len(ids) and all(map(CELL_ID.fullmatch, ids))
+
+    def test_pictures_come_from_the_helpers_that_describe_them(self, path):
+        assert not [cell.id for cell in sources(path) if "plt.show(" in cell.source]
+
+    def test_data_are_reached_through_the_package(self, path):
+        assert not [
+            cell.id
+            for cell in sources(path)
+            if re.search(r"""["']\.\.?/|["']/(home|tmp|work)/""", cell.source)
+        ]
+
+    def test_nothing_is_installed_from_a_cell(self, path):
+        assert not [
+            cell.id
+            for cell in sources(path)
+            if re.search(r"^\s*[%!]\s*(pip|conda)", cell.source, re.MULTILINE)
+        ]
+
+
+def sources(path: Path) -> list:
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]

@@ -1,0 +1,270 @@
+"""`make benchmark`: the course's methods beside grad-cam, torchcam and captum doing the same work.
+
+    make benchmark                                  everything; writes docs/benchmark.md
+    make benchmark ARGS="--quick"                   a first impression; prints only
+    make benchmark ARGS="--networks resnet50 --rounds 5"
+
+Every round does every task with every contender once, each right after a plain forward pass under
+inference_mode. A figure is the median over the rounds of (time / the same round's median forward).
+Nothing else should run on the machine meanwhile.
+"""
+
+import argparse
+import gc
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cached_property, partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Callable, Sequence
+
+import torch
+import torchvision
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from benchmark_contenders import CONTENDERS, Contender, at_work, disagreement
+from benchmark_report import Results, compact, page, put_between_marks
+from course_utils import load_classifier
+
+ROOT = Path(__file__).resolve().parent.parent
+THREADS = 2
+TOLERANCE = 1e-4  # of the largest value in the maps
+BATCH = 8  # images in the memory figures
+TEN = 10
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network to ask, the layer to ask at, and its title in the tables."""
+
+    title: str
+    model: nn.Module
+    layer: str
+    size: int = 224
+
+    def images(self, count: int = 1) -> Tensor:
+        """Noise, count x 3 x size x size: neither time nor memory depends on what is seen."""
+        generator = torch.Generator().manual_seed(0)
+        return torch.randn(count, 3, self.size, self.size, generator=generator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What everything is compared with."""
+        with torch.inference_mode():
+            return self.model(x)
+
+    @cached_property
+    def total(self) -> int:
+        """How many classes it knows."""
+        return self.forward(self.images()).shape[1]
+
+    @cached_property
+    def ten(self) -> list[int]:
+        """Ten of its classes, spread evenly."""
+        return [i * self.total // TEN for i in range(TEN)]
+
+
+def resnet50() -> Network:
+    torch.manual_seed(0)
+    return Network("resnet50 (random weights)", torchvision.models.resnet50().eval(), "layer4")
+
+
+def efficientnet_lite0() -> Network:
+    model = load_classifier("efficientnet_lite0")
+    return Network("efficientnet_lite0 (trained)", model, model.layer)
+
+
+NETWORKS = {"resnet50": resnet50, "efficientnet_lite0": efficientnet_lite0}
+
+
+# A task prepares, untimed, and returns the call to time and by what to multiply its time.
+Timed = tuple[Callable[[], object], float]
+
+
+def one(worker: Contender, network: Network) -> Timed:
+    return partial(worker.gradcam, network.ten[:1]), 1
+
+
+def ten(worker: Contender, network: Network) -> Timed:
+    return partial(worker.contrast, network.ten), 1
+
+
+def every(worker: Contender, network: Network) -> Timed:
+    """Where each class is a pass of its own, ten of them stand for all."""
+    if worker.a_pass_per_question:
+        return partial(worker.gradcam, network.ten), network.total / TEN
+    return partial(worker.every_class, network.total), 1
+
+
+def second(worker: Contender, network: Network) -> Timed:
+    worker.keep(network.ten[0])
+    return partial(worker.further, network.ten[1]), 1
+
+
+def later(worker: Contender, network: Network) -> Timed:
+    """The third question to the tenth, each; the third alone where each is a pass of its own."""
+    if worker.a_pass_per_question:
+        return partial(worker.further, network.ten[2]), 1
+    worker.keep(network.ten[0])
+    worker.further(network.ten[1])
+    rest = network.ten[2:]
+    return lambda: [worker.further(c) for c in rest], 1 / len(rest)
+
+
+TASKS = {
+    "one question": one,
+    "ten contrasts": ten,
+    "all classes": every,
+    "second question": second,
+    "each later one": later,
+}
+
+
+def seconds(call: Callable[[], object]) -> float:
+    start = perf_counter()
+    call()
+    return perf_counter() - start
+
+
+def measure_round(
+    network: Network, contenders: Sequence[type[Contender]], results: Results, progress: tqdm
+) -> None:
+    """Every task of every contender once, each after a plain forward; appended to the results."""
+    x, times, plain = network.images(), {}, []
+    gc.collect()
+    gc.disable()  # as timeit does: a collection would be booked on whoever's turn it is
+    try:
+        for task, prepare in TASKS.items():
+            for contender in contenders:
+                plain.append(seconds(partial(network.forward, x)))  # before anyone's hooks are on
+                with at_work(contender, network.model, network.layer, x) as worker:
+                    call, factor = prepare(worker, network)
+                    times[contender, task] = factor * seconds(call)
+                progress.update()
+    finally:
+        gc.enable()
+    results.forward.append(median(plain))
+    for turn, time in times.items():
+        results.ratios.setdefault(turn, []).append(time / results.forward[-1])
+
+
+def saved_bytes(network: Network, contender: type[Contender]) -> int:
+    """Bytes that autograd keeps for the backward pass of one question about a batch; no weights."""
+    weights = [*network.model.parameters(), *network.model.buffers()]
+    own = {t.untyped_storage().data_ptr() for t in weights}
+    kept: dict[int, torch.UntypedStorage] = {}  # held, so that no address is used twice
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage
+        return tensor
+
+    with at_work(contender, network.model, network.layer, network.images(BATCH)) as worker:
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            worker.gradcam(network.ten[:1])
+    return sum(storage.nbytes() for storage in kept.values())
+
+
+def high_water_mark() -> int:
+    """The largest resident memory of this process so far, in bytes (Linux)."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
+
+def print_peak(network: Network, contender: type[Contender]) -> None:
+    """By how many bytes one question about a batch lifts the peak above a plain forward's."""
+    x = network.images(BATCH)
+    network.forward(x)
+    before = high_water_mark()
+    with at_work(contender, network.model, network.layer, x) as worker:
+        worker.gradcam(network.ten[:1])
+    print(high_water_mark() - before)
+
+
+def peak_bytes(name: str, contender: type[Contender]) -> int | None:
+    """The same, measured in a process of its own; None where the system does not tell."""
+    if not Path("/proc/self/status").exists():
+        return None
+    call = [sys.executable, __file__, "--networks", name, "--peak-of", contender.__name__]
+    return int(subprocess.run(call, check=True, capture_output=True, text=True).stdout)
+
+
+def check_same_work(
+    network: Network, contenders: Sequence[type[Contender]], results: Results
+) -> None:
+    """Stops the benchmark when a contender's maps are not the definition's."""
+    for contender in contenders:
+        x = network.images()
+        far = disagreement(contender, network.model, network.layer, x, network.ten, network.total)
+        if not far <= TOLERANCE:
+            sys.exit(
+                f"{contender.title} does not do the same work on {network.title}: its maps differ "
+                f"by {far:.1e} of their largest value from Grad-CAM's definition."
+            )
+        results.difference[contender] = far
+
+
+def measure(name: str, contenders: Sequence[type[Contender]], rounds: int, memory: bool) -> Results:
+    """Everything about one network."""
+    network = NETWORKS[name]()
+    results = Results(network.title, network.total, BATCH)
+    check_same_work(network, contenders, results)  # and warms everything up
+    turns = rounds * len(contenders) * len(TASKS)
+    with tqdm(total=turns, desc=name, unit="turn", disable=None) as progress:
+        for number in range(rounds):
+            first = number % len(contenders)  # so that nobody always follows the same one
+            order = [*contenders[first:], *contenders[:first]]
+            measure_round(network, order, results, progress)
+    if memory:
+        for contender in tqdm(contenders, desc=f"{name}, memory", disable=None):
+            results.saved[contender] = saved_bytes(network, contender)
+            results.peak[contender] = peak_bytes(name, contender)
+    return results
+
+
+def installed(contender: type[Contender]) -> bool:
+    try:
+        return contender.package is None or bool(version(contender.package))
+    except PackageNotFoundError:
+        return False
+
+
+def arguments(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=[*NETWORKS])
+    parser.add_argument("--rounds", type=int, default=15, help="at least 3")
+    parser.add_argument("--quick", action="store_true", help="3 rounds, no memory, writes nothing")
+    parser.add_argument(
+        "--peak-of", choices=[c.__name__ for c in CONTENDERS], help=argparse.SUPPRESS
+    )
+    options = parser.parse_args(words)
+    if options.rounds < 3:
+        parser.error("--rounds must be 3 or more: quartiles of fewer say nothing")
+    return options
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    options = arguments(words)
+    torch.set_num_threads(min(THREADS, os.cpu_count() or THREADS))
+    if options.peak_of:
+        contender = next(c for c in CONTENDERS if c.__name__ == options.peak_of)
+        return print_peak(NETWORKS[options.networks[0]](), contender)
+    missing = sorted({c.package for c in CONTENDERS if not installed(c)})
+    if missing:
+        sys.exit(f"Not installed: {', '.join(missing)}. `make benchmark` installs them and starts.")
+    rounds = 3 if options.quick else options.rounds
+    measured = [measure(name, CONTENDERS, rounds, not options.quick) for name in options.networks]
+    print(page(measured, TOLERANCE))
+    if not options.quick:
+        (ROOT / "docs").mkdir(exist_ok=True)
+        (ROOT / "docs" / "benchmark.md").write_text(page(measured, TOLERANCE), encoding="utf-8")
+        put_between_marks(ROOT / "README.md", compact(measured))
+
+
+if __name__ == "__main__":
+    main()

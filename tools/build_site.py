@@ -1,0 +1,225 @@
+"""Run every lecture and build readable pages in _site/ (`make lectures`, `make slides`).
+
+At the end stands a table of what each notebook took. The exit status is 1 when a notebook failed or
+a page has a fault (see page_check.py).
+"""
+
+import argparse
+import os
+import re
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote
+
+import nbformat
+from bs4 import BeautifulSoup
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbformat.v4 import new_markdown_cell, new_notebook
+from pygments.formatters import HtmlFormatter
+from tqdm import tqdm
+
+from notebook_page import TEMPLATES, FormulaError, PageExporter, SlidesExporter, title
+from notebook_run import Run, run_notebook
+from page_check import faults
+from static_widgets import WidgetError
+
+ROOT = Path(__file__).resolve().parent.parent
+COURSE = "Targeted visual explanations"
+GREETING = "Each lecture, run from top to bottom. To run them yourself: `make lab`."
+REVEAL = ".extras/slides/sphinx_revealjs/_static/revealjs"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A notebook or Markdown file that becomes a page; `path` is relative to the course."""
+
+    path: Path
+    notebook: nbformat.NotebookNode
+
+    @property
+    def page(self) -> Path:
+        return self.path.with_suffix(".html")
+
+    @property
+    def lecture(self) -> bool:
+        return self.path.suffix == ".ipynb"
+
+    @property
+    def title(self) -> str:
+        return title(self.notebook)
+
+
+class Site:
+    """The built site: pages in folders named as their sources', so that links between them hold."""
+
+    def __init__(self, root: Path, out: Path, slides: bool):
+        self.root, self.out, self.slides = root, out, slides
+        self.runs: dict[Path, Run] = {}
+        self.faults: list[str] = []
+
+    def build(self) -> None:
+        shutil.rmtree(self.out, ignore_errors=True)
+        self.out.mkdir(parents=True)
+        self._copy_styles()
+        sources = self._run_lectures() + self._read_texts()
+        for source in sources:
+            self._write(source, sources)
+        self._write(Source(Path("index.md"), self._index(sources)), sources)
+        for page in sorted(self.out.rglob("*.html")):
+            self.faults += [f"{page.relative_to(self.out)}: {fault}" for fault in faults(page)]
+
+    def _run_lectures(self) -> list[Source]:
+        done = []
+        for path in tqdm(
+            sorted((self.root / "lectures").glob("*.ipynb")), desc="Running", unit="lecture"
+        ):
+            name = path.relative_to(self.root)
+            try:
+                self.runs[name] = run_notebook(path)
+            except (CellExecutionError, CellTimeoutError, DeadKernelError, WidgetError) as error:
+                self.faults.append(f"{name} did not run to its end: {error}")
+            else:
+                done.append(Source(name, self.runs[name].notebook))
+        return done
+
+    def _read_texts(self) -> list[Source]:
+        """The Markdown pages that the lectures link: notation, glossary, plans."""
+        found = sorted((self.root / "docs").glob("*.md")) + sorted(
+            (self.root / "lectures").glob("*.md")
+        )
+        texts = [(path, new_markdown_cell(path.read_text(encoding="utf-8"))) for path in found]
+        return [
+            Source(path.relative_to(self.root), new_notebook(cells=[cell])) for path, cell in texts
+        ]
+
+    def _write(self, source: Source, sources: list[Source]) -> None:
+        self._export(PageExporter(), source, source.page, sources)
+        if self.slides and source.lecture:
+            self._export(SlidesExporter(), source, _deck(source), sources)
+
+    def _export(
+        self, exporter: PageExporter, source: Source, page: Path, sources: list[Source]
+    ) -> None:
+        notebook = source.notebook
+        notebook.metadata.setdefault("language_info", {"name": "python"})
+        folder = str((self.root / source.path).parent)
+        resources = {
+            "site": self._around(source, page, sources),
+            "metadata": {"path": folder, "name": page.stem},
+        }
+        try:
+            html, _ = exporter.from_notebook_node(notebook, resources)
+        except FormulaError as error:
+            self.faults.append(f"{source.path}: {error}")
+            return
+        (self.out / page).parent.mkdir(parents=True, exist_ok=True)
+        html = self._fit_links(html, source, page, {one.path: one.page for one in sources})
+        (self.out / page).write_text(html, encoding="utf-8")
+
+    def _around(self, source: Source, page: Path, sources: list[Source]) -> dict:
+        """What the template writes around the notebook: navigation, title, where styles lie."""
+        lectures = [one for one in sources if one.lecture]
+        place = lectures.index(source) if source in lectures else None
+        before = lectures[place - 1] if place else None
+        after = lectures[place + 1] if place is not None and place + 1 < len(lectures) else None
+
+        def entry(one: Source | None) -> dict | None:
+            return one and {"url": _url(one.page, page), "title": one.title, "here": one is source}
+
+        return {
+            "course": COURSE,
+            "title": source.title,
+            "home": source.path.name != "index.md",
+            "root": "../" * (len(page.parts) - 1),
+            "pages": [entry(one) for one in sources],
+            "before": entry(before),
+            "after": entry(after),
+            "source": str(source.path) if source.lecture else None,
+            "slides": _url(_deck(source), page) if self.slides and source.lecture else None,
+        }
+
+    def _fit_links(self, html: str, source: Source, page: Path, pages: dict[Path, Path]) -> str:
+        """Lead links to sources to their pages; name, unlinked, what only the folder has."""
+        soup = BeautifulSoup(html, "html.parser")
+        main = soup.find("main")
+        for link in main.find_all("a", href=True) if source.path.name != "index.md" else ():
+            path, mark, fragment = link["href"].partition("#")
+            if not path or re.match(r"[a-z]+:|//", path) or link.find_parent(class_="turns"):
+                continue
+            target = Path(os.path.normpath(source.path.parent / unquote(path)))
+            if target in pages:
+                link["href"] = _url(pages[target], page) + mark + fragment
+            elif (self.root / target).exists():
+                link.name, link.attrs = "span", {"title": f"in the course's folder: {target}"}
+        return str(soup)
+
+    def _index(self, sources: list[Source]) -> nbformat.NotebookNode:
+        lectures = [f"{i}. {_entry(one)}" for i, one in enumerate(filter(_lecture, sources), 1)]
+        texts = [f"- {_entry(one)}" for one in sources if not one.lecture]
+        text = f"# {COURSE}\n\n{GREETING}\n\n" + "\n".join(lectures)
+        text += "\n\n## Beside the lectures\n\n" + "\n".join(texts) if texts else ""
+        return new_notebook(cells=[new_markdown_cell(text)])
+
+    def _copy_styles(self) -> None:
+        style = (TEMPLATES / "style.css").read_text() + HtmlFormatter().get_style_defs(".highlight")
+        (self.out / "style.css").write_text(style)
+        if self.slides:
+            shutil.copy(TEMPLATES / "slides.css", self.out)
+            (self.out / "reveal").mkdir()
+            for name in ("LICENSE", "dist/reveal.js", "dist/reveal.css", "plugin/notes/notes.js"):
+                shutil.copy(ROOT / REVEAL / name, self.out / "reveal")
+
+
+def _lecture(source: Source) -> bool:
+    return source.lecture
+
+
+def _entry(source: Source) -> str:
+    return f"[{source.title}]({source.page.as_posix()})"
+
+
+def _deck(source: Source) -> Path:
+    return Path("slides") / source.page.name
+
+
+def _url(target: Path, page: Path) -> str:
+    return Path(os.path.relpath(target, page.parent)).as_posix()
+
+
+def table(runs: dict[Path, Run]) -> str:
+    """What running each notebook took, and all of them together."""
+    rows = [f"{'notebook':<44} {'cells':>5} {'seconds':>8} {'peak MiB':>9}"]
+    rows += [
+        f"{str(name):<44} {run.cells:5} {run.seconds:8.1f} {run.peak_mib:9.0f}"
+        for name, run in runs.items()
+    ]
+    cells, seconds = sum(run.cells for run in runs.values()), sum(
+        run.seconds for run in runs.values()
+    )
+    rows.append(f"{'together':<44} {cells:5} {seconds:8.1f}")
+    return "\n".join(rows)
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--slides", action="store_true", help="build reveal.js slides as well")
+    options.add_argument(
+        "--out", type=Path, default=ROOT / "_site", help="where to build (default: _site)"
+    )
+    chosen = options.parse_args()
+    site = Site(ROOT, chosen.out.resolve(), chosen.slides)
+    site.build()
+    print(table(site.runs))
+    for fault in site.faults:
+        print(f"FAULT  {fault}", file=sys.stderr)
+    print(
+        f"Built {chosen.out / 'index.html'}"
+        + (f", with {len(site.faults)} faults." if site.faults else ".")
+    )
+    return 1 if site.faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,44 @@
+"""Start JupyterLab on the lectures, the first one open (`make lab`), with further options."""
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def command(arguments: list[str]) -> list[str]:
+    """The call of JupyterLab. Its root is the whole course: links to the glossary work."""
+    lectures = sorted((ROOT / "lectures").glob("*.ipynb"))
+    first = f"/{lectures[0].name}" if lectures else ""
+    call = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={ROOT}"]
+    call += [f"--LabApp.default_url=/lab/tree/lectures{first}", "--LabApp.news_url=None"]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        call.append("--allow-root")  # in a container one usually is root
+    if not has_display():
+        call.append("--no-browser")
+    return call + arguments
+
+
+def has_display() -> bool:
+    """Whether a browser can open a window: else a text browser might take the terminal."""
+    if sys.platform in ("win32", "darwin"):
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def main() -> None:
+    call = command(sys.argv[1:])
+    if "--no-browser" in call:
+        print(
+            "No display here: open the address below in a browser. Ctrl-C twice stops JupyterLab.",
+            flush=True,
+        )
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = (
+        "1"  # this environment's kernel, not a `python3` of the home folder
+    )
+    os.execv(sys.executable, call)
+
+
+if __name__ == "__main__":
+    main()
