@@ -81,6 +81,11 @@ class _CAM:
         if x.logits.dim() != 2:
             shape = " x ".join(map(str, x.logits.shape))
             raise ClassError(f"The network's output is {shape}, not N x classes: use seen.ask(...).")
+        if self.categories and len(self.categories) != x.logits.shape[1]:
+            raise ClassError(
+                f"model.categories holds {len(self.categories)} names, but the network answers "
+                f"{x.logits.shape[1]} classes: give it one name for each, in the same order."
+            )
         return x
 
     def _classes(self, which, seen: ForwardPass) -> Tensor:

@@ -3,14 +3,18 @@
 import hashlib
 import importlib.util
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
-from urllib.error import URLError
+from pickle import UnpicklingError
+from textwrap import shorten
 
 import timm
 import torch
 import torchvision
 from torch import nn
 
+from .birds.network import VARIANTS as BIRDS
+from .birds.network import load_birds_network
 from .errors import WeightsError, closest
 from .layers import default_layer
 from .preprocess import Preprocess
@@ -80,7 +84,8 @@ def load_classifier(name: str = "efficientnet_lite0") -> nn.Module:
     Args:
         name: "efficientnet_lite0", "..1", "..2" (ImageNet, without a network connection), or any
             classification network of torchvision with ImageNet weights ("resnet50", "vgg16", ...;
-            its own weights are downloaded once).
+            its own weights are downloaded once); "birds", "birds_shortcut" or "birds_blurry" for
+            the drawn birds of `course_utils.birds`.
 
     Returns:
         An `nn.Module` in evaluation mode from N x 3 x H x W to N x classes, with
@@ -91,15 +96,17 @@ def load_classifier(name: str = "efficientnet_lite0") -> nn.Module:
         ValueError: no such network (with the closest names).
         WeightsError: the weights are missing, damaged, or there is no connection to fetch them.
     """
+    if name in BIRDS:
+        return load_birds_network(name)
     if name in OFFLINE:
         network, preprocess = _packaged(name)
     elif name in torchvision_names():
         network, preprocess = _torchvision(name)
     else:
-        known = [*OFFLINE, *torchvision_names()]
+        known = [*OFFLINE, *BIRDS, *torchvision_names()]
         raise ValueError(
             f"No classifier is called '{name}'.{closest(name, known)} Without a connection: "
-            f"{', '.join(OFFLINE)}."
+            f"{', '.join([*OFFLINE, *BIRDS])}."
         )
     network.preprocess = preprocess
     network.categories = imagenet_categories()
@@ -133,20 +140,21 @@ def _packaged(name: str) -> tuple[nn.Module, Preprocess]:
 def _torchvision(name: str) -> tuple[nn.Module, Preprocess]:
     """A torchvision network with its own default weights, downloaded once and checked."""
     weights = torchvision.models.get_model_weights(name).DEFAULT
+    file = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
     try:
-        values = weights.get_state_dict(progress=True, check_hash=True)
-    except URLError as reason:
+        # given the weights, torchvision also sets what belongs to them: the input scaling of
+        # Inception and GoogLeNet, the image size of a large ViT
+        network = torchvision.models.get_model(name, weights=weights, progress=True)
+    except (OSError, HTTPException) as reason:  # no connection, or one lost on the way
         raise WeightsError(
-            f"The weights of {name} must be downloaded once, and that failed ({reason.reason}). "
-            f"Without a connection use {', '.join(OFFLINE)}."
+            f"The weights of {name} must be downloaded once, and that failed "
+            f"({getattr(reason, 'reason', reason)}). Without a connection use {', '.join(OFFLINE)}."
         ) from reason
-    except (RuntimeError, EOFError) as reason:
+    except (RuntimeError, EOFError, UnpicklingError) as reason:
         raise WeightsError(
-            f"The download of {name}'s weights is damaged ({reason}). Delete the file "
-            f"{Path(weights.url).name} in {Path(torch.hub.get_dir()) / 'checkpoints'} and try again."
+            f"The weights of {name} are damaged ({shorten(str(reason), 200)}). Delete {file}, if it "
+            "is still there, and try again."
         ) from reason
-    network = torchvision.models.get_model(name, weights=None)
-    network.load_state_dict(values)
     own = weights.transforms()
     return network, Preprocess(
         own.resize_size[0], own.crop_size[0], tuple(own.mean), tuple(own.std), own.interpolation.value

@@ -5,102 +5,16 @@ in v, so with the class maps S^c = sum_k alpha_k^c A^k, alpha_k^c = mean_ij dy_c
 Selvaraju et al. 2017, eq. 1 and 2), the answer to *any* question is S = sum_c v_c S^c.
 """
 
-from contextlib import contextmanager
-from itertools import chain, islice
-from typing import Callable, Iterator
+from typing import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
-from .errors import ImageError, LayerError
-from .inputs import check_images
-from .layers import find_layer, grid_fold
+from .heads import not_on_the_way, pooling_linear_head, run_from_layer
+from .inputs import check_finite, check_images
+from .layers import check_grid, find_layer, grid_fold
 
 CHUNK = 64  # cotangents sent back at once: measured fastest between 1 and 1000 on a CPU
-
-
-@contextmanager
-def _left_as_found(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; every module's own flag as before afterwards, also after an error."""
-    training = [module for module in model.modules() if module.training]
-    try:
-        for module in training:
-            module.training = False
-        yield
-    finally:
-        for module in training:
-            module.training = True
-
-
-def _copies(model: nn.Module) -> dict[str, Tensor]:
-    """Ordinary copies of the weights of a network built under inference_mode, which no graph takes."""
-    return {k: t.clone() for k, t in chain(model.named_parameters(), model.named_buffers())}
-
-
-def _run(model: nn.Module, name: str, layer: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
-    """The layer's output as a leaf of a new graph, and the network's output computed from it."""
-    leaves: list[Tensor] = []
-
-    def start_graph(_module, _inputs, output):
-        if not isinstance(output, Tensor) or not output.is_floating_point():
-            raise LayerError(
-                f"'{name}' returns a {type(output).__name__}, not one tensor of floats. "
-                "Choose a layer inside or after it whose output is a single tensor."
-            )
-        leaves.append(output.detach().clone().requires_grad_())
-        torch.set_grad_enabled(True)  # until the no_grad block around the call ends
-        return leaves[-1].clone()  # a clone: what follows may work in place
-
-    handle = layer.register_forward_hook(start_graph)
-    try:
-        # no graph before the layer: nothing there is stored, nor differentiated
-        with _left_as_found(model), torch.inference_mode(False), torch.no_grad():
-            x = x.clone() if x.is_inference() else x
-            born_in_inference_mode = any(p.is_inference() for p in islice(model.parameters(), 1))
-            output = functional_call(model, _copies(model), (x,)) if born_in_inference_mode else model(x)
-    finally:
-        handle.remove()
-    if len(leaves) != 1:
-        ran = "never ran" if not leaves else f"ran {len(leaves)} times"
-        raise LayerError(
-            f"'{name}' {ran} in one forward pass, so it has no single output to explain. Choose a "
-            "layer that runs exactly once, such as the block that contains it."
-        )
-    if not isinstance(output, Tensor):
-        raise TypeError(
-            f"{type(model).__name__} returned a {type(output).__name__}, not a tensor. Wrap it in a "
-            "module that returns the one tensor you want to ask about."
-        )
-    if not output.requires_grad:
-        raise LayerError(
-            f"The network's output does not depend on '{name}'. Choose a layer on the way to it."
-        )
-    return leaves[0], output
-
-
-def _pooling_linear_head(output: Tensor, leaf: Tensor) -> Tensor | None:
-    """W, classes x C, if the graph says output = W mean_ij(A) + b exactly; else None.
-
-    Then alpha^c is a row of W / (hw) for every image, and no backward pass is needed at all.
-    """
-    node, weight = output.grad_fn, None
-    while node is not None:
-        kind = node.name()
-        if kind == "AddmmBackward0" and weight is None and node._saved_alpha == 1:
-            weight, node = node._saved_mat2, node.next_functions[1][0]
-        elif kind == "MeanBackward1" and weight is not None and leaf.dim() == 4:
-            if {d % 2**64 for d in node._saved_dim} not in ({2, 3}, {2**64 - 1, 2**64 - 2}):
-                return None
-            node = node.next_functions[0][0]
-            if node.name() == "CloneBackward0":
-                node = node.next_functions[0][0]
-            return weight.T.detach() if getattr(node, "variable", None) is leaf else None
-        elif kind in ("ViewBackward0", "UnsafeViewBackward0", "SqueezeBackward1"):
-            node = node.next_functions[0][0]
-        else:
-            return None
-    return None
 
 
 class ForwardPass:
@@ -137,17 +51,16 @@ class ForwardPass:
         self.layer, module = find_layer(model, layer)
         check_images(x, model)
         self.model, self.size = model, tuple(x.shape[-2:])
-        self._leaf, self._output = _run(model, self.layer, module, x)
+        self._leaf, self._output = run_from_layer(model, self.layer, module, x)
         self.logits = self._output.detach()
-        if not torch.isfinite(self.logits).all():
-            raise ImageError(
-                "The network answered NaN or infinity. Look at the images' values, and try float32 "
-                "if the network runs in half precision."
-            )
+        check_finite(self.logits, "The network's answer")
         self._to_grid = to_grid or grid_fold(model, self.layer, self._leaf, self.size)
         self.activations = self._wide(self._to_grid(self._leaf.detach()))
+        check_grid(self.activations, self.layer, len(self))
         self._places = self.activations.shape[-2] * self.activations.shape[-1]
-        self._head = None if to_grid else _pooling_linear_head(self._output, self._leaf)
+        plain = to_grid is None and self.activations.shape == self._leaf.shape
+        self._head = pooling_linear_head(self._output, self._leaf) if plain else None
+        self._head_version = None if self._head is None else self._head._version
         self._table: Tensor | None = None
         self._asked = False
 
@@ -172,25 +85,43 @@ class ForwardPass:
         Returns:
             N x K x C.
         """
-        n = len(self)
-        if cotangents.dim() == self._output.dim():
-            cotangents = cotangents.expand(n, *cotangents.shape)
+        cotangents = self._per_image(cotangents)
         if self._head is not None:
-            return cotangents.to(self.activations.dtype) @ self._wide(self._head) / self._places
+            return cotangents.to(self.activations.dtype) @ self._closed_form() / self._places
         per_question = cotangents.to(self._output.dtype).transpose(0, 1)  # K x N x classes
-        chunks = per_question.split(max(1, CHUNK // n))
+        chunks = per_question.split(max(1, CHUNK // len(self)))
         return torch.cat([self._pooled_gradients(v) for v in chunks]).transpose(0, 1)
+
+    def _per_image(self, cotangents: Tensor) -> Tensor:
+        """N x K x classes, checked; K x classes are asked of every image."""
+        if cotangents.dim() == self._output.dim():
+            cotangents = cotangents.expand(len(self), *cotangents.shape)
+        n, *answer = self._output.shape
+        if cotangents.shape[:1] + cotangents.shape[2:] != self._output.shape:
+            got, wanted = (" x ".join(map(str, s)) for s in (cotangents.shape, (n, "K", *answer)))
+            raise ValueError(f"The cotangents are {got}; questions to this output are {wanted}.")
+        return cotangents
+
+    def _closed_form(self) -> Tensor:
+        """W of a pooling + linear head, as it was when the images went through."""
+        if self._head._version != self._head_version:
+            raise RuntimeError(
+                "The network's weights changed after this forward pass. Make a new ForwardPass."
+            )
+        return self._wide(self._head)
 
     def _pooled_gradients(self, v: Tensor) -> Tensor:
         """One backward pass through the head for k questions: k x N x classes -> k x N x C."""
         with torch.inference_mode(False), torch.no_grad():
             many = len(v) > 1
             v = v.clone() if v.is_inference() else v
-            (gradient,) = torch.autograd.grad(
-                self._output, self._leaf, v if many else v[0], retain_graph=True, is_grads_batched=many
-            )
+            v = v if many else v[0]
+            options = dict(retain_graph=True, is_grads_batched=many, allow_unused=True)
+            (gradient,) = torch.autograd.grad(self._output, self._leaf, v, **options)
+            if gradient is None:
+                raise not_on_the_way(self.layer)
             grid = self._to_grid(gradient.flatten(0, 1) if many else gradient)
-            return self._wide(grid).mean(dim=(-2, -1)).unflatten(0, (len(v), len(self)))
+            return self._wide(grid).mean(dim=(-2, -1)).unflatten(0, (-1, len(self)))
 
     def evidence(self, cotangents: Tensor) -> Tensor:
         """The signed answer to K questions, S = sum_c v_c S^c, at feature resolution.
@@ -200,23 +131,28 @@ class ForwardPass:
 
         Returns:
             N x K x h x w, in units of the question per unit of v.
+
+        Raises:
+            ValueError: cotangents of another shape.
+            ImageError: the evidence is NaN or infinite.
         """
+        cotangents = self._per_image(cotangents)
         # with a pooling + linear head the table of all S^c is cheap: worth it from the second question
-        if self._head is not None and (self._asked or cotangents.shape[-2] >= CHUNK):
+        if self._head is not None and (self._asked or cotangents.shape[1] >= CHUNK):
             self.table()
         self._asked = True
         if self._table is not None:
-            v = cotangents.to(self._table.dtype)
-            v = v.expand(len(self), *v.shape) if v.dim() == 2 else v
-            return torch.einsum("nkc,nchw->nkhw", v, self._table)
-        return torch.einsum("nkc,nchw->nkhw", self.weights(cotangents), self.activations)
+            factors, maps = cotangents.to(self._table.dtype), self._table
+        else:
+            factors, maps = self.weights(cotangents), self.activations
+        return check_finite(torch.einsum("nkc,nchw->nkhw", factors, maps), "The evidence")
 
     def table(self) -> Tensor:
         """S^c for every class c, N x classes x h x w; kept, so that later questions read it."""
         if self._table is None:
             if self._head is not None:
-                head = self._wide(self._head)
-                self._table = torch.einsum("kc,nchw->nkhw", head, self.activations) / self._places
+                weighted = torch.einsum("kc,nchw->nkhw", self._closed_form(), self.activations)
+                self._table = weighted / self._places
             else:
                 classes = self._output.shape[1]
                 self._table = self.evidence(torch.eye(classes, device=self._output.device))
@@ -232,7 +168,8 @@ class ForwardPass:
             N x 1 x classes.
 
         Raises:
-            ValueError: the question does not give one number per image.
+            ValueError: the question does not give one number per image, or none that can be
+                differentiated.
         """
         with torch.inference_mode(False), torch.enable_grad():
             y = self._output.detach().clone().requires_grad_()
@@ -242,6 +179,11 @@ class ForwardPass:
                 raise ValueError(
                     f"A question must give one number per image, {len(self)} here, but it gave {got}. "
                     "Do not average over the batch (reduction='none')."
+                )
+            if not answer.requires_grad:
+                raise ValueError(
+                    "The question's answer is no differentiable function of the output: ask for a "
+                    "number made of the logits by arithmetic, not by argmax, detach or item."
                 )
             (v,) = torch.autograd.grad(answer.sum(), y)
         return v.unsqueeze(1)

@@ -34,7 +34,7 @@ def _axes(
     columns = min(columns or -(-count // rows), count)
     size = (PANEL * columns + (0.9 if bar else 0), (height + 0.15 + 0.17 * lines) * rows)
     figure = Figure(figsize=size, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06)
+    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.12)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes:
         axis.set_axis_off()
@@ -57,7 +57,7 @@ def _bar(figure: Figure, axes, colours, words: Sequence[str]) -> None:
     rows = axes[0].get_gridspec().nrows
     bar = figure.colorbar(
         ScalarMappable(Normalize(low, 1), colours), ax=list(axes), fraction=0.05, pad=0.02,
-        shrink=0.9 / rows, aspect=18, anchor=(0, 0.5),
+        shrink=0.9 / rows, aspect=18, anchor=(0, 0.5), panchor=False,
     )  # fmt: skip
     bar.set_ticks(np.linspace(low, 1, len(words)), labels=words)
     bar.ax.tick_params(labelsize=9, length=0)
@@ -67,7 +67,9 @@ def _bar(figure: Figure, axes, colours, words: Sequence[str]) -> None:
 def _same_length(**lists) -> None:
     lengths = {name: len(values) for name, values in lists.items()}
     if len(set(lengths.values())) > 1:
-        raise ValueError("These must match: " + ", ".join(f"{n} {name}" for name, n in lengths.items()))
+        raise ValueError(
+            "These must match: " + ", ".join(f"{n} {name}" for name, n in lengths.items())
+        )
 
 
 def photos(
@@ -117,7 +119,9 @@ def questions(
             said.append((f"Image {i + 1}: " if n > 1 else "") + f"{title} {strongest(values)}")
     _bar(figure, axes, overlay_colours(strength), ["none", "most"])
     what = "A photo" if n == 1 else f"{n} photos"
-    return Picture(figure, alt or f"{what}, and maps of the evidence laid over. " + " ".join(said), caption)
+    return Picture(
+        figure, alt or f"{what}, and maps of the evidence laid over. " + " ".join(said), caption
+    )
 
 
 def signed(

@@ -1,5 +1,7 @@
 """What a learner passes in, checked: images as tensors, classes by name or number."""
 
+import operator
+
 import torch
 from torch import Tensor, nn
 
@@ -41,13 +43,25 @@ def check_images(x: Tensor, model: nn.Module) -> None:
         raise ImageError(f"x is {x.dtype}, the network's weights are {dtype}: x.to({dtype}).")
 
 
+def check_finite(values: Tensor, what: str) -> Tensor:
+    """The same values, or an ImageError that says what holds NaN or infinity."""
+    if not torch.isfinite(values).all():
+        raise ImageError(
+            f"{what} holds NaN or infinity. Look at the images' values, and try float32 if the "
+            "network runs in half precision."
+        )
+    return values
+
+
 def _index(which, categories: list[str] | None, classes: int) -> int:
     """The number of one class, given by number or name."""
     if isinstance(which, str):
         return _index_of_name(which, categories)
-    if isinstance(which, bool) or not hasattr(which, "__index__"):
-        raise ClassError(f"A class is a whole number or a name, not {which!r} ({type(which).__name__}).")
-    index = int(which)
+    try:
+        index = operator.index(None if isinstance(which, bool) else which)
+    except TypeError:  # floats, also those in a tensor, are not rounded down
+        wrong = f"{which!r} ({type(which).__name__})"
+        raise ClassError(f"A class is a whole number or a name, not {wrong}.") from None
     if not 0 <= index < classes:
         raise ClassError(f"Class {index} is out of range: this network has classes 0 to {classes - 1}.")
     return index
@@ -86,8 +100,8 @@ def class_indices(which, n: int, classes: int, categories: list[str] | None = No
         ClassError: unknown or ambiguous name (with the closest real ones), number out of range,
             empty list, wrong shape.
     """
-    if hasattr(which, "shape") and len(which.shape) > 0:  # a tensor or array
-        which = torch.as_tensor(which)
+    if hasattr(which, "shape") and not isinstance(which, str):  # a tensor or array, of any rank
+        which = torch.atleast_1d(torch.as_tensor(which))
         if which.is_floating_point() or which.is_complex() or which.dtype == torch.bool:
             raise ClassError(f"Classes are whole numbers, but the tensor holds {which.dtype}.")
         if which.dim() == 2 and len(which) != n:

@@ -1,5 +1,6 @@
 """Which layer to explain, and how its output becomes a grid of places."""
 
+from math import log
 from typing import Callable
 
 import torch
@@ -41,8 +42,10 @@ _DEFAULTS: dict[str, tuple[str | Callable[[nn.Module], str], ...]] = {
     "VisionTransformerDistilled": (_last_block("blocks", "norm1"),),
     "SwinTransformer": ("norm",),
     "SwinTransformerV2": ("norm",),
-    "MaxVit": ("blocks",),
+    "MaxVit": (lambda m: f"blocks.{len(m.blocks) - 1}",),
 }
+# Families whose blocks hand on N x h x w x C
+_CHANNELS_LAST = ("SwinTransformer", "SwinTransformerV2")
 
 
 def layer_names(model: nn.Module) -> list[str]:
@@ -78,6 +81,15 @@ def default_layer(model: nn.Module) -> str:
     return convolutions[-1]
 
 
+def _such_as(model: nn.Module, name: str) -> str:
+    """The default layer, for an error message; "" where there is none better than the layer named."""
+    try:
+        better = default_layer(model)
+    except LayerError:
+        return ""
+    return f", such as '{better}'" * (better != name)
+
+
 def find_layer(model: nn.Module, layer: str | nn.Module | None = None) -> tuple[str, nn.Module]:
     """The layer's full name and module.
 
@@ -109,9 +121,20 @@ def find_layer(model: nn.Module, layer: str | nn.Module | None = None) -> tuple[
     if isinstance(module, nn.Linear):
         raise LayerError(
             f"'{name}' is a Linear layer: its output has no height and width, so no map can be "
-            f"drawn. Choose a convolutional layer, such as '{default_layer(model)}'."
+            f"drawn. Choose a layer that still has them{_such_as(model, name)}."
         )
     return name, module
+
+
+def main_layers(model: nn.Module) -> list[str]:
+    """A short list to choose from: convolutions and blocks near the top, and the default layer."""
+    names = [
+        name
+        for name, module in model.named_modules()
+        if name and name.count(".") < 2 and any(isinstance(m, nn.Conv2d) for m in module.modules())
+    ]
+    default = default_layer(model)
+    return names if default in names else [*names, default]
 
 
 def _prefix_tokens(model: nn.Module) -> int | None:
@@ -122,9 +145,23 @@ def _prefix_tokens(model: nn.Module) -> int | None:
     return known
 
 
-def _one_scale(grid: tuple[int, int], image: tuple[int, int]) -> bool:
-    """Whether h x w can be a shrunken H x W: about the same stride along both sides."""
-    return 0.5 < (image[0] / grid[0]) / (image[1] / grid[1]) < 2
+def _skew(grid: tuple[int, int], image: tuple[int, int]) -> float:
+    """How far h x w is from a shrunken H x W: |log| of the ratio of the strides along the sides."""
+    return abs(log(image[0] / grid[0]) - log(image[1] / grid[1]))
+
+
+def _channels_first(model: nn.Module, output: Tensor, size: tuple[int, int]) -> bool | None:
+    """Whether N x . x . x . is N x C x h x w or N x h x w x C; None when it is neither.
+
+    Both can look possible (56 x 56 x 96): the reading with the more equal strides is taken. As small
+    grids are rounded, strides that differ by less than a quarter pass for channels first, PyTorch's
+    rule, except in the families known for the other order.
+    """
+    first, last = _skew(output.shape[2:], size), _skew(output.shape[1:3], size)
+    if min(first, last) >= log(2):
+        return None
+    favour = 0 if type(model).__name__ in _CHANNELS_LAST else 0.25
+    return first < last or first < favour
 
 
 def grid_fold(
@@ -143,24 +180,34 @@ def grid_fold(
     Raises:
         LayerError: the output has no places, or cannot be told apart into places and channels.
     """
-    advice = (
-        f"Choose a layer with an N x C x h x w output, such as '{default_layer(model)}', or pass "
-        "to_grid=, a function from this output to N x C x h x w."
-    )
     shape = " x ".join(map(str, output.shape))
     if output.dim() == 4:
-        if tuple(output.shape[-2:]) == (1, 1):
-            raise LayerError(f"'{name}' gives {shape}: a single place is left of the image. {advice}")
-        if _one_scale(output.shape[2:], size):
-            return lambda a: a
-        if _one_scale(output.shape[1:3], size):
-            return lambda a: a.movedim(-1, 1)
+        channels_first = _channels_first(model, output, size)
+        if tuple(output.shape[1:3] if channels_first is False else output.shape[2:]) == (1, 1):
+            raise LayerError(
+                f"'{name}' gives {shape}: a single place is left of the image. Pass a larger image, "
+                f"or choose an earlier layer{_such_as(model, name)}."
+            )
+        if channels_first is not None:
+            return (lambda a: a) if channels_first else (lambda a: a.movedim(-1, 1))
     prefix = _prefix_tokens(model)
     if output.dim() == 3 and prefix is not None:
-        tokens = output.shape[1] - prefix
+        tokens = max(0, output.shape[1] - prefix)
         h = round((tokens * size[0] / size[1]) ** 0.5)
-        if h > 0 and tokens % h == 0 and _one_scale((h, tokens // h), size):
+        if h > 0 and tokens % h == 0 and _skew((h, tokens // h), size) < log(2):
             return lambda a: a[:, prefix:].unflatten(1, (h, tokens // h)).movedim(-1, 1)
     raise LayerError(
-        f"'{name}' gives {shape}, which is not N x C x h x w for a {size[0]} x {size[1]} image. {advice}"
+        f"'{name}' gives {shape}, which is not N x C x h x w for a {size[0]} x {size[1]} image. Choose "
+        f"a layer with such an output{_such_as(model, name)}, or pass to_grid=, a function from this "
+        "output to N x C x h x w."
     )
+
+
+def check_grid(activations: Tensor, name: str, n: int) -> None:
+    """Raise a LayerError unless the layer's output, read as a grid, is N x C x h x w."""
+    if activations.dim() != 4 or len(activations) != n:
+        shape = " x ".join(map(str, activations.shape))
+        raise LayerError(
+            f"'{name}', read as a grid, is {shape}, not N x C x h x w with N = {n} as in the output. "
+            "Choose another layer, or pass to_grid= that gives such a grid."
+        )

@@ -60,3 +60,16 @@ class Preprocess:
             box.append((start * original / now, (start + self.crop) * original / now))
         (left, right), (top, bottom) = box
         return left, top, right, bottom
+
+    def region_mask(self, box: tuple[float, float, float, float], size: tuple[int, int]) -> Tensor:
+        """A box of the original photo as the network saw it: crop x crop, True inside.
+
+        Args:
+            box: (left, top, right, bottom) in pixels of the original photo.
+            size: (width, height) of the photo, as in PIL.
+        """
+        left, top, right, bottom = self.crop_box(size)
+        x = left + (torch.arange(self.crop) + 0.5) * (right - left) / self.crop
+        y = top + (torch.arange(self.crop) + 0.5) * (bottom - top) / self.crop
+        inside_x, inside_y = (box[0] <= x) & (x < box[2]), (box[1] <= y) & (y < box[3])
+        return inside_y[:, None] & inside_x

@@ -1,0 +1,147 @@
+"""Maps laid over photos, as plain pixels; and where a map is strongest, in words."""
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import ListedColormap
+from PIL import Image
+from scipy.ndimage import binary_dilation
+from torch import Tensor
+
+FOR = "inferno"  # positive maps: perceptually uniform, readable without colour vision
+SIGNED = "RdBu_r"  # signed maps: red for, blue against, white at zero
+STRENGTH = 0.6  # of an overlay: the map is clear, and the photo still to be recognised
+_GREY = 0.6  # the ground on which a colour bar shows an overlay's colours
+
+
+def _as_array(values) -> np.ndarray:
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+
+
+def _shape(values) -> str:
+    return " x ".join(map(str, values.shape)) or "a single number"
+
+
+def as_pixels(image) -> np.ndarray:
+    """A picture as H x W x 3 floats in [0, 1].
+
+    Args:
+        image: a PIL image, or H x W x 3 (or H x W grey) floats in [0, 1] or bytes.
+
+    Raises:
+        ValueError: another shape or range, such as that of a normalised tensor.
+    """
+    image = image.convert("RGB") if isinstance(image, Image.Image) else image
+    pixels = _as_array(image)
+    if pixels.ndim == 2:
+        pixels = np.repeat(pixels[..., None], 3, axis=2)
+    cure = "Of what a network reads, classifier.preprocess.show(x[0]) makes a picture."
+    if pixels.ndim != 3 or pixels.shape[2] != 3:
+        raise ValueError(f"A picture is H x W x 3, but this is {_shape(pixels)}. {cure}")
+    if pixels.dtype == np.uint8:
+        return pixels / 255.0
+    low, high = pixels.min(), pixels.max()
+    if not -1e-6 <= low <= high <= 1 + 1e-6:
+        raise ValueError(
+            f"Pixels are in [0, 1], but these run from {low:.3g} to {high:.3g}. {cure}"
+        )
+    return pixels.astype(float).clip(0, 1)
+
+
+def as_map(values, low: float = -np.inf, high: float = np.inf) -> np.ndarray:
+    """One map, H x W numbers between low and high, as an array.
+
+    Raises:
+        ValueError: several maps at once, or values that are not numbers of that range.
+    """
+    values = _as_array(values.float() if isinstance(values, Tensor) else values)
+    if values.ndim != 2:
+        raise ValueError(
+            f"One map is H x W, but this is {_shape(values)}: pick one, such as maps[0, 0]."
+        )
+    if not np.isfinite(values).all() or values.min() < low - 1e-6 or values.max() > high + 1e-6:
+        raise ValueError(
+            f"The map's values run from {values.min():.3g} to {values.max():.3g}, not from {low:g} to "
+            f"{high:g}: rendering.positive_maps and rendering.signed_maps put evidence on that scale."
+        )
+    return values
+
+
+def _same_place(pixels: np.ndarray, values: np.ndarray) -> None:
+    if pixels.shape[:2] != values.shape:
+        raise ValueError(
+            f"The picture is {_shape(pixels[..., 0])} and the map {_shape(values)}: the map belongs on the "
+            "photo as the network saw it, classifier.preprocess.show(x[0]). figures.on_whole_photo puts "
+            "it back in its place on the whole photo."
+        )
+
+
+def overlay(image, values, strength: float = STRENGTH) -> np.ndarray:
+    """The map laid over the image: the photo turns grey, so that colour belongs to the map alone.
+
+    Args:
+        image: H x W photo, as the network saw it.
+        values: H x W in [0, 1]; the larger, the more opaque (as its square root, so that weak
+            evidence is still seen).
+        strength: 0 (the photo alone) to 1 (where the map is 1, the map alone).
+
+    Returns:
+        H x W x 3 floats in [0, 1].
+    """
+    pixels, values = as_pixels(image), as_map(values, 0, 1).clip(0, 1)
+    _same_place(pixels, values)
+    faded = pixels + strength * (pixels.mean(axis=2, keepdims=True) - pixels)
+    opacity = strength * np.sqrt(values)[..., None]
+    return faded + opacity * (colormaps[FOR](values)[..., :3] - faded)
+
+
+def overlay_colours(strength: float = STRENGTH) -> ListedColormap:
+    """What `overlay` makes of 0 to 1 on a mid-grey photo: the colours of an honest colour bar."""
+    return ListedColormap(
+        overlay(np.full((1, 256), _GREY), np.linspace(0, 1, 256)[None], strength)[0]
+    )
+
+
+def signed_overlay(image, values) -> np.ndarray:
+    """A signed map in [-1, 1] in red and blue, the photo faint and grey beneath: H x W x 3."""
+    grey, values = as_pixels(image).mean(axis=2, keepdims=True), as_map(values, -1, 1)
+    _same_place(grey, values)
+    spread = float(np.ptp(grey))
+    faint = (grey - grey.min()) / spread if spread > 0 else np.ones_like(grey)
+    return colormaps[SIGNED]((values + 1) / 2)[..., :3] * (0.7 + 0.3 * faint)
+
+
+def outlined(image, mask) -> np.ndarray:
+    """The image with a white line, black outside, drawn around the mask: seen on any ground.
+
+    Args:
+        image: H x W picture.
+        mask: H x W, True inside; the line runs just outside it, so that nothing inside is hidden.
+    """
+    pixels, mask = as_pixels(image).copy(), _as_array(mask).astype(bool)
+    _same_place(pixels, mask)
+    white = binary_dilation(mask, np.ones((3, 3)), iterations=2)
+    black = binary_dilation(white, np.ones((3, 3)))
+    pixels[black & ~white], pixels[white & ~mask] = 0, 1
+    return pixels
+
+
+def where(values) -> str:
+    """In which ninth of the map its positive values are strongest, in words; "nowhere" without any."""
+    values = as_map(values)
+    if not values.max() > 0:
+        return "nowhere"
+    if values.min() == values.max():
+        return "everywhere alike"
+    peaks = np.argwhere(values >= 0.99 * values.max())  # of a plateau, the place nearest its middle
+    row, column = peaks[((peaks - peaks.mean(axis=0)) ** 2).sum(axis=1).argmin()]
+    vertical = ("upper", "middle", "lower")[int(3 * row / values.shape[0])]
+    horizontal = ("left", "centre", "right")[int(3 * column / values.shape[1])]
+    return f"{vertical} {horizontal}".replace("middle centre", "centre")
+
+
+def strongest(values) -> str:
+    """`where` as a sentence: "Strongest at the upper left." or "Empty: no positive evidence."."""
+    place = where(values)
+    if place == "nowhere":
+        return "Empty: no positive evidence."
+    return "The same everywhere." if place == "everywhere alike" else f"Strongest at the {place}."

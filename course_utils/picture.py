@@ -1,0 +1,66 @@
+"""A finished picture with the words that belong to it, as HTML that carries both to the page."""
+
+import base64
+import html
+import io
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+SHARP = 144  # dots per inch of the PNG, drawn on the page at 96
+
+
+class Picture:
+    """A finished figure with the words that belong to it.
+
+    Args:
+        figure: a matplotlib figure.
+        alt: what the picture shows, for those who do not see it.
+        caption: what to look for in it.
+
+    Raises:
+        ValueError: no alt text.
+    """
+
+    def __init__(self, figure: Figure, alt: str, caption: str = ""):
+        if not alt.strip():
+            raise ValueError("A picture needs alt text: say in a sentence what it shows.")
+        self.figure, self.alt, self.caption = figure, alt, caption
+
+    def png(self) -> bytes:
+        """The picture as a PNG file's content."""
+        buffer = io.BytesIO()
+        self.figure.savefig(buffer, format="png", dpi=SHARP, facecolor="white")
+        return buffer.getvalue()
+
+    def save(self, path: str | Path) -> None:
+        """Write the picture to a PNG file."""
+        Path(path).write_bytes(self.png())
+
+    def __repr__(self) -> str:
+        return f"Picture: {self.alt}"
+
+    def _repr_html_(self) -> str:
+        width = round(96 * self.figure.get_figwidth())
+        # on a phone it is scrolled sideways, rather than shrunk until its words cannot be read
+        image = f"width:{width}px;min-width:min({width}px, 32em)"
+        return figure_html(self.png(), self.alt, self.caption, "overflow-x:auto", image)
+
+
+def figure_html(
+    picture: bytes, alt: str, caption: str = "", style: str = "", image: str = "", kind: str = "png"
+) -> str:
+    """A picture as an HTML figure whose alt text and caption reach the page.
+
+    Args:
+        picture: the content of a file of that kind, "png" or "jpeg".
+        style, image: CSS for the figure, and for the picture in it.
+    """
+    data = base64.b64encode(picture).decode()
+    words = (
+        f"<figcaption style='max-width:60em'>{html.escape(caption)}</figcaption>" if caption else ""
+    )
+    return (
+        f"<figure style='margin:0.5em 0;{style}'><img alt=\"{html.escape(alt, quote=True)}\" "
+        f"style='max-width:100%;height:auto;{image}' src='data:image/{kind};base64,{data}'>{words}</figure>"
+    )

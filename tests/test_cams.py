@@ -1,0 +1,351 @@
+"""What the three methods promise: the right question, its evidence, its sentence, its map."""
+
+import pytest
+import torch
+from tiny_networks import A0, A1, PHOTO, HandNet, RandomNet, hooks, random_images, state
+from torch import nn
+
+from course_utils import ContrastCAM, CounterfactualCAM, Explanation, ForwardPass, GradCAM
+from course_utils.errors import ClassError, LayerError
+
+S0, S1, S2 = A0, A1, A0 - 2 * A1  # the class maps of HandNet on PHOTO; it answers class 2
+METHODS = [GradCAM, CounterfactualCAM, ContrastCAM]
+
+
+def close(got, expected, tolerance=1e-6):
+    torch.testing.assert_close(got, expected, rtol=tolerance, atol=tolerance)
+
+
+def named(model=None):
+    model = model or HandNet()
+    model.categories = ["tiger cat", "Egyptian cat", "espresso"]
+    return model
+
+
+def undecided():
+    """HandNet with biases that make its three logits on PHOTO equal: p = 1/3 each."""
+    model = HandNet()
+    model.fc.bias.data = -torch.tensor([10.0, -1.0, 12.0])
+    return model
+
+
+# Grad-CAM
+
+
+def test_grad_cam_of_a_class_is_its_signed_map():
+    close(GradCAM(HandNet())(PHOTO, why=1).evidence, torch.tensor([[[[0.0, 1.0], [-2.0, 0.0]]]]))
+
+
+def test_grad_cam_asks_about_the_predicted_class_by_default():
+    close(GradCAM(HandNet())(PHOTO).evidence, torch.tensor([[[[1.0, 0.0], [7.0, 4.0]]]]))
+
+
+def test_the_predicted_class_is_each_images_own():
+    flat = torch.zeros(1, 3, 2, 2)
+    flat[:, 2] = -1  # A_0 = 0 and A_1 = 1 everywhere: y = (1, 6, -5), class 1 with S^1 = 1
+    got = GradCAM(HandNet())(torch.cat([PHOTO, flat]))
+    assert got.questions == [["Why class 2?"], ["Why class 1?"]]
+    close(got.evidence, torch.stack([S2, torch.ones(2, 2)])[:, None])
+
+
+def test_a_list_of_classes_is_asked_of_every_image():
+    got = GradCAM(HandNet())(torch.cat([PHOTO, 2 * PHOTO]), why=[2, 0])
+    close(got.evidence, torch.stack([torch.stack([S2, S0]), 2 * torch.stack([S2, S0])]))
+
+
+def test_a_tensor_gives_each_image_its_own_classes():
+    got = GradCAM(HandNet())(torch.cat([PHOTO, PHOTO]), why=torch.tensor([[0, 1], [2, 0]]))
+    close(got.evidence, torch.stack([torch.stack([S0, S1]), torch.stack([S2, S0])]))
+
+
+def test_a_class_may_be_asked_for_by_name():
+    close(GradCAM(named())(PHOTO, why="Egyptian cat").evidence, S1[None, None])
+
+
+# Counterfactual-CAM
+
+
+def test_counterfactual_cam_negates_the_map():
+    close(
+        CounterfactualCAM(HandNet())(PHOTO, why=1).evidence,
+        torch.tensor([[[[0.0, -1.0], [2.0, 0.0]]]]),
+    )
+
+
+def test_counterfactual_cam_asks_about_the_predicted_class_by_default():
+    close(CounterfactualCAM(HandNet())(PHOTO).evidence, -S2[None, None])
+
+
+def test_the_counterfactual_map_lies_where_the_evidence_is_against():
+    close(
+        CounterfactualCAM(HandNet())(PHOTO, why=1).maps, torch.tensor([[[[0.0, 0.0], [1.0, 0.0]]]])
+    )
+
+
+# Contrast-CAM
+
+
+def test_cross_entropy_is_the_posteriors_map_less_that_of_q():
+    # a third of S^0 + S^1 + S^2 = (2, 3 / 8, 8), less S^0
+    expected = torch.tensor([[[[2 / 3 - 1, 1 - 2], [8 / 3 - 3, 8 / 3 - 4]]]])
+    close(ContrastCAM(undecided())(PHOTO, why=1, rather_than=0).evidence, expected, 1e-5)
+
+
+def test_cross_entropy_is_the_default_loss():
+    x = random_images(n=1)
+    default = ContrastCAM(RandomNet(), "target")(x, rather_than=1).evidence
+    named_loss = ContrastCAM(RandomNet(), "target", loss="cross_entropy")(x, rather_than=1).evidence
+    assert torch.equal(default, named_loss)
+
+
+def test_cross_entropy_does_not_depend_on_p():
+    explain = ContrastCAM(RandomNet(), "target")
+    got = explain(random_images(), why=torch.tensor([[0, 3], [2, 3]]), rather_than=[1, 1]).evidence
+    assert torch.equal(got[:, 0], got[:, 1])
+
+
+def test_logit_difference_is_the_map_of_p_less_that_of_q():
+    explain = ContrastCAM(HandNet(), loss="logit_difference")
+    close(
+        explain(PHOTO, why=2, rather_than=0).evidence, torch.tensor([[[[0.0, -2.0], [4.0, 0.0]]]])
+    )
+
+
+def test_the_loss_can_be_chosen_for_one_question():
+    explain = ContrastCAM(HandNet())
+    close(explain(PHOTO, 2, 0, loss="logit_difference").evidence, (S2 - S0)[None, None])
+    assert explain.loss == "cross_entropy"
+
+
+def test_p_is_the_predicted_class_by_default():
+    got = ContrastCAM(HandNet(), loss="logit_difference")(PHOTO, rather_than=1)
+    close(got.evidence, (S2 - S1)[None, None])
+    assert got.questions == [["Why class 2, rather than class 1?"]]
+
+
+def test_one_p_is_contrasted_with_every_q():
+    got = ContrastCAM(named(), loss="logit_difference")(
+        PHOTO, "tiger cat", ["Egyptian cat", "espresso"]
+    )
+    close(got.evidence, torch.stack([S0 - S1, S0 - S2])[None])
+    assert got.questions == [
+        ["Why tiger cat, rather than Egyptian cat?", "Why tiger cat, rather than espresso?"]
+    ]
+
+
+def test_every_p_is_contrasted_with_one_q():
+    got = ContrastCAM(HandNet(), loss="logit_difference")(PHOTO, why=[0, 1], rather_than=2)
+    close(got.evidence, torch.stack([S0 - S2, S1 - S2])[None])
+
+
+def test_as_many_p_as_q_are_paired():
+    got = ContrastCAM(HandNet(), loss="logit_difference")(PHOTO, why=[0, 1], rather_than=[2, 0])
+    close(got.evidence, torch.stack([S0 - S2, S1 - S0])[None])
+
+
+def test_each_image_can_have_contrasts_of_its_own():
+    explain = ContrastCAM(HandNet(), loss="logit_difference")
+    got = explain(torch.cat([PHOTO, PHOTO]), why=2, rather_than=torch.tensor([[0], [1]]))
+    close(got.evidence, torch.stack([S2 - S0, S2 - S1])[:, None])
+
+
+def test_p_and_q_of_different_numbers_are_refused():
+    with pytest.raises(ClassError, match="2 classes P do not pair with 3 classes Q"):
+        ContrastCAM(HandNet())(PHOTO, why=[0, 1], rather_than=[0, 1, 2])
+
+
+def test_a_missing_q_is_refused():
+    with pytest.raises(ClassError, match="Name the contrast class Q: rather_than="):
+        ContrastCAM(HandNet())(PHOTO, why=1)
+
+
+def test_an_unknown_loss_is_refused_at_the_start():
+    with pytest.raises(
+        ValueError, match="No loss is called 'hinge'.*cross_entropy, logit_difference"
+    ):
+        ContrastCAM(HandNet(), loss="hinge")
+
+
+def test_an_unknown_loss_is_refused_in_a_question_before_the_network_runs():
+    model = HandNet()
+    with pytest.raises(ValueError, match="No loss is called 'hinge'"):
+        ContrastCAM(model)(PHOTO, rather_than=1, loss="hinge")
+    assert model.forwards == 0
+
+
+# Explanations
+
+
+def test_maps_are_upsampled_to_the_images_and_divided_by_their_maximum():
+    class Coarse(HandNet):  # every second pixel: PHOTO enlarged to 4 x 4 is read as PHOTO
+        def forward(self, x):
+            return super().forward(x[..., ::2, ::2])
+
+    x = PHOTO.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+    got = GradCAM(Coarse(), "layer1")(x, why=0)
+    # S^0 = 1 2 / 3 4: one step right is + 1, one down + 2; half-pixel centres at 0, 1/4, 3/4, 1
+    steps = torch.tensor([0, 0.25, 0.75, 1])
+    close(got.maps, ((1 + 2 * steps[:, None] + steps) / 4)[None, None])
+
+
+def test_maps_are_in_the_images_shape_when_it_is_not_square():
+    x = random_images(n=2, size=(6, 9))
+    assert GradCAM(RandomNet(), "target")(x, why=[0, 1, 2]).maps.shape == (2, 3, 6, 9)
+
+
+def test_logits_are_kept_in_the_explanation():
+    close(GradCAM(HandNet())(PHOTO).logits, torch.tensor([[11.0, 1.0, 15.0]]))
+
+
+@pytest.mark.parametrize(
+    ("method", "sentence"),
+    [
+        (GradCAM, "Why espresso?"),
+        (CounterfactualCAM, "What if espresso's evidence were absent?"),
+    ],
+)
+def test_questions_are_sentences_with_the_classes_names(method, sentence):
+    assert method(named())(PHOTO, why=2).questions == [[sentence]]
+
+
+def test_questions_hold_a_list_for_each_image():
+    questions = GradCAM(named())(
+        torch.cat([PHOTO, PHOTO]), why=torch.tensor([[0, 1], [2, 0]])
+    ).questions
+    assert questions == [
+        ["Why tiger cat?", "Why Egyptian cat?"],
+        ["Why espresso?", "Why tiger cat?"],
+    ]
+
+
+def test_a_name_with_braces_is_put_into_the_sentence_unchanged():
+    model = named()
+    model.categories[1] = "{0} cup {x}"
+    assert GradCAM(model)(PHOTO, why=1).questions == [["Why {0} cup {x}?"]]
+
+
+def test_empty_maps_are_named():
+    got = ContrastCAM(HandNet(), loss="logit_difference")(PHOTO, why=1, rather_than=[1, 0])
+    assert got.empty.tolist() == [[True, True]]  # S^1 - S^1 = 0, and S^1 - S^0 is nowhere positive
+
+
+def test_a_map_with_a_positive_place_is_not_empty():
+    assert GradCAM(HandNet())(PHOTO, why=[0, 1]).empty.tolist() == [[False, False]]
+
+
+def test_an_empty_map_is_all_zeros():
+    assert GradCAM(HandNet())(-PHOTO, why=0).maps.tolist() == [[[[0, 0], [0, 0]]]]
+
+
+def test_the_explanation_says_which_map_is_empty():
+    text = repr(GradCAM(named())(-PHOTO, why=[0, 1]))
+    assert text.splitlines() == [
+        "Explanation: 1 x 2 questions on a 2 x 2 grid",
+        "  Why tiger cat?  (no positive evidence: the map is empty)",
+        "  Why Egyptian cat?",
+    ]
+
+
+def test_an_explanation_is_not_changed_by_hand():
+    with pytest.raises(AttributeError):
+        GradCAM(HandNet())(PHOTO).evidence = None
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_all_methods_answer_with_an_explanation_of_the_images_size(method):
+    more = {"rather_than": 1} if method is ContrastCAM else {}
+    got = method(RandomNet(), "target")(random_images(size=(5, 7)), **more)
+    assert isinstance(got, Explanation) and got.size == (5, 7)
+
+
+# A kept pass
+
+
+def test_a_kept_pass_stands_in_for_the_images():
+    model = HandNet()
+    seen = ForwardPass(model, PHOTO)
+    close(GradCAM(model)(seen, why=1).evidence, S1[None, None])
+    close(CounterfactualCAM(model)(seen, why=1).evidence, -S1[None, None])
+    close(ContrastCAM(model, loss="logit_difference")(seen, 0, 1).evidence, (S0 - S1)[None, None])
+    assert model.forwards == 1
+
+
+def test_the_pass_behind_an_explanation_answers_more():
+    model = HandNet()
+    first = GradCAM(model)(PHOTO)
+    close(GradCAM(model)(first.seen, why=[0, 1, 2]).evidence, torch.stack([S0, S1, S2])[None])
+    assert model.forwards == 1
+
+
+def test_a_pass_of_another_network_is_refused():
+    seen = ForwardPass(HandNet(), PHOTO)
+    with pytest.raises(ValueError, match="kept at 'layer1' of a HandNet.*Make the two the same"):
+        GradCAM(HandNet())(seen)
+
+
+def test_a_pass_at_another_layer_is_refused():
+    model = RandomNet()
+    seen = ForwardPass(model, random_images(), "target")
+    with pytest.raises(
+        ValueError, match="kept at 'target' of a RandomNet; this method asks at 'stem'"
+    ):
+        GradCAM(model, "stem")(seen)
+
+
+def test_a_layer_may_be_given_as_a_module():
+    model = RandomNet()
+    assert GradCAM(model, model.stem).layer == "stem"
+
+
+def test_an_unknown_layer_is_refused_before_any_image_is_seen():
+    with pytest.raises(LayerError, match="has no layer 'layer2'. Did you mean 'layer1'"):
+        GradCAM(HandNet(), "layer2")
+
+
+def test_to_grid_is_used():
+    got = GradCAM(HandNet(), to_grid=lambda a: a.flip(-1))(PHOTO, why=0)
+    close(got.evidence, S0.flip(-1)[None, None])
+
+
+# Networks that cannot be asked for classes
+
+
+def test_a_network_that_does_not_answer_n_x_classes_is_refused():
+    class Pairs(HandNet):
+        def forward(self, x):
+            return super().forward(x)[:, None]
+
+    with pytest.raises(ClassError, match=r"output is 1 x 1 x 3, not N x classes: use seen.ask"):
+        GradCAM(Pairs(), "layer1")(PHOTO)
+
+
+def test_names_that_are_not_as_many_as_the_classes_are_refused():
+    model = HandNet()
+    model.categories = ["tiger cat", "espresso"]
+    with pytest.raises(
+        ClassError, match="categories holds 2 names, but the network answers 3 classes"
+    ):
+        GradCAM(model)(PHOTO)
+
+
+@pytest.mark.parametrize(
+    ("why", "words"),
+    [
+        (3, "Class 3 is out of range: this network has classes 0 to 2"),
+        ("tigercat", "No class is called 'tigercat'. Did you mean 'tiger cat'"),
+        (torch.tensor([[0], [1]]), "2 rows of classes were given for 1 image[.]"),
+    ],
+)
+def test_an_unknown_class_is_refused_and_the_network_left_as_it_was(why, words):
+    model = named().train()
+    before = state(model)
+    with pytest.raises(ClassError, match=words):
+        GradCAM(model)(PHOTO, why=why)
+    assert state(model) == before and hooks(model) == 0
+
+
+def test_any_module_can_be_asked():
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)
+    )
+    assert GradCAM(model, "1")(torch.rand(2, 3, 8, 6)).maps.shape == (2, 1, 8, 6)

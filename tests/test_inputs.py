@@ -1,0 +1,279 @@
+"""What a learner passes in: right ways are read alike, wrong ones are named in a sentence."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from course_utils.errors import ClassError, ImageError, closest
+from course_utils.inputs import check_finite, check_images, class_indices, class_name
+
+NAMES = [
+    "tabby, tabby cat",
+    "tiger cat",
+    "Egyptian cat",
+    "crane (bird)",
+    "crane (machine)",
+    "polo",
+    "Polo",
+]
+NET = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 7, 1))
+
+
+def image_fault(x, model=NET):
+    with pytest.raises(ImageError) as error:
+        check_images(x, model)
+    text = str(error.value)
+    assert "\n" not in text and text[-1] in ".)"
+    return text
+
+
+def class_fault(which, n=1, classes=7, categories=NAMES):
+    with pytest.raises(ClassError) as error:
+        class_indices(which, n, classes, categories)
+    text = str(error.value)
+    assert "\n" not in text and text[-1] in ".?"
+    return text
+
+
+# Images
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 8, 8), (5, 3, 4, 9)])
+def test_a_batch_of_float_images_passes(shape):
+    check_images(torch.zeros(shape), NET)
+
+
+def test_what_is_no_tensor_is_named_with_the_way_to_make_one():
+    text = image_fault(np.zeros((1, 3, 8, 8)))
+    assert (
+        "must be a tensor, not ndarray" in text
+        and "classifier.preprocess(load_photo(...))[None]" in text
+    )
+
+
+def test_one_image_without_a_batch_dimension_is_named():
+    assert (
+        "x is 3 x 8 x 9: one image, not a batch. Add the batch dimension: x[None]"
+        in image_fault(torch.zeros(3, 8, 9))
+    )
+
+
+def test_channels_last_is_named():
+    assert "x is 1 x 8 x 9 x 3: channels last" in image_fault(torch.zeros(1, 8, 9, 3))
+
+
+def test_channels_last_names_the_cure():
+    text = image_fault(torch.zeros(1, 8, 9, 3))
+    assert "x.movedim(-1, 1)" in text
+    check_images(torch.zeros(1, 8, 9, 3).movedim(-1, 1), NET)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 8, 8), (1, 4, 8, 8), (8, 8), (8, 9, 3), (1, 1, 3, 8, 8)])
+def test_other_shapes_are_named_beside_what_the_network_reads(shape):
+    text = image_fault(torch.zeros(shape))
+    assert f"x is {' x '.join(map(str, shape))}; the network reads N x 3 x H x W floats" in text
+
+
+def test_a_single_number_is_named():
+    assert "x is a single number; the network reads" in image_fault(torch.tensor(1.0))
+
+
+def test_an_empty_batch_is_named():
+    assert "empty batch" in image_fault(torch.zeros(0, 3, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "name"), [(torch.uint8, "uint8"), (torch.int64, "int64"), (torch.bool, "bool")]
+)
+def test_values_that_are_no_floats_are_named_with_the_cure(dtype, name):
+    text = image_fault(torch.zeros(1, 3, 8, 8, dtype=dtype))
+    assert (
+        f"x holds {name} values" in text
+        and "classifier.preprocess(photo) scales and normalises" in text
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+def test_another_float_type_than_the_weights_is_named_with_the_cure(dtype):
+    text = image_fault(torch.zeros(1, 3, 8, 8, dtype=dtype))
+    assert f"x is {dtype}, the network's weights are torch.float32: x.to(torch.float32)." in text
+
+
+def test_another_device_than_the_weights_is_named_with_the_cure():
+    text = image_fault(torch.zeros(1, 3, 8, 8, device="meta"))
+    assert "x is on meta, the network on cpu: x.to('cpu')." in text
+
+
+def test_a_network_that_reads_grey_images_wants_one_channel():
+    grey = nn.Conv2d(1, 4, 3)
+    check_images(torch.zeros(1, 1, 8, 8), grey)
+    assert "reads N x 1 x H x W floats" in image_fault(torch.zeros(1, 3, 8, 8), grey)
+
+
+def test_a_network_without_convolutions_takes_any_number_of_channels():
+    check_images(torch.zeros(1, 5, 8, 8), nn.Flatten())
+    assert "one image, not a batch" in image_fault(torch.zeros(5, 8, 8), nn.Flatten())
+
+
+def test_finite_values_pass_unchanged():
+    values = torch.tensor([1.0, -2.0])
+    assert check_finite(values, "The evidence") is values
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_values_that_are_not_finite_are_named(value):
+    with pytest.raises(ImageError, match="The evidence holds NaN or infinity.*try float32"):
+        check_finite(torch.tensor([1.0, value]), "The evidence")
+
+
+# Classes
+
+
+@pytest.mark.parametrize(
+    "which",
+    [
+        2,
+        "Egyptian cat",
+        "egyptian CAT",
+        np.int64(2),
+        torch.tensor(2),
+        np.array(2),
+        [2],
+        ["Egyptian cat"],
+    ],
+)
+def test_one_class_is_asked_of_every_image(which):
+    assert class_indices(which, 2, 7, NAMES).tolist() == [[2], [2]]
+
+
+@pytest.mark.parametrize(
+    "which", [[1, 2], (1, 2), range(1, 3), ["tiger cat", 2], torch.tensor([1, 2]), np.array([1, 2])]
+)
+def test_several_classes_are_asked_of_every_image(which):
+    assert class_indices(which, 2, 7, NAMES).tolist() == [[1, 2], [1, 2]]
+
+
+@pytest.mark.parametrize("make", [torch.tensor, np.array])
+def test_a_table_gives_each_image_its_own_classes(make):
+    assert class_indices(make([[1, 2], [0, 6]]), 2, 7).tolist() == [[1, 2], [0, 6]]
+
+
+def test_the_answer_is_a_tensor_of_whole_numbers():
+    assert class_indices("tiger cat", 1, 7, NAMES).dtype == torch.int64
+
+
+def test_exact_spelling_decides_between_names_that_differ_in_case():
+    assert class_indices(["polo", "Polo"], 1, 7, NAMES).tolist() == [[5, 6]]
+
+
+def test_a_name_that_fits_twice_without_case_is_left_to_the_learner():
+    assert (
+        class_fault("POLO")
+        == "'POLO' is more than one class: give the number, 5 ('polo') or 6 ('Polo')."
+    )
+
+
+def test_a_name_that_two_classes_share_but_for_their_brackets_is_left_to_the_learner():
+    assert (
+        "'crane' is more than one class: give the number, 3 ('crane (bird)') or 4"
+        in class_fault("crane")
+    )
+
+
+def test_a_name_that_occurs_twice_is_left_to_the_learner():
+    assert "more than one class: give the number, 0 ('a') or 1 ('a')" in class_fault(
+        "a", 1, 2, ["a", "a"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("tigercat", "tiger cat"), ("Egiptian cat", "Egyptian cat"), ("tabby", "tabby, tabby cat")],
+)
+def test_an_unknown_name_brings_the_closest_ones(typed, meant):
+    text = class_fault(typed)
+    assert (
+        f"No class is called '{typed}'. Did you mean '{meant}'" in text
+        and "model.categories" in text
+    )
+
+
+def test_a_name_like_no_other_brings_no_guess():
+    assert class_fault("xyzzy") == "No class is called 'xyzzy'. All names: model.categories."
+
+
+def test_a_name_for_a_network_without_names_is_refused():
+    text = class_fault("tiger cat", categories=None)
+    assert (
+        "classes by number only, so 'tiger cat' cannot be looked up" in text
+        and "model.categories" in text
+    )
+
+
+@pytest.mark.parametrize("which", [7, -1, [0, 7], np.int64(7), torch.tensor([[-1]])])
+def test_a_number_out_of_range_is_named_with_the_range(which):
+    assert "is out of range: this network has classes 0 to 6." in class_fault(which)
+
+
+@pytest.mark.parametrize(
+    "which", [1.0, None, True, [[1]], [2.5], {1}, [torch.tensor(2.7)], b"polo"]
+)
+def test_what_is_neither_number_nor_name_is_refused(which):
+    assert "A class is a whole number or a name, not" in class_fault(which)
+
+
+@pytest.mark.parametrize(
+    "which",
+    [torch.tensor(2.7), torch.tensor([1.0]), np.array([[True]]), np.float64(1), torch.tensor(True)],
+)
+def test_arrays_of_other_than_whole_numbers_are_refused(which):
+    assert "Classes are whole numbers, but the tensor holds torch." in class_fault(which)
+
+
+@pytest.mark.parametrize("which", [[], (), torch.zeros(1, 0, dtype=torch.int64)])
+def test_an_empty_list_is_refused(which):
+    assert "list of classes is empty: name at least one" in class_fault(which)
+
+
+@pytest.mark.parametrize(("n", "images"), [(1, "1 image."), (3, "3 images.")])
+def test_another_number_of_rows_than_images_is_refused(n, images):
+    assert (
+        class_fault(torch.zeros(2, 1, dtype=int), n) == f"2 rows of classes were given for {images}"
+    )
+
+
+def test_a_table_of_three_dimensions_is_refused():
+    assert class_fault(torch.zeros(1, 2, 3, dtype=int)) == "Classes are N x K, not 1 x 2 x 3."
+
+
+def test_a_class_is_called_by_its_name_or_its_number():
+    assert (class_name(1, NAMES), class_name(1, None)) == ("tiger cat", "class 1")
+
+
+# Suggestions
+
+
+def test_suggestions_read_as_a_sentence_with_the_nearest_first():
+    names = ["abcdefg", "abcde", "abcdef"]
+    assert closest("abcd", names) == " Did you mean 'abcde', 'abcdef' or 'abcdefg'?"
+
+
+def test_one_suggestion_stands_alone():
+    assert closest("resnet5", ["resnet50", "vgg"]) == " Did you mean 'resnet50'?"
+
+
+def test_no_suggestion_is_nothing():
+    assert closest("xyzzy", ["resnet50", "vgg"]) == ""
+
+
+def test_suggestions_do_not_mind_case():
+    assert closest("TIGER CAT", NAMES).startswith(" Did you mean 'tiger cat'")
+
+
+def test_suggestions_are_no_more_than_asked():
+    assert closest("layer", [f"layer{i}" for i in range(9)], n=2).count("'") == 4
+
+
+def test_an_empty_name_is_near_nothing():
+    assert closest("", ["resnet50"]) == ""

@@ -1,0 +1,298 @@
+"""Which layer is explained by default, how layers are named, and how their output becomes a grid."""
+
+import pytest
+import timm
+import torch
+import torchvision
+from tiny_networks import HandNet, RandomNet, random_images
+from torch import nn
+
+from course_utils import ForwardPass, layer_names
+from course_utils.errors import LayerError
+from course_utils.layers import check_grid, default_layer, find_layer, grid_fold
+
+
+def fault(act):
+    with pytest.raises(LayerError) as error:
+        act()
+    text = str(error.value)
+    assert "\n" not in text and text[-1] == "."
+    return text
+
+
+def without_weights(library, name):
+    """The network's layers only: on the device "meta" no weight takes memory or time."""
+    computed = name.startswith("regnet")  # works out its widths with tensors
+    with torch.device("cpu" if computed else "meta"):
+        if library == "timm":
+            return timm.create_model(name)
+        slow = {"init_weights": False} if name in ("inception_v3", "googlenet") else {}
+        return torchvision.models.get_model(name, weights=None, **slow)
+
+
+# The default layer
+
+DEFAULTS = [
+    ("torchvision", "resnet50", "layer4"),
+    ("torchvision", "resnext50_32x4d", "layer4"),
+    ("torchvision", "vgg16", "features.29"),
+    ("torchvision", "vgg16_bn", "features.42"),
+    ("torchvision", "alexnet", "features.11"),
+    ("torchvision", "densenet121", "features"),
+    ("torchvision", "squeezenet1_1", "features"),
+    ("torchvision", "mobilenet_v2", "features"),
+    ("torchvision", "mobilenet_v3_large", "features"),
+    ("torchvision", "efficientnet_b0", "features"),
+    ("torchvision", "efficientnet_v2_s", "features"),
+    ("torchvision", "convnext_tiny", "features"),
+    ("torchvision", "inception_v3", "Mixed_7c"),
+    ("torchvision", "googlenet", "inception5b"),
+    ("torchvision", "shufflenet_v2_x1_0", "conv5"),
+    ("torchvision", "mnasnet1_0", "layers"),
+    ("torchvision", "regnet_y_400mf", "trunk_output"),
+    ("torchvision", "vit_b_16", "encoder.layers.encoder_layer_11.ln_1"),
+    ("torchvision", "swin_t", "norm"),
+    ("torchvision", "swin_v2_t", "norm"),
+    ("torchvision", "maxvit_t", "blocks.3"),
+    ("timm", "tf_efficientnet_lite0", "bn2"),
+    ("timm", "resnet18", "layer4"),
+    ("timm", "densenet121", "features"),
+    ("timm", "vgg11", "features.19"),
+    ("timm", "mobilenetv3_small_050", "blocks"),
+    ("timm", "convnext_atto", "stages"),
+    ("timm", "inception_v3", "Mixed_7c"),
+    ("timm", "regnety_002", "final_conv"),
+    ("timm", "vit_tiny_patch16_224", "blocks.11.norm1"),
+    ("timm", "deit_tiny_distilled_patch16_224", "blocks.11.norm1"),
+    ("timm", "swin_tiny_patch4_window7_224", "norm"),
+    ("timm", "swinv2_tiny_window8_256", "norm"),
+]
+
+
+@pytest.mark.parametrize(
+    ("library", "name", "layer"), DEFAULTS, ids=[f"{n}-{lib}" for lib, n, _ in DEFAULTS]
+)
+def test_every_family_has_its_default_layer(library, name, layer):
+    model = without_weights(library, name)
+    assert default_layer(model) == layer
+    assert layer in layer_names(model)
+
+
+def test_a_network_that_states_its_layer_is_believed():
+    model = RandomNet()
+    model.layer = "stem"
+    assert default_layer(model) == "stem"
+
+
+def test_a_network_with_a_module_called_layer_states_nothing():
+    model = RandomNet()
+    model.layer = nn.Identity()
+    assert default_layer(model) == "target"
+
+
+def test_other_networks_are_explained_at_their_last_convolution():
+    assert default_layer(RandomNet()) == "target"
+
+
+def test_a_network_without_convolutions_has_no_default_and_its_layers_are_listed():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    assert (
+        "Sequential has no convolutional layer to explain by default. Name the layer yourself; "
+        in (text := fault(lambda: default_layer(model)))
+    )
+    assert "this network has: 0, 1." in text
+
+
+def test_layer_names_are_in_the_order_of_registration_and_leave_the_network_itself_out():
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sequential(nn.ReLU(), nn.Identity()))
+    assert layer_names(model) == ["0", "1", "1.0", "1.1"]
+
+
+# Finding a layer
+
+
+@pytest.mark.parametrize("layer", ["stem", None])
+def test_a_layer_is_found_by_name_or_by_default(layer):
+    model = RandomNet()
+    assert find_layer(model, layer) == (layer or "target", model.get_submodule(layer or "target"))
+
+
+def test_a_layer_is_found_by_its_module():
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sequential(nn.ReLU()))
+    assert find_layer(model, model[1][0]) == ("1.0", model[1][0])
+
+
+def test_an_unknown_layer_brings_the_closest_ones_and_the_way_to_all():
+    text = fault(lambda: find_layer(without_weights("torchvision", "resnet18"), "layer5"))
+    assert "ResNet has no layer 'layer5'. Did you mean 'layer" in text
+    assert text.endswith("layer_names(model) lists them all.")
+
+
+def test_a_layer_like_no_other_brings_no_guess():
+    assert fault(lambda: find_layer(RandomNet(), "xyzzy")).startswith(
+        "RandomNet has no layer 'xyzzy'. layer_names"
+    )
+
+
+@pytest.mark.parametrize("layer", [5, "stem.weight", "stem.0"])
+def test_what_is_no_layer_is_refused_in_the_same_words(layer):
+    assert f"RandomNet has no layer '{layer}'." in fault(lambda: find_layer(RandomNet(), layer))
+
+
+def test_a_layer_of_another_network_is_refused():
+    text = fault(lambda: find_layer(RandomNet(), RandomNet().stem))
+    assert (
+        "That Conv2d is not a part of this RandomNet. Pass a layer of the same network object"
+        in text
+    )
+
+
+def test_a_linear_layer_is_refused_with_a_better_one():
+    text = fault(lambda: find_layer(HandNet(), "fc"))
+    assert "'fc' is a Linear layer: its output has no height and width" in text
+    assert text.endswith("Choose a layer that still has them, such as 'layer1'.")
+
+
+def test_a_linear_layer_is_refused_where_there_is_no_better_one():
+    text = fault(lambda: find_layer(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), "1"))
+    assert text.endswith("Choose a layer that still has them.")
+
+
+# Reading an output as a grid
+
+
+def fold(shape, size, model=None, name="stem"):
+    output = torch.arange(float(torch.Size(shape).numel())).reshape(shape)
+    return output, grid_fold(model or RandomNet(), name, output, size)(output)
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [
+        ((2, 5, 7, 7), (224, 224)),
+        ((1, 96, 56, 56), (224, 224)),
+        ((1, 64, 3, 9), (96, 300)),  # 96 / 32 = 3 and 300 / 32 = 9.4
+        ((1, 64, 1, 2), (33, 64)),  # 33 / 32 rounded down
+        ((1, 6, 10, 18), (12, 20)),  # 6 x 10 would be an even fifth, but channels first is the rule
+        ((1, 7, 7, 7), (224, 224)),
+        ((1, 2, 4, 2), (64, 32)),
+    ],
+)
+def test_channels_first_pass_through(shape, size):
+    output, grid = fold(shape, size)
+    assert torch.equal(grid, output)
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [
+        ((2, 7, 7, 768), (224, 224)),
+        ((1, 56, 56, 96), (224, 224)),  # 56 x 96 is not far from a square, 56 x 56 is one
+        ((1, 3, 9, 64), (96, 300)),
+    ],
+)
+def test_channels_last_are_moved(shape, size):
+    output, grid = fold(shape, size)
+    assert torch.equal(grid, output.permute(0, 3, 1, 2))
+
+
+def test_a_family_known_for_channels_last_is_believed_when_both_orders_are_possible():
+    model = without_weights("torchvision", "swin_t")
+    output, grid = fold((1, 96, 96, 96), (384, 384), model)
+    assert torch.equal(grid, output.permute(0, 3, 1, 2))
+
+
+def test_channels_first_pass_through_in_a_family_known_for_channels_last():
+    output, grid = fold((1, 96, 56, 56), (224, 224), without_weights("torchvision", "swin_t"))
+    assert torch.equal(grid, output)
+
+
+class Tokens(nn.Module):
+    num_prefix_tokens = 2
+
+
+def test_tokens_are_folded_row_by_row_after_the_prefix():
+    # two prefix tokens, then a grid of 2 x 3 with 2 channels: token t holds 10 t and 10 t + 1
+    output = torch.stack([torch.arange(8) * 10.0, torch.arange(8) * 10.0 + 1], dim=-1)[None]
+    grid = grid_fold(Tokens(), "blocks", output, (32, 48))(output)
+    assert grid.tolist() == [[[[20, 30, 40], [50, 60, 70]], [[21, 31, 41], [51, 61, 71]]]]
+
+
+@pytest.mark.parametrize(
+    ("size", "grid"),
+    [((48, 32), (3, 2)), ((32, 48), (2, 3)), ((16, 96), (1, 6)), ((96, 16), (6, 1))],
+)
+def test_tokens_are_folded_to_the_images_shape(size, grid):
+    assert fold((1, 8, 5), size, Tokens())[1].shape == (1, 5, *grid)
+
+
+def test_torchvisions_vit_has_one_class_token():
+    model = torchvision.models.VisionTransformer(32, 8, 1, 2, 8, 8)
+    output, grid = fold((1, 17, 8), (32, 32), model)
+    assert torch.equal(grid[0, :, 1, 2], output[0, 1 + 4 + 2])
+
+
+def test_gradients_of_many_questions_are_folded_alike():
+    read = grid_fold(Tokens(), "blocks", torch.zeros(1, 8, 5), (32, 48))
+    assert read(torch.zeros(64, 8, 5)).shape == (64, 5, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("model", "shape"),
+    [
+        (RandomNet(), (2, 10)),  # pooled
+        (RandomNet(), (2, 17, 8)),  # tokens of a network that does not say how many come first
+        (Tokens(), (2, 7, 8)),  # 5 tokens are no grid of a square image
+        (Tokens(), (2, 1, 8)),  # fewer tokens than the prefix
+        (RandomNet(), (2, 4, 9, 30)),  # neither order has the image's shape
+        (RandomNet(), (2, 3, 4, 4, 4)),
+    ],
+)
+def test_an_output_without_a_grid_is_named_beside_the_image(model, shape):
+    text = fault(lambda: fold(shape, (64, 64), model))
+    dimensions = " x ".join(map(str, shape))
+    assert f"'stem' gives {dimensions}, which is not N x C x h x w for a 64 x 64 image." in text
+    assert "or pass to_grid=, a function from this output to N x C x h x w." in text
+
+
+def test_an_output_without_a_grid_brings_a_better_layer_if_there_is_one():
+    assert "a layer with such an output, such as 'target', or" in fault(
+        lambda: fold((2, 10), (64, 64))
+    )
+    assert "a layer with such an output, or" in fault(
+        lambda: fold((2, 10), (64, 64), name="target")
+    )
+
+
+def test_a_single_place_asks_for_a_larger_image_or_an_earlier_layer():
+    text = fault(lambda: fold((2, 10, 1, 1), (32, 32)))
+    assert "'stem' gives 2 x 10 x 1 x 1: a single place is left of the image." in text
+    assert text.endswith("Pass a larger image, or choose an earlier layer, such as 'target'.")
+
+
+def test_a_single_place_is_refused_with_channels_last_and_in_wide_images_too():
+    assert "a single place is left" in fault(lambda: fold((1, 1, 1, 768), (32, 32)))
+    assert "a single place is left" in fault(lambda: fold((1, 768, 1, 1), (32, 96)))
+
+
+def test_a_single_place_at_the_default_layer_does_not_advise_that_layer():
+    text = fault(lambda: fold((2, 10, 1, 1), (32, 32), name="target"))
+    assert text.endswith("Pass a larger image, or choose an earlier layer.")
+
+
+def test_a_layer_named_in_a_network_without_convolutions_is_used():
+    model = nn.Sequential(nn.PixelUnshuffle(2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    assert ForwardPass(model, random_images(size=(4, 6)), "1").activations.shape == (2, 12, 2, 3)
+
+
+def test_a_grid_passes():
+    check_grid(torch.zeros(2, 3, 4, 5), "stem", 2)
+
+
+@pytest.mark.parametrize(("shape", "n"), [((2, 3, 4), 2), ((4, 3, 2, 2), 2)])
+def test_what_is_no_grid_of_the_batch_is_refused(shape, n):
+    text = fault(lambda: check_grid(torch.zeros(shape), "stem", n))
+    assert (
+        f"'stem', read as a grid, is {' x '.join(map(str, shape))}, not N x C x h x w with N = {n}"
+        in text
+    )

@@ -1,0 +1,162 @@
+"""Each measure on a case worked by hand, and on one that it must score worst."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from course_utils.measures import (
+    average,
+    contrastive_deletion,
+    energy_inside,
+    grid_pointing_game,
+    part_evidence,
+    part_ranking,
+    pointing_game,
+)
+
+MAP = np.array([[0.0, 3.0, 1.0], [-9.0, 2.0, 0.0], [0.0, 0.0, 4.0]])
+
+
+def mask(*points, shape=(3, 3)):
+    made = np.zeros(shape, bool)
+    for point in points:
+        made[point] = True
+    return made
+
+
+def test_the_peak_on_the_part_is_a_hit():
+    assert pointing_game(MAP, mask((2, 2))) == 1.0
+
+
+def test_the_peak_beside_the_part_is_a_miss():
+    assert pointing_game(MAP, mask((0, 1), (1, 1))) == 0.0
+
+
+@pytest.mark.parametrize("tolerance, hit", [(1.0, 0.0), (1.4, 0.0), (1.5, 1.0)])
+def test_tolerance_is_a_distance_in_pixels(tolerance, hit):
+    # from the peak at (2, 2) to (1, 1): the square root of 2
+    assert pointing_game(MAP, mask((1, 1)), tolerance) == hit
+
+
+def test_peaks_that_tie_share_the_game():
+    assert pointing_game(np.ones((2, 2)), mask((0, 0), shape=(2, 2))) == 0.25
+
+
+def test_a_map_with_no_evidence_neither_hits_nor_misses():
+    assert math.isnan(pointing_game(-np.ones((3, 3)), mask((0, 0))))
+
+
+def test_energy_is_the_share_of_the_positive_sum():
+    # positive: 3 + 1 + 2 + 4 = 10, of which 3 + 2 on the part; -9 counts for nothing
+    assert energy_inside(MAP, mask((0, 1), (1, 1), (1, 0))) == 0.5
+
+
+def test_energy_within_the_bird_leaves_the_background_out():
+    bird = mask((0, 1), (1, 1), (1, 0))
+    assert energy_inside(MAP, mask((0, 1)), bird) == pytest.approx(3 / 5)
+
+
+def test_energy_all_off_the_part_is_zero():
+    assert energy_inside(MAP, mask((1, 0), (0, 0))) == 0.0
+
+
+def test_tensors_and_arrays_agree():
+    part = mask((0, 1), (1, 1))
+    assert energy_inside(torch.tensor(MAP), torch.tensor(part)) == energy_inside(MAP, part)
+
+
+def test_a_mosaic_counts_one_cell():
+    evidence = np.zeros((4, 4))
+    evidence[0, 0], evidence[0, 3], evidence[3, 3] = 1.0, 6.0, 1.0
+    assert grid_pointing_game(evidence, (0, 1)) == 0.75
+
+
+def test_even_evidence_scores_chance():
+    assert grid_pointing_game(np.ones((6, 6)), (1, 0)) == 0.25
+
+
+def test_evidence_in_the_wrong_cell_scores_zero():
+    evidence = np.zeros((4, 4))
+    evidence[0, 0] = 1.0
+    assert grid_pointing_game(evidence, (1, 1)) == 0.0
+
+
+def test_part_evidence_sums_what_is_positive():
+    assert part_evidence(MAP, {"bill": mask((1, 0), (1, 1)), "legs": mask((2, 2))}) == {
+        "bill": 2.0,
+        "legs": 4.0,
+    }
+
+
+def test_ranking_worked_by_hand():
+    # ranks 1 2 3 4 against 2 1 3 4: rho = 1 - 6 * 2 / (4 * 15) = 0.8
+    assert part_ranking([1, 2, 3, 4], [20, 10, 30, 40]) == pytest.approx(0.8)
+
+
+def test_the_reversed_ranking_scores_worst():
+    assert part_ranking([1, 2, 3, 4], [4, 3, 2, 1]) == pytest.approx(-1.0)
+
+
+def test_a_constant_ranking_has_no_answer():
+    assert math.isnan(part_ranking([0, 0, 0], [1, 2, 3]))
+
+
+def first_row(pictures):
+    """A margin that reads the first row only: the sum of its first channel."""
+    return pictures[:, 0, 0].sum(1)
+
+
+X = torch.ones(3, 2, 2)
+BLANK = torch.zeros(3, 1, 1)
+
+
+def deletion(evidence, **kwargs):
+    return contrastive_deletion(first_row, X, evidence, steps=4, until=1.0, blank=BLANK, **kwargs)
+
+
+def test_deletion_worked_by_hand():
+    # the margin is 2; the two pixels of the first row go first: 1, 1/2, 0, 0, 0
+    area, curve = deletion(np.array([[4.0, 3.0], [2.0, 1.0]]))
+    assert curve.tolist() == [1.0, 0.5, 0.0, 0.0, 0.0]
+    assert area == pytest.approx((0.75 + 0.25 + 0 + 0) / 4)
+
+
+def test_deleting_what_matters_last_scores_worst():
+    # 1, 1, 1, 1/2, 0
+    area, _ = deletion(np.array([[1.0, 2.0], [3.0, 4.0]]))
+    assert area == pytest.approx((1 + 1 + 0.75 + 0.25) / 4)
+
+
+def test_deletion_has_no_answer_where_the_other_class_is_preferred():
+    area, curve = contrastive_deletion(lambda p: -first_row(p), X, np.ones((2, 2)), blank=BLANK)
+    assert math.isnan(area) and np.isnan(curve).all()
+
+
+def test_the_default_blank_leaves_an_even_picture_as_it_is():
+    area, _ = contrastive_deletion(first_row, X, np.ones((2, 2)))
+    assert area == pytest.approx(1.0)
+
+
+def test_averages_leave_out_what_has_no_answer_and_count_the_rest():
+    assert average([1.0, float("nan"), 0.0]) == (0.5, 2)
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda: pointing_game(MAP, np.ones((2, 2))), "bring the map"),
+        (lambda: pointing_game(MAP, mask(), -1), "negative"),
+        (lambda: energy_inside(np.ones(3), np.ones(3)), "H x W"),
+        (lambda: energy_inside(MAP * np.nan, mask((0, 0))), "NaN"),
+        (lambda: grid_pointing_game(MAP, (0, 0)), "equal cells"),
+        (lambda: grid_pointing_game(np.ones((4, 4)), (0, 2)), "no cell"),
+        (lambda: part_ranking([1, 2], [1, 2, 3]), "rankings"),
+        (lambda: contrastive_deletion(first_row, X, MAP), "order the pixels"),
+        (lambda: contrastive_deletion(first_row, X, np.ones((2, 2)), until=2), "until"),
+    ],
+)
+def test_bad_input_is_answered_in_words(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()

@@ -1,0 +1,465 @@
+"""The explorer without a page: what each control does, what the status line says, what it costs."""
+
+import datetime
+import html
+import io
+import re
+from html.parser import HTMLParser
+from urllib.error import URLError
+
+import ipywidgets
+import nbformat
+import numpy as np
+import pytest
+import torch
+from nbformat.v4 import new_code_cell, new_notebook
+from notebook_run import run_notebook
+from PIL import Image
+from static_widgets import WidgetError
+from torch import nn
+
+from course_utils import ContrastCAM, load_classifier
+from course_utils.errors import ClassError
+from course_utils.explorer import in_digits, search_in_words, share
+from course_utils.preprocess import Preprocess
+from course_utils.widgets import NONE, STRENGTHS, ContrastExplorer
+
+SIDE = 8
+
+
+class Tiny(nn.Module):
+    """Two features, the photo's red and its green, and four classes: maps that can be worked out by hand."""
+
+    categories = ["cat", "dog", "cup", "red fox"]
+    layer = "second"
+    preprocess = Preprocess(SIDE, SIDE, (0,) * 3, (1,) * 3)
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 3, 1, bias=False), nn.Conv2d(3, 2, 1, bias=False)
+        self.head = nn.Linear(2, 4, bias=False)
+        with torch.no_grad():
+            self.first.weight[:] = torch.eye(3)[..., None, None]
+            self.second.weight[:] = torch.eye(3)[:2, :, None, None]
+            self.head.weight[:] = torch.tensor([[4.0, 0.0], [0.0, 4.0], [0.0, 0.0], [-4.0, -4.0]])
+        self.eval()
+
+    def forward(self, x):
+        return self.head(self.second(self.first(x)).mean(dim=(2, 3)))
+
+
+def half(left=(255, 0, 0), right=(0, 255, 0)) -> Image.Image:
+    """A photo of two colours; red on the left, green on the right."""
+    photo = Image.new("RGB", (SIDE, SIDE), right)
+    photo.paste(left, (0, 0, SIDE // 2, SIDE))
+    return photo
+
+
+PHOTOS = {"red": half((255, 0, 0), (255, 128, 0)), "halves": half()}
+
+
+def tiny(**how) -> ContrastExplorer:
+    return ContrastExplorer(classifier=Tiny(), photos=PHOTOS, **how)
+
+
+@pytest.fixture(scope="module")
+def network():
+    return load_classifier()
+
+
+@pytest.fixture
+def explorer(network):
+    """On the cat, with 1000 classes; its network runs once, here."""
+    return ContrastExplorer(
+        classifier=network, photo="chelsea", why="tiger cat", rather_than=["tabby", "espresso"]
+    )
+
+
+def words(explorer) -> str:
+    """The status line as it is read."""
+    return html.unescape(re.sub("<[^>]+>", "", explorer.status.value))
+
+
+class Figures(HTMLParser):
+    """The pictures on a page, with their alt texts and captions."""
+
+    def __init__(self, explorer):
+        super().__init__()
+        self.alts, self.captions, self._inside = [], [], False
+        self.feed(explorer.pictures.value)
+
+    def handle_starttag(self, tag, attributes):
+        if tag == "img":
+            self.alts.append(dict(attributes).get("alt", ""))
+        self._inside = tag == "figcaption"
+
+    def handle_data(self, data):
+        if self._inside:
+            self.captions.append(data)
+
+
+def upload(explorer, name: str, content: bytes) -> None:
+    now = datetime.datetime(2026, 1, 1)
+    file = {"name": name, "type": "image/png", "size": len(content), "content": memoryview(content)}
+    explorer.upload.value = ({**file, "last_modified": now},)
+
+
+def png(photo: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    photo.save(buffer, "png")
+    return buffer.getvalue()
+
+
+class TestTheForwardPassIsKept:
+    def test_a_new_question_runs_no_layer_before_the_head(self, network, explorer):
+        runs = []
+        handles = [
+            m.register_forward_hook(lambda *_: runs.append(1)) for m in (network, network.conv_stem)
+        ]
+        explorer.rather_than[0].value = network.categories.index("Egyptian cat")
+        explorer.why.value = network.categories.index("lynx")
+        explorer.loss.value = "logit_difference"
+        explorer.strength.value = STRENGTHS["strong"]
+        explorer.search.value = "espr"
+        asked = len(runs)
+        explorer.layer.value = "blocks.4"
+        for handle in handles:
+            handle.remove()
+        assert (asked, len(runs)) == (0, 2)  # the hooks count: a new layer runs the network
+
+    def test_each_change_is_answered_once(self, explorer, monkeypatch):
+        drawn, draw = [], explorer._redraw
+        monkeypatch.setattr(explorer, "_redraw", lambda: (drawn.append(1), draw()))
+        explorer.photo.value = "coffee"  # also fills the class lists anew
+        explorer.rather_than[0].value = 0
+        assert len(drawn) == 2
+
+
+class TestStatusLine:
+    def test_probabilities_are_those_of_the_kept_pass(self, explorer):
+        p, names = explorer.scene.seen.probabilities()[0], explorer.classifier.categories
+        for role, name in [("P", "tiger cat"), ("Q", "tabby"), ("Q", "espresso")]:
+            said = re.search(rf"p\({role} = {name}\) = ([\d.e-]+)[,.]", words(explorer))[1].rstrip(
+                "."
+            )
+            assert float(said) == pytest.approx(float(p[names.index(name)]), rel=0.05, abs=0.0005)
+
+    def test_hand_worked_probabilities(self):
+        """Means of red and green are 1/2 and 1/2: logits 2, 2, 0, -4."""
+        explorer = tiny(photo="halves", why="dog", rather_than=["cup", "red fox"])
+        assert "p(P = dog) = 0.468, p(Q = cup) = 0.063, p(Q = red fox) = 0.001." in words(explorer)
+
+    @pytest.mark.parametrize(
+        "p, said", [(0, "0.000"), (1, "1.000"), (0.0123, "0.012"), (0.00042, "4e-4")]
+    )
+    def test_a_small_probability_is_not_called_zero(self, p, said):
+        assert in_digits(p) == said
+
+    def test_share_of_the_map_in_known_regions(self, explorer):
+        explorer.photo.value = "coffee"
+        values, scene = explorer.answers[-1].maps[0, 0], explorer.scene
+        for region in ("cup", "coffee", "spoon"):
+            inside = scene.regions[region]
+            lies, covers = float(values[inside].sum() / values.sum()), float(inside.float().mean())
+            assert f"{lies:.0%} in the {region} ({covers:.0%} of the picture)" in words(explorer)
+
+    def test_a_region_as_large_as_the_picture_is_left_out(self, explorer):
+        assert "in the face" not in words(explorer) and "in the eyes" in words(explorer)
+
+    def test_share_of_an_empty_map_is_unknown(self):
+        assert share(torch.zeros(2, 2), torch.ones(2, 2, dtype=torch.bool)) is None
+        assert share(torch.tensor([[3.0, 1.0]]), torch.tensor([[True, False]])) == 0.75
+
+
+class TestQuestionsAtTheirEdges:
+    def test_the_same_q_twice_is_shown_once(self):
+        explorer = tiny(photo="halves", why="cat", rather_than=["dog", "dog", "cup"])
+        assert explorer.answers[-1].questions == [
+            ["Why cat, rather than dog?", "Why cat, rather than cup?"]
+        ]
+        assert "chosen twice is shown once" in words(explorer)
+
+    def test_q_equal_to_p_is_explained_for_cross_entropy(self):
+        explorer = tiny(photo="red", why="cat", rather_than="cat")
+        assert "why not P with 100 % confidence?" in words(explorer)
+
+    def test_q_equal_to_p_is_empty_for_the_logit_difference(self):
+        explorer = tiny(photo="red", why="cat", rather_than="cat")
+        explorer.loss.value = "logit_difference"
+        assert "the difference of the logits is 0" in words(explorer)
+        assert not explorer.answers[-1].maps.any()
+
+    def test_an_empty_map_is_said_in_words_everywhere(self):
+        explorer = tiny(photo="red", why="cat", rather_than="dog")
+        question = "What if cat's evidence were absent?"
+        page = Figures(explorer)
+        assert f"“{question}” has an empty map: no positive evidence." in words(explorer)
+        assert f"{question} The map is empty: no positive evidence." in page.captions
+        assert any(
+            alt.startswith(question) and "Empty: no positive evidence." in alt for alt in page.alts
+        )
+
+    def test_no_loss_but_the_chosen_one_is_drawn(self, explorer):
+        before = explorer.pictures.value
+        explorer.loss.value = "logit_difference"
+        expected = ContrastCAM(explorer.classifier, loss="logit_difference")(
+            explorer.scene.seen, why="tiger cat", rather_than=["tabby", "espresso"]
+        )
+        assert torch.equal(explorer.answers[-1].evidence, expected.evidence)
+        assert explorer.pictures.value != before
+
+    def test_the_overlay_changes_the_maps_and_not_the_photo(self, explorer):
+        before = re.findall("base64,([^']+)'", explorer.pictures.value)
+        explorer.strength.value = STRENGTHS["faint"]
+        after = re.findall("base64,([^']+)'", explorer.pictures.value)
+        assert before[0] == after[0] and before[-1] != after[-1]
+
+
+class TestClassLists:
+    def test_most_probable_first_with_all_1000(self, explorer):
+        assert len(explorer.why.options) == 1000
+        assert [value for _, value in explorer.why.options[:3]] == explorer.scene.p.topk(
+            3
+        ).indices.tolist()
+
+    def test_search_narrows_over_all_classes_and_keeps_the_choice(self, explorer):
+        names = explorer.classifier.categories
+        chosen = [c.value for c in (explorer.why, *explorer.rather_than)]
+        explorer.search.value = "TERRIER"
+        found = {i for i, name in enumerate(names) if "terrier" in name.lower()}
+        assert len(found) > 10 and f"{len(found)} class names contain “TERRIER”." in words(explorer)
+        assert [c.value for c in (explorer.why, *explorer.rather_than)] == chosen
+        for control in (explorer.why, *explorer.rather_than):
+            assert {value for _, value in control.options} == found | {control.value, NONE} - (
+                {NONE} if control in (explorer.why, explorer.rather_than[0]) else set()
+            )
+
+    def test_a_search_that_finds_nothing_names_the_closest(self, explorer):
+        explorer.search.value = "expresso"
+        assert "No class name contains “expresso”. Did you mean 'espresso'" in words(explorer)
+
+    @pytest.mark.parametrize(
+        "count, said", [(1, "One class name contains"), (2, "2 class names contain")]
+    )
+    def test_what_a_search_found_in_words(self, count, said):
+        assert search_in_words(" <b ", count, []) == f"{said} “&lt;b”."
+
+    def test_an_empty_search_lists_all_again(self, explorer):
+        explorer.search.value = "terrier"
+        explorer.search.value = ""
+        assert len(explorer.why.options) == 1000 and "contain" not in words(explorer)
+
+    def test_runner_up_is_the_default_q(self):
+        assert tiny(photo="red").rather_than[0].value == 1
+        assert tiny(photo="red", why="dog").rather_than[0].value == 0
+
+    @pytest.mark.parametrize("how", [{"why": "expresso"}, {"rather_than": ["tabby", "expresso"]}])
+    def test_an_unknown_class_gives_the_closest_names(self, network, how):
+        with pytest.raises(
+            ClassError, match="No class is called 'expresso'. Did you mean 'espresso'"
+        ):
+            ContrastExplorer(classifier=network, **how)
+
+    def test_no_more_than_three_q(self):
+        with pytest.raises(ValueError, match="up to three Q, but 4"):
+            tiny(rather_than=[0, 1, 2, 3])
+
+
+class TestPhotosAndNetworks:
+    def test_another_photo_asks_about_its_own_prediction(self, explorer):
+        explorer.search.value = "terrier"
+        explorer.photo.value = "coffee"
+        assert (
+            words(explorer).startswith("The network says espresso") and explorer.search.value == ""
+        )
+        assert explorer.why.value == explorer.classifier.categories.index("espresso")
+
+    def test_own_photo(self, explorer):
+        upload(explorer, "my <cup>.png", png(Image.new("RGB", (300, 200), (200, 30, 30))))
+        assert explorer.photo.value == "my <cup>.png"
+        assert Figures(explorer).alts[0] == "The photo my <cup>.png, as the network saw it."
+        assert np.allclose(explorer.scene.pixels, np.array([200, 30, 30]) / 255, atol=0.01)
+
+    def test_the_same_name_again_is_the_new_photo(self):
+        explorer = tiny(photo="red")
+        for colour in [(255, 0, 0), (0, 255, 0)]:
+            upload(explorer, "mine.png", png(Image.new("RGB", (9, 9), colour)))
+            assert np.allclose(explorer.scene.pixels, np.array(colour) / 255)
+
+    def test_a_broken_upload_is_said_and_the_old_photo_stays(self, explorer):
+        before = explorer.scene
+        upload(explorer, "x<y.png", b"no picture")
+        assert words(explorer).startswith("x<y.png:") and "cannot be read as a picture" in words(
+            explorer
+        )
+        assert explorer.scene is before and explorer.photo.value == "chelsea"
+
+    def test_an_unknown_photo_gives_the_closest_names(self, network):
+        with pytest.raises(FileNotFoundError, match="Did you mean 'chelsea'"):
+            ContrastExplorer(photo="chelsee", classifier=network)
+
+    def test_an_unknown_network_gives_the_closest_names(self):
+        with pytest.raises(
+            ValueError, match="No classifier is called 'resnet5O'. Did you mean 'resnet50'"
+        ):
+            ContrastExplorer(network="resnet5O")
+
+    def test_a_second_name_of_a_photo(self, network):
+        explorer = ContrastExplorer(photo="motorcycle", classifier=network)
+        assert explorer.photo.value == "motorcycle_left" and "in the headlight" in words(explorer)
+
+    def test_without_a_connection_the_old_network_stays(self, monkeypatch):
+        def offline(*_args, **_kwargs):
+            raise URLError("no route to host")
+
+        monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
+        explorer = ContrastExplorer(photo="coffee", why="espresso", rather_than="cup")
+        before, picture = explorer.scene, explorer.pictures.value
+        explorer.network.value = "resnet50"
+        assert "must be downloaded once, and that failed (no route to host)" in words(explorer)
+        assert (explorer.network.value, explorer.scene, explorer.pictures.value) == (
+            "efficientnet_lite0",
+            before,
+            picture,
+        )
+        explorer.network.value = "efficientnet_lite1"  # and it is not stuck
+        assert explorer.scene is not before and len(explorer.scene.seen.size) == 2
+        assert explorer.why.value == explorer.classifier.categories.index(
+            "espresso"
+        )  # the question is kept
+
+    def test_another_layer(self, explorer):
+        chosen = explorer.rather_than[0].value
+        before = explorer.answers[-1].evidence.shape
+        explorer.layer.value = "blocks.3"
+        assert (
+            explorer.scene.seen.layer == "blocks.3"
+            and explorer.answers[-1].evidence.shape != before
+        )
+        assert explorer.rather_than[0].value == chosen
+
+    def test_a_layer_that_cannot_answer_is_said_and_the_old_one_stays(self, explorer, monkeypatch):
+        explorer.set(explorer.layer, explorer.layer.value, [*explorer.layer.options, "classifier"])
+        before = explorer.scene
+        explorer.layer.value = "classifier"
+        assert "'classifier' is a Linear layer" in words(explorer)
+        assert explorer.layer.value == before.seen.layer and explorer.scene is before
+
+    def test_one_class_is_too_few(self):
+        network = Tiny()
+        network.head, network.categories = nn.Linear(2, 1), ["cat"]
+        with pytest.raises(ClassError, match="two classes or more"):
+            ContrastExplorer(classifier=network, photos=PHOTOS)
+
+    def test_classes_without_names_are_called_by_number(self):
+        network = Tiny()
+        network.categories = None
+        explorer = ContrastExplorer(
+            classifier=network, photos=PHOTOS, photo="red", why=0, rather_than=2
+        )
+        assert explorer.answers[-1].questions == [["Why class 0, rather than class 2?"]]
+
+
+class TestKnownAnswer:
+    LEFT = torch.zeros(SIDE, SIDE, dtype=torch.bool)
+    LEFT[:, : SIDE // 2] = True
+
+    def explorer(self, truth):
+        return tiny(photo="halves", why="cat", rather_than=["dog", "cup"], truth=truth)
+
+    def answer(self, photo, p, q):
+        return self.LEFT if (photo, p, q) == ("halves", "cat", "dog") else None
+
+    def test_hidden_at_first(self):
+        explorer = self.explorer(self.answer)
+        assert (
+            "known answer" not in words(explorer).lower() + "".join(Figures(explorer).alts).lower()
+        )
+
+    def test_share_is_worked_by_hand(self):
+        """S^cat - S^dog is positive on the red half, negative on the green."""
+        explorer = self.explorer(self.answer)
+        explorer.loss.value = "logit_difference"
+        explorer.known.value = True
+        assert "100% in the known answer (50% of the picture)" in words(explorer)
+
+    def test_outlined_on_the_panels_of_the_question_it_answers(self):
+        explorer = self.explorer(self.answer)
+        explorer.known.value = True
+        outlined = ["The known answer is outlined." in alt for alt in Figures(explorer).alts]
+        assert outlined == [
+            True,
+            True,
+            True,
+            True,
+            False,
+        ]  # photo, P, absent, dog; nothing is known of cup
+
+    def test_an_unknown_answer_is_said(self):
+        explorer = self.explorer(self.answer)
+        explorer.known.value = True
+        explorer.why.value = 3
+        assert "answer to the first contrast is not known" in words(explorer)
+
+    def test_offered_only_with_a_truth_and_only_for_its_photos(self):
+        with_truth, without = self.explorer(self.answer), tiny()
+        assert list(with_truth.photo.options) == ["red", "halves"]
+        assert with_truth.known in controls(with_truth) and without.known not in controls(without)
+
+    def test_a_mask_of_another_size_is_refused(self):
+        explorer = self.explorer(lambda *_: torch.ones(3, 3, dtype=torch.bool))
+        with pytest.raises(
+            ValueError, match=r"truth\('halves', 'cat', 'dog'\) gave torch.bool of \(3, 3\)"
+        ):
+            explorer.known.value = True
+
+
+def controls(widget):
+    """Every control in a widget, however deep."""
+    for child in getattr(widget, "children", ()):
+        yield from controls(child) if isinstance(child, ipywidgets.Box) else [child]
+
+
+class TestForEveryone:
+    def test_every_picture_says_its_question_and_where_the_map_is(self, explorer):
+        page = Figures(explorer)
+        questions = [q for answer in explorer.answers for q in answer.questions[0]]
+        assert len(page.alts) == len(page.captions) == 1 + len(questions) == 5
+        for alt, question in zip(page.alts[1:], questions):
+            assert alt.startswith(question) and re.search("Strongest at the|Empty", alt)
+
+    def test_every_control_has_a_label(self):
+        found = list(controls(tiny(truth=lambda *_: None)))
+        inputs = [c for c in found if not isinstance(c, (ipywidgets.HTML, ipywidgets.Output))]
+        assert len(inputs) == 12 and all(control.description for control in inputs)
+
+    def test_nothing_is_printed_outside_a_notebook(self, capsys):
+        explorer = tiny(photo="red")
+        explorer.rather_than[0].value = 2
+        explorer.photo.value = "halves"
+        assert capsys.readouterr() == ("", "")
+
+
+class TestAnErrorInACallback:
+    def test_is_raised_outside_a_notebook_and_the_explorer_lives_on(self, monkeypatch):
+        explorer = tiny(photo="red", why="cat", rather_than="dog")
+        with monkeypatch.context() as broken:
+            broken.setattr("course_utils.explorer.panels", lambda *_: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                explorer.rather_than[0].value = 2
+            assert "That did not work: the error is shown below" in words(explorer)
+        explorer.rather_than[0].value = 3
+        assert explorer.answers[-1].questions == [["Why cat, rather than red fox?"]]
+        assert words(explorer).startswith("The network says cat")
+
+    def test_is_shown_in_a_notebook(self, tmp_path):
+        source = (
+            "from course_utils import explorer as module, widgets\n"
+            "explorer = widgets.ContrastExplorer()\n"
+            "module.panels = lambda *_: 1 / 0\n"
+            "explorer.rather_than[0].value = 5\n"
+            "explorer"
+        )
+        nbformat.write(new_notebook(cells=[new_code_cell(source)]), tmp_path / "broken.ipynb")
+        with pytest.raises(WidgetError, match="ZeroDivisionError: division by zero"):
+            run_notebook(tmp_path / "broken.ipynb")
