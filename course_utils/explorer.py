@@ -18,7 +18,7 @@ from .inputs import class_name
 from .overlays import outlined, overlay, overlay_colours, strongest
 from .picture import figure_html
 
-SIDE = 240  # pixels of a panel on the page, at most
+SIDE = 224  # pixels of a panel on the page, at most
 
 # (photo's name, P's name, Q's name) -> H x W, True on the answer, as the network sees the photo; or None
 Truth = Callable[[str, str, str], np.ndarray | Tensor | None]

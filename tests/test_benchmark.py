@@ -92,7 +92,7 @@ def test_a_contender_that_answers_something_else_stops_the_benchmark(network):
     with pytest.raises(
         SystemExit, match="negated does not do the same work on tiny: .* by 2.0e[+]00"
     ):
-        benchmark.check_same_work(network, [Negated], Results("tiny", CLASSES, 8))
+        benchmark.check_same_work(network, [Negated], Results("tiny", CLASSES, 8, 0.0))
 
 
 @pytest.mark.parametrize("contender", CONTENDERS, ids=lambda c: c.__name__)
@@ -193,6 +193,7 @@ def measured(network, monkeypatch):
     monkeypatch.setattr(
         benchmark, "check_same_work", lambda n, cs, r: r.difference.update({c: 0.0 for c in cs})
     )
+    monkeypatch.setattr(benchmark.psutil, "cpu_percent", lambda interval: 50.0)
     monkeypatch.setitem(benchmark.NETWORKS, "tiny", lambda: network)
     return benchmark.measure("tiny", [Metronome, Keeper], rounds=3, memory=False)
 
@@ -216,8 +217,13 @@ def test_contenders_take_turns_and_begin_in_turn(measured):
     assert turns == 2 * first + 2 * second + 2 * first
 
 
+def test_a_busy_machine_is_warned_about(capsys, measured):
+    assert measured.busy == 50
+    assert "Other programs use 50 % of this machine" in capsys.readouterr().err
+
+
 def results(ours, theirs, contender=Captum, task="one question"):
-    made = Results("tiny", 1000, 8, forward=[0.05] * len(ours))
+    made = Results("tiny", 1000, 8, 12.3, forward=[0.05] * len(ours))
     made.difference = {Course: 0.0, contender: 0.0}
     made.ratios = {(Course, task): ours, (contender, task): theirs}
     return made
@@ -310,5 +316,6 @@ def test_the_page_holds_every_table_and_the_circumstances():
     tables = report.time_table(made, made.contenders), report.memory_table(made, made.contenders)
     assert all(table in text for table in (*tables, report.spread_table(made)))
     assert "## tiny\n\nA forward pass takes 50.0 ms (50.0 to 50.0)." in text
-    assert f"torch {torch.__version__.split('+')[0]}" in text and "3 rounds" in text
+    assert f"torch {torch.__version__.split('+')[0]}" in text
+    assert "3 rounds; other programs used 12 % of the machine." in text
     assert report.tally([made], report.AS_DOCUMENTED) in text

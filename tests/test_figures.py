@@ -183,6 +183,15 @@ class TestQuestions:
         panels = [axis for axis in self.draw(1, k).figure.axes if axis.images]
         assert len(panels) == k + 1
 
+    @pytest.mark.parametrize(
+        "n, k, columns", [(1, 3, 4), (1, 4, 3), (1, 5, 3), (2, 1, 2), (2, 3, 4), (3, 4, 5)]
+    )
+    def test_every_image_begins_a_row(self, n, k, columns):
+        """One image alone is spread over even rows of at most four."""
+        panels = [axis for axis in self.draw(n, k).figure.axes if axis.images]
+        first = [axis.get_subplotspec().colspan.start for axis in panels[:: k + 1]]
+        assert first == [0] * n and panels[0].get_gridspec().ncols == columns
+
     @pytest.mark.parametrize("title", ["Why cup?", LONG], ids=["short", "long"])
     @pytest.mark.parametrize(
         "n, k", [(1, 1), (1, 2), (1, 3), (1, 4), (1, 5), (2, 1), (2, 3), (3, 2)]

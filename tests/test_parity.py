@@ -167,7 +167,7 @@ def test_activations_are_those_before_an_in_place_operation(name, layer):
 
 
 def folded(a, y, grid, first=0):
-    """sum_k alpha_k A_k from tokens a, 1 x T x C: alpha over the grid's tokens, which start at `first`."""
+    """sum_k alpha_k A_k from tokens a, 1 x T x C, of which the grid's start at `first`."""
     h, w = grid
     maps = torch.zeros(1, y.shape[1], h, w)
     for c in range(y.shape[1]):

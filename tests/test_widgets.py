@@ -19,6 +19,8 @@ from static_widgets import WidgetError
 from torch import nn
 
 from course_utils import ContrastCAM, load_classifier
+from course_utils.bird_explorer import bird_explorer, known_parts
+from course_utils.birds import draw
 from course_utils.errors import ClassError
 from course_utils.explorer import in_digits, search_in_words, share
 from course_utils.preprocess import Preprocess
@@ -414,6 +416,43 @@ class TestKnownAnswer:
             explorer.known.value = True
 
 
+class TestBirds:
+    """Flamingo and spoonbill differ in the bill only; flamingo and egret in colour, bill and legs."""
+
+    def test_the_known_answer_is_the_parts_in_which_the_two_differ(self):
+        bird = draw("flamingo", 7)
+        assert np.array_equal(known_parts(bird, "flamingo", "spoonbill"), bird.masks["bill"])
+        three = bird.masks["body"] | bird.masks["bill"] | bird.masks["legs"]
+        assert np.array_equal(known_parts(bird, "flamingo", "egret"), three)
+
+    @pytest.mark.parametrize("p, q", [("spoonbill", "flamingo"), ("flamingo", "flamingo")])
+    def test_nobody_knows_why_a_bird_is_what_it_is_not(self, p, q):
+        assert known_parts(draw("flamingo", 7), p, q) is None
+
+    def test_explorer_shows_the_share_on_the_bill(self):
+        explorer = bird_explorer("flamingo", rather_than="spoonbill", seed=7)
+        explorer.known.value = True
+        values = explorer.answers[-1].maps[0, 0]
+        bill = torch.as_tensor(draw("flamingo", 1_000_007).masks["bill"])
+        assert f"{share(values, bill):.0%} in the known answer" in words(explorer)
+        assert "The known answer is outlined." in Figures(explorer).alts[-1]
+
+    def test_an_upload_has_no_known_answer(self):
+        explorer = bird_explorer("flamingo")
+        explorer.known.value = True
+        upload(explorer, "mine.png", png(draw("flamingo", 3).image))
+        assert "answer to the first contrast is not known" in words(explorer)
+
+    def test_other_networks_of_birds_are_offered(self):
+        explorer = bird_explorer()
+        assert explorer.network.value == "birds"
+        assert [name for _, name in explorer.network.options] == [
+            "birds",
+            "birds_shortcut",
+            "birds_blurry",
+        ]
+
+
 def controls(widget):
     """Every control in a widget, however deep."""
     for child in getattr(widget, "children", ()):
@@ -425,7 +464,7 @@ class TestForEveryone:
         page = Figures(explorer)
         questions = [q for answer in explorer.answers for q in answer.questions[0]]
         assert len(page.alts) == len(page.captions) == 1 + len(questions) == 5
-        for alt, question in zip(page.alts[1:], questions):
+        for alt, question in zip(page.alts[1:], questions, strict=True):
             assert alt.startswith(question) and re.search("Strongest at the|Empty", alt)
 
     def test_every_control_has_a_label(self):

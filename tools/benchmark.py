@@ -6,7 +6,7 @@
 
 Every round does every task with every contender once, each right after a plain forward pass under
 inference_mode. A figure is the median over the rounds of (time / the same round's median forward).
-Nothing else should run on the machine meanwhile.
+Nothing else should run on the machine meanwhile. On two quiet cores it takes some ten minutes.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from statistics import median
 from time import perf_counter
 from typing import Callable, Sequence
 
+import psutil
 import torch
 import torchvision
 from torch import Tensor, nn
@@ -36,6 +37,7 @@ THREADS = 2
 TOLERANCE = 1e-4  # of the largest value in the maps
 BATCH = 8  # images in the memory figures
 TEN = 10
+BUSY = 10  # per cent of all cores that others use, from which on the reader is warned
 
 
 @dataclass(frozen=True)
@@ -212,7 +214,12 @@ def check_same_work(
 def measure(name: str, contenders: Sequence[type[Contender]], rounds: int, memory: bool) -> Results:
     """Everything about one network."""
     network = NETWORKS[name]()
-    results = Results(network.title, network.total, BATCH)
+    results = Results(network.title, network.total, BATCH, busy=psutil.cpu_percent(interval=2))
+    if results.busy > BUSY:
+        print(
+            f"Other programs use {results.busy:.0f} % of this machine: expect noise.",
+            file=sys.stderr,
+        )
     check_same_work(network, contenders, results)  # and warms everything up
     turns = rounds * len(contenders) * len(TASKS)
     with tqdm(total=turns, desc=name, unit="turn", disable=None) as progress:

@@ -48,6 +48,7 @@ class Results:
     Attributes:
         title, total: the network, and how many classes it knows.
         batch: images in the memory figures.
+        busy: per cent of the machine that other programs used just before.
         forward: seconds of a plain forward, one number a round.
         ratios: (contender, task) -> time / the round's plain forward, one number a round.
         saved, peak: contender -> bytes for a batch (None where it cannot be measured).
@@ -57,6 +58,7 @@ class Results:
     title: str
     total: int
     batch: int
+    busy: float
     forward: list[float] = field(default_factory=list)
     ratios: dict[tuple[type[Contender], str], list[float]] = field(default_factory=dict)
     saved: dict[type[Contender], int] = field(default_factory=dict)
@@ -166,7 +168,8 @@ def circumstances(measured: list[Results]) -> str:
     return (
         f"Measured by `make benchmark` on {date.today():%d %B %Y}: {processor()}, "
         f"{torch.get_num_threads()} threads, {platform.system()}, "
-        f"Python {platform.python_version()}, {packages}; {len(measured[0].forward)} rounds."
+        f"Python {platform.python_version()}, {packages}; {len(measured[0].forward)} rounds; other "
+        f"programs used {max(r.busy for r in measured):.0f} % of the machine."
     )
 
 
