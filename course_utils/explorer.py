@@ -146,7 +146,7 @@ def panels(
     for answer, outlines in zip(answers, ([first], [first], masks)):
         for question, values, mask in zip(answer.questions[0], answer.maps[0].cpu(), outlines):
             empty = "" if bool((values > 0).any()) else " The map is empty: no positive evidence."
-            told = f"{question} The map over the photo {scene.name}: {strongest(values)}"
+            told = f"{question} The map over the photo {scene.name}. {strongest(values)}"
             pixels = overlay(scene.pixels, values, strength)
             drawn.append(_panel(pixels, mask, told, question + empty))
     flow = "display:flex;flex-wrap:wrap;gap:0.5em 0.8em;line-height:1.4"

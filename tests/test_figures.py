@@ -278,21 +278,24 @@ class TestFeatureMaps:
 
 
 class TestOnWholePhoto:
-    """Preprocess(8, 4): an image of 16 x 8 keeps its size, and columns 6 to 9, rows 2 to 5 are cut out."""
-
     def drawn(self, size, preprocess, values):
         photo = Image.new("RGB", size, (200, 200, 200))
         picture = figures.on_whole_photo(photo, preprocess, values, "Why cup?", strength=1)
         pixels = picture.figure.axes[0].images[0].get_array()
         return picture, np.asarray(pixels)
 
-    def test_only_the_part_that_the_network_saw_is_bright(self):
+    @pytest.mark.parametrize("size, scale", [((512, 256), 1), ((2048, 1024), 1000 / 2048)])
+    def test_only_the_part_that_the_network_saw_is_bright(self, size, scale):
+        """The middle half of the height, as wide as it is high; a large photo is drawn smaller."""
         _, pixels = self.drawn(
-            (512, 256), Preprocess(256, 128, (0,) * 3, (1,) * 3), torch.zeros(128, 128)
+            size, Preprocess(256, 128, (0,) * 3, (1,) * 3), torch.zeros(128, 128)
         )
         bright = pixels[..., 0] > 0.7
         rows, columns = np.flatnonzero(bright.any(axis=1)), np.flatnonzero(bright.any(axis=0))
-        assert (rows[0], rows[-1], columns[0], columns[-1]) == (64, 191, 192, 319)
+        height = size[1] * scale
+        assert pixels.shape == (height, 2 * height, 3)
+        assert (rows[0], rows[-1] + 1) == (height / 4, height * 3 / 4)
+        assert (columns[0], columns[-1] + 1) == (height * 3 / 4, height * 5 / 4)
         assert np.allclose(pixels[~bright], 0.35 * 200 / 255)
 
     def test_a_peak_returns_to_its_place(self):
