@@ -185,7 +185,7 @@ def written(record):
         text.append(f"sha256 of the weights: `{own['sha256']}`\n")
         rows = []
         for row in own["pointing"]:
-            peaks = [f"{row[m]['peak']:.0%}" for m in METHODS]
+            peaks = [f"{row[m]['peak']:.1%}" for m in METHODS]
             energies = [f"{row['logit_difference'][k]:.0%}" for k in ("energy", "on_bird")]
             rows.append([row["P"], row["Q"], row["part"], *peaks, *energies])
         head = [

@@ -18,7 +18,7 @@ SIZE = 128  # side of the pictures that the networks read
 # data/birds.md
 VARIANTS = {
     "birds": "sees 20 x 20 pixels at a time, on a 32 x 32 grid, and has met birds whose parts are hidden",
-    "birds_shortcut": "the same network, but every bird it was shown was whole",
+    "birds_shortcut": "is built as `birds` is, but every bird it was shown was whole",
     "birds_blurry": "sees 55 x 55 pixels at a time, on a 16 x 16 grid; every bird it was shown was whole",
 }
 
