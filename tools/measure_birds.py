@@ -224,7 +224,9 @@ def main():
         own = measure(name, options.birds)
         print(f"{name}: accuracy {own['accuracy']:.3f}")
         for row in own["pointing"]:
-            print(f"  {row['P']} rather than {row['Q']} ({row['part']}):", *(row[m] for m in METHODS))
+            print(
+                f"  {row['P']} rather than {row['Q']} ({row['part']}):", *(row[m] for m in METHODS)
+            )
         print("  ranking", own["ranking"], "\n  deletion", own["deletion"])
         record = card()
         record[name] = {"sha256": record[name]["sha256"], **own}
