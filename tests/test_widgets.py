@@ -236,6 +236,10 @@ class TestClassLists:
                 {NONE} if control in (explorer.why, explorer.rather_than[0]) else set()
             )
 
+    def test_search_does_not_mind_capitals(self, explorer):
+        explorer.search.value = "eGyptian C"
+        assert "One class name contains “eGyptian C”." in words(explorer)
+
     def test_a_search_that_finds_nothing_names_the_closest(self, explorer):
         explorer.search.value = "expresso"
         assert "No class name contains “expresso”. Did you mean 'espresso'" in words(explorer)
@@ -346,6 +350,19 @@ class TestPhotosAndNetworks:
         explorer.layer.value = "classifier"
         assert "'classifier' is a Linear layer" in words(explorer)
         assert explorer.layer.value == before.seen.layer and explorer.scene is before
+
+    def test_another_network_begins_at_its_own_layer(self):
+        explorer = ContrastExplorer(photo="coffee")
+        own = explorer.layer.value
+        explorer.layer.value = "blocks.3"
+        explorer.network.value = "efficientnet_lite1"
+        assert explorer.layer.value == explorer.scene.seen.layer == own
+
+    def test_an_own_photo_is_not_taken_for_one_of_the_same_name(self):
+        photos = {"coffee": half()}
+        explorer = ContrastExplorer(classifier=Tiny(), photos=photos)
+        assert explorer.photo.value == "coffee" and explorer.scene.regions == {}
+        assert "in the cup" not in words(explorer)
 
     def test_one_class_is_too_few(self):
         network = Tiny()
