@@ -1,5 +1,6 @@
 """Run a notebook from top to bottom and keep what it took."""
 
+import os
 import re
 import time
 from dataclasses import dataclass
@@ -51,7 +52,8 @@ def run_notebook(path: Path) -> Run:
         resources={"metadata": {"path": str(path.parent)}},
     )
     start = time.perf_counter()
-    with client.setup_kernel():
+    # one thread: two that wait for each other on a busy machine take many times as long
+    with client.setup_kernel(env={**os.environ, "OMP_NUM_THREADS": "1"}):
         client.widget_registry = {"@jupyter-widgets/output": {"OutputModel": OneWayOutput}}
         process = psutil.Process(client.km.provisioner.pid)
         peak = 0.0
