@@ -15,6 +15,7 @@ from .inputs import check_finite, check_images
 from .layers import check_grid, find_layer, grid_fold
 
 CHUNK = 64  # cotangents sent back at once: measured fastest between 1 and 1000 on a CPU
+FEW = 64  # a question about so many classes reads their rows of W only
 
 
 class ForwardPass:
@@ -87,7 +88,11 @@ class ForwardPass:
         """
         cotangents = self._per_image(cotangents)
         if self._head is not None:
-            return cotangents.to(self.activations.dtype) @ self._closed_form() / self._places
+            v, rows = cotangents.to(self.activations.dtype), self._closed_form()
+            asked = self._asked_about(cotangents)
+            if len(asked) <= FEW:
+                v, rows = v[..., asked], rows[asked]
+            return v @ rows / self._places
         per_question = cotangents.to(self._output.dtype).transpose(0, 1)  # K x N x classes
         chunks = per_question.split(max(1, CHUNK // len(self)))
         return torch.cat([self._pooled_gradients(v) for v in chunks]).transpose(0, 1)
@@ -101,6 +106,11 @@ class ForwardPass:
             got, wanted = (" x ".join(map(str, s)) for s in (cotangents.shape, (n, "K", *answer)))
             raise ValueError(f"The cotangents are {got}; questions to this output are {wanted}.")
         return cotangents
+
+    @staticmethod
+    def _asked_about(cotangents: Tensor) -> Tensor:
+        """The classes that any of the questions is about."""
+        return cotangents.flatten(0, -2).any(dim=0).nonzero().flatten()
 
     def _closed_form(self) -> Tensor:
         """W of a pooling + linear head, as it was when the images went through."""
@@ -137,11 +147,14 @@ class ForwardPass:
             ImageError: the evidence is NaN or infinite.
         """
         cotangents = self._per_image(cotangents)
-        # with a pooling + linear head the table of all S^c is cheap: worth it from the second question
-        if self._head is not None and (self._asked or cotangents.shape[1] >= CHUNK):
-            self.table()
-        self._asked = True
-        if self._table is not None:
+        few = self._head is not None and len(self._asked_about(cotangents)) <= FEW
+        # with a pooling + linear head the table of all S^c is cheap: worth it from the second
+        # question about all classes
+        if self._head is not None and not few:
+            if self._asked or cotangents.shape[1] >= CHUNK:
+                self.table()
+            self._asked = True
+        if self._table is not None and not few:
             factors, maps = cotangents.to(self._table.dtype), self._table
         else:
             factors, maps = self.weights(cotangents), self.activations

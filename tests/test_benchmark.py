@@ -212,7 +212,7 @@ def test_ratios_are_to_the_plain_forward_and_only_the_work_is_timed(measured):
 
 def test_contenders_take_turns_and_begin_in_turn(measured):
     """The ten contrasts and all classes of three rounds: the second round begins with the other."""
-    turns = [name for name, count in Metronome.log if count > 1]
+    turns = [name for name, count in Metronome.log if count > 1][::2]  # each warms up first
     first, second = ["metronome", "keeper"], ["keeper", "metronome"]
     assert turns == 2 * first + 2 * second + 2 * first
 

@@ -4,12 +4,14 @@
     make benchmark ARGS="--quick"                   a first impression; prints only
     make benchmark ARGS="--networks resnet50 --rounds 5"
 
-Every round does every task with every contender once, each right after a plain forward pass under
-inference_mode. A figure is the median over the rounds of (time / the same round's median forward).
+Every round does every task with every contender, once to warm up and once timed, each right after
+a plain forward pass under inference_mode. A figure is the median over the rounds of (time / the
+same round's median forward).
 Nothing else should run on the machine meanwhile. On two quiet cores it takes some ten minutes.
 """
 
 import argparse
+import ctypes
 import gc
 import os
 import subprocess
@@ -132,20 +134,35 @@ def seconds(call: Callable[[], object]) -> float:
     return perf_counter() - start
 
 
+def keep_freed_memory() -> None:
+    """Let glibc keep what is freed, up to 2 GiB, rather than give it back to the system.
+
+    Otherwise the libraries that store a graph of the whole network pay for fetching it anew, more
+    or less of it according to whose turn came before: up to twice the time, by chance.
+    """
+    if sys.platform == "linux" and hasattr(ctypes.CDLL(None), "mallopt"):
+        mmap_threshold, trim_threshold = -3, -1  # their numbers in glibc's malloc.h
+        ctypes.CDLL(None).mallopt(mmap_threshold, 32 * 2**20)  # the most that it takes
+        ctypes.CDLL(None).mallopt(trim_threshold, 2**31 - 1)
+
+
 def measure_round(
     network: Network, contenders: Sequence[type[Contender]], results: Results, progress: tqdm
 ) -> None:
     """Every task of every contender once, each after a plain forward; appended to the results."""
     x, times, plain = network.images(), {}, []
+    forward = partial(network.forward, x)
     gc.collect()
     gc.disable()  # as timeit does: a collection would be booked on whoever's turn it is
     try:
         for task, prepare in TASKS.items():
             for contender in contenders:
-                plain.append(seconds(partial(network.forward, x)))  # before anyone's hooks are on
+                forward()
+                plain.append(seconds(forward))  # before anyone's hooks are on
                 with at_work(contender, network.model, network.layer, x) as worker:
-                    call, factor = prepare(worker, network)
-                    times[contender, task] = factor * seconds(call)
+                    for _ in range(2):  # the first warms up: it fetches the memory others gave back
+                        call, factor = prepare(worker, network)
+                        times[contender, task] = factor * seconds(call)
                 progress.update()
     finally:
         gc.enable()
@@ -245,7 +262,7 @@ def installed(contender: type[Contender]) -> bool:
 def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=[*NETWORKS])
-    parser.add_argument("--rounds", type=int, default=15, help="at least 3")
+    parser.add_argument("--rounds", type=int, default=9, help="at least 3")
     parser.add_argument("--quick", action="store_true", help="3 rounds, no memory, writes nothing")
     parser.add_argument(
         "--peak-of", choices=[c.__name__ for c in CONTENDERS], help=argparse.SUPPRESS
@@ -265,6 +282,7 @@ def main(words: Sequence[str] | None = None) -> None:
     missing = sorted({c.package for c in CONTENDERS if not installed(c)})
     if missing:
         sys.exit(f"Not installed: {', '.join(missing)}. `make benchmark` installs them and starts.")
+    keep_freed_memory()
     rounds = 3 if options.quick else options.rounds
     measured = [measure(name, CONTENDERS, rounds, not options.quick) for name in options.networks]
     print(page(measured, TOLERANCE))

@@ -18,10 +18,10 @@ INTRODUCTION = """\
 # What an explanation costs
 
 Times are multiples of a plain forward pass of one image under `torch.inference_mode()`; 1.00 is a
-forward pass and nothing else. Each is the median of {rounds} rounds; in every round every library
-took its turn at every task, each turn next to a forward pass of its own. Where the middle halves of
-two libraries' rounds overlap, the difference is within the noise and the table says *tie*: always
-with this course, in the first row.
+forward pass and nothing else. Each is the median of {rounds} rounds. In every round every library
+takes its turn at every task, once to warm up and once timed, each turn next to a forward pass of
+its own. Where the middle halves of two libraries' rounds overlap, the difference is within the
+noise and the table says *tie*: always with this course, in the first row.
 
 - **One question**: a Grad-CAM map of one class. **Ten contrasts**: Contrast-CAM (cross-entropy)
   against ten Q. **All classes**: a Grad-CAM map of every class. **Second question**, **each later
@@ -35,6 +35,8 @@ with this course, in the first row.
 - *Weights frozen by hand*: with `requires_grad_(False)` on the whole network (captum) or on all but
   the target layer (the other two, which fail when everything is frozen), so that PyTorch keeps and
   differentiates only what comes after the layer. The course does so by itself.
+- On Linux the process keeps the memory it has freed (glibc's mallopt), so that no library's time
+  depends on whose turn came before. That favours those which store a graph of the whole network.
 - **Saved for backward**: what autograd keeps for one question about {batch} images, weights not
   counted. **Peak**: by how much that question lifts the process's peak memory above a plain
   forward's.

@@ -1,0 +1,162 @@
+"""Questions to a learner's code, and its answers, as bytes.
+
+A grader may not unpickle what untrusted code wrote. Here a value is JSON with the tensors beside it
+as raw numbers: reading it can make nothing but None, booleans, numbers, strings, lists,
+dictionaries with string keys, tensors, and a `Failure`.
+"""
+
+import json
+import math
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .networks import Network
+
+MAX_BYTES = 64_000_000  # of one value
+MAX_DEPTH = 20
+_TYPES = {str(t).removeprefix("torch."): t for t in (torch.float32, torch.float64, torch.int64, torch.bool)}
+_LENGTH = 8  # bytes of the number that says how long the JSON is
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The learner's code raised: `error` is the exception's class, `line` the line of their function
+    (0 if not known)."""
+
+    error: str
+    message: str
+    line: int = 0
+
+    def __post_init__(self):
+        if not (type(self.error) is type(self.message) is str and type(self.line) is int):
+            raise AnswerError("This is no answer: a failure that is not made of words.")
+
+
+class AnswerError(ValueError):
+    """The value is nothing that an answer may be made of."""
+
+
+def plain(value):
+    """The value made of an answer's types only; tensors detached, on the CPU, contiguous.
+
+    Raises:
+        AnswerError: another type, by its name; too deep; too large.
+    """
+    return _plain(value, MAX_DEPTH)
+
+
+def _plain(value, depth: int):
+    if depth == 0:
+        raise AnswerError("The answer holds lists within lists more than 20 deep.")
+    kind = type(value)  # exactly: a subclass could lie about what it is
+    if value is None or kind in (bool, int, float, str, Failure, Network):
+        return value
+    if kind in (list, tuple):
+        return [_plain(item, depth - 1) for item in value]
+    if kind is dict:
+        wrong = next((key for key in value if type(key) is not str), None)
+        if wrong is not None:
+            raise AnswerError(f"The answer's dictionary has a key of type {type(wrong).__name__}.")
+        return {key: _plain(item, depth - 1) for key, item in value.items()}
+    if kind in (Tensor, torch.nn.Parameter):
+        return _tensor(value)
+    if kind is np.ndarray or isinstance(value, np.generic):
+        return _plain(torch.as_tensor(np.asarray(value)).clone(), depth) if np.ndim(value) else value.item()
+    raise AnswerError(f"A {kind.__name__} is no answer.")
+
+
+def _tensor(value: Tensor) -> Tensor:
+    value = value.detach().cpu()
+    if value.is_complex() or value.is_sparse or value.is_quantized:
+        raise AnswerError(f"A tensor of {value.dtype} is no answer.")
+    if value.dtype not in _TYPES.values():
+        value = value.float() if value.is_floating_point() else value.long()
+    if value.numel() * value.element_size() > MAX_BYTES:
+        raise AnswerError(f"The answer holds a tensor of {value.numel()} numbers: too large.")
+    return value.contiguous()
+
+
+def to_bytes(value) -> bytes:
+    """A value as bytes, to be read by `from_bytes`.
+
+    Raises:
+        AnswerError: see `plain`; or more than 64 MB in all.
+    """
+    tensors: list[Tensor] = []
+    text = json.dumps(_marked(plain(value), tensors)).encode()
+    whole = b"".join([len(text).to_bytes(_LENGTH, "big"), text, *(t.numpy().tobytes() for t in tensors)])
+    if len(whole) > MAX_BYTES:
+        raise AnswerError(f"The answer fills {len(whole) / 1e6:.0f} MB: too large.")
+    return whole
+
+
+def _marked(value, tensors: list[Tensor]):
+    """JSON in which everything that JSON does not have is a list that begins with its name."""
+    if isinstance(value, Tensor):
+        tensors.append(value)
+        return ["tensor", str(value.dtype).removeprefix("torch."), list(value.shape)]
+    if isinstance(value, (Failure, Network)):
+        return [type(value).__name__, asdict(value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        return ["float", repr(value)]
+    if isinstance(value, list):
+        return ["list", [_marked(item, tensors) for item in value]]
+    if isinstance(value, dict):
+        return {key: _marked(item, tensors) for key, item in value.items()}
+    return value
+
+
+def from_bytes(whole: bytes):
+    """The value that `to_bytes` wrote; only types that an answer may have.
+
+    Raises:
+        AnswerError: the bytes are no such value (cut off, too long, or made by hand).
+    """
+    if len(whole) > MAX_BYTES:
+        raise AnswerError(f"The answer fills {len(whole) / 1e6:.0f} MB: too large.")
+    try:
+        end = _LENGTH + int.from_bytes(whole[:_LENGTH], "big")
+        value, rest = _unmarked(json.loads(whole[_LENGTH:end]), memoryview(whole)[end:])
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError, RuntimeError) as error:
+        raise AnswerError(f"This is no answer: {error}.") from None
+    if len(rest):
+        raise AnswerError("This is no answer: bytes are left over.")
+    return plain(value)
+
+
+def _unmarked(value, rest: memoryview):
+    """The value, and the bytes that its tensors left over."""
+    if isinstance(value, dict):
+        made = {}
+        for key, item in value.items():
+            made[key], rest = _unmarked(item, rest)
+        return made, rest
+    if not isinstance(value, list):
+        return value, rest
+    name, *content = value
+    if name == "list":
+        items = []
+        for item in content[0]:
+            item, rest = _unmarked(item, rest)
+            items.append(item)
+        return items, rest
+    if name == "tensor":
+        return _read_tensor(*content, rest)
+    if name == "float":
+        return float(content[0]), rest
+    return {"Failure": Failure, "Network": Network}[name](**content[0]), rest
+
+
+def _read_tensor(dtype: str, shape: list[int], rest: memoryview):
+    if any(type(n) is not int or n < 0 for n in shape):
+        raise ValueError(f"a tensor of shape {shape}")
+    count = math.prod(shape)
+    size = count * _TYPES[dtype].itemsize
+    if size > len(rest):
+        raise ValueError("a tensor is cut off")
+    numbers = bytearray(rest[:size])
+    made = torch.frombuffer(numbers, dtype=_TYPES[dtype]) if count else torch.empty(0, dtype=_TYPES[dtype])
+    return made.reshape(shape), rest[size:]

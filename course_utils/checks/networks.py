@@ -1,0 +1,51 @@
+"""Networks that a case may hand to a learner's code: named, so that they travel as a few words."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from ..birds.network import VARIANTS, load_birds_network
+from ..classifiers import load_classifier
+
+
+@dataclass(frozen=True)
+class Network:
+    """The recipe of a network: `kind` and `seed`; `build()` makes it, in eval mode.
+
+    Kinds: "small" (a random CNN of `classes` classes, target layer "features.3", the same weights
+    for the same seed), "in place" (the same, but its target layer is followed by an in-place ReLU),
+    the drawn birds' networks ("birds" ...) and "efficientnet_lite0".
+    """
+
+    kind: str
+    seed: int = 0
+    classes: int = 5
+
+    def build(self) -> nn.Module:
+        if self.kind in ("small", "in place"):
+            return _small(self.seed, self.classes, self.kind == "in place")
+        if self.kind in VARIANTS:
+            return load_birds_network(self.kind)
+        return load_classifier(self.kind)
+
+
+def _small(seed: int, classes: int, inplace: bool) -> nn.Module:
+    """Two convolutions and a linear head with a hidden layer: its gradients differ from place to place."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = nn.Sequential()
+        network.features = nn.Sequential(
+            nn.Conv2d(3, 8, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(8, 6, 3, stride=2, padding=1),
+            nn.BatchNorm2d(6),
+            nn.ReLU(inplace=inplace),
+        )
+        network.pool = nn.AdaptiveAvgPool2d(4)
+        network.flat = nn.Flatten()
+        network.head = nn.Sequential(nn.Linear(96, 16), nn.Tanh(), nn.Linear(16, classes))
+        for parameter in network.parameters():
+            if parameter.dim() > 1:
+                nn.init.normal_(parameter, std=1.5 / parameter[0].numel() ** 0.5)
+    return network.eval()

@@ -1,0 +1,53 @@
+"""What a learner sees of a check, and what a part's answers are worth."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from .part import NOT_ATTEMPTED, VISIBLE, Part, Verdict, call
+
+
+class Check:
+    """Call it with your function (or value): it prints how far the part is solved."""
+
+    def __init__(self, part: Part):
+        self.part = part
+        self.__doc__ = f"{part.title} ({part.points:g} points): checks `{part.answer}`."
+
+    def __call__(self, answer: Any = None) -> None:
+        try:
+            print(sentence(self.part, judge(self.part, answer)))
+        except Exception as error:  # Run All must reach the end, whatever was passed in
+            print(f"✗ {self.part.name}: it could not be checked ({type(error).__name__}: {error}).")
+
+    def __repr__(self) -> str:
+        return f"<check {self.part.name}: {self.__doc__}>"
+
+
+def judge(part: Part, answer: Any, seed: int = VISIBLE) -> list[Verdict]:
+    """One verdict for each case of this seed."""
+    if not part.is_value and answer is not None and not callable(answer):
+        wanted = f"pass the function itself, `{part.answer}`, not what it returns."
+        return [Verdict(0.0, f"this is a {type(answer).__name__}: {wanted}")]
+    if answer is None:
+        return [NOT_ATTEMPTED]
+    cases = part.cases(seed)
+    return [part.verdict(answer if part.is_value else call(answer, case), case) for case in cases]
+
+
+def marks(part: Part, verdicts: Sequence[Verdict]) -> float:
+    """Points for the answers to all hidden cases: the part's points times their mean share."""
+    return round(part.points * sum(v.share for v in verdicts) / max(1, len(verdicts)), 2)
+
+
+def sentence(part: Part, verdicts: Sequence[Verdict]) -> str:
+    """One line or two: a pass, not attempted yet, or the first thing that is wrong."""
+    if all(verdict is NOT_ATTEMPTED or verdict == NOT_ATTEMPTED for verdict in verdicts):
+        return f"… {part.name}: not attempted yet."
+    wrong = [(number, v) for number, v in enumerate(verdicts, 1) if v.share < 1]
+    if not wrong:
+        many = f" in all {len(verdicts)} cases" if len(verdicts) > 1 else ""
+        return f"✓ {part.name}: right{many}. {part.expects}".rstrip()
+    number, first = wrong[0]
+    right = f" ({len(verdicts) - len(wrong)} of {len(verdicts)} cases right)" if len(verdicts) > 1 else ""
+    where = f"case {number}: " if len(verdicts) > 1 else ""
+    return f"✗ {part.name}{right}: {where}{first.says}"

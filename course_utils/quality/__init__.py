@@ -1,0 +1,2 @@
+from .distort import LEVELS, Distorted, DistortionWarning, distort
+from .distortions import KINDS
