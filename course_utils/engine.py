@@ -88,11 +88,7 @@ class ForwardPass:
         """
         cotangents = self._per_image(cotangents)
         if self._head is not None:
-            v, rows = cotangents.to(self.activations.dtype), self._closed_form()
-            asked = self._asked_about(cotangents)
-            if len(asked) <= FEW:
-                v, rows = v[..., asked], rows[asked]
-            return v @ rows / self._places
+            return self._rows(cotangents, self._asked_about(cotangents))
         per_question = cotangents.to(self._output.dtype).transpose(0, 1)  # K x N x classes
         chunks = per_question.split(max(1, CHUNK // len(self)))
         return torch.cat([self._pooled_gradients(v) for v in chunks]).transpose(0, 1)
@@ -111,6 +107,13 @@ class ForwardPass:
     def _asked_about(cotangents: Tensor) -> Tensor:
         """The classes that any of the questions is about."""
         return cotangents.flatten(0, -2).any(dim=0).nonzero().flatten()
+
+    def _rows(self, cotangents: Tensor, asked: Tensor) -> Tensor:
+        """alpha of a pooling + linear head: v W / (h w), of few classes from their rows only."""
+        v, rows = cotangents.to(self.activations.dtype), self._closed_form()
+        if len(asked) <= FEW:
+            v, rows = v[..., asked], rows[asked]
+        return v @ rows / self._places
 
     def _closed_form(self) -> Tensor:
         """W of a pooling + linear head, as it was when the images went through."""
@@ -147,18 +150,26 @@ class ForwardPass:
             ImageError: the evidence is NaN or infinite.
         """
         cotangents = self._per_image(cotangents)
-        few = self._head is not None and len(self._asked_about(cotangents)) <= FEW
-        # with a pooling + linear head the table of all S^c is cheap: worth it from the second
-        # question about all classes
-        if self._head is not None and not few:
-            if self._asked or cotangents.shape[1] >= CHUNK:
-                self.table()
-            self._asked = True
-        if self._table is not None and not few:
+        if self._head is not None:
+            factors, maps = self._read_off(cotangents)
+        elif self._table is not None:
             factors, maps = cotangents.to(self._table.dtype), self._table
         else:
             factors, maps = self.weights(cotangents), self.activations
-        return check_finite(torch.einsum("nkc,nchw->nkhw", factors, maps), "The evidence")
+        evidence = (factors @ maps.flatten(2)).unflatten(2, maps.shape[2:])
+        return check_finite(evidence, "The evidence")
+
+    def _read_off(self, cotangents: Tensor) -> tuple[Tensor, Tensor]:
+        """Factors and maps whose products are the answer of a pooling + linear head."""
+        asked = self._asked_about(cotangents)
+        if len(asked) > FEW:
+            # the table of all S^c is cheap here: worth it from the second question about all classes
+            if self._asked or cotangents.shape[1] >= CHUNK:
+                self.table()
+            self._asked = True
+            if self._table is not None:
+                return cotangents.to(self._table.dtype), self._table
+        return self._rows(cotangents, asked), self.activations
 
     def table(self) -> Tensor:
         """S^c for every class c, N x classes x h x w; kept, so that later questions read it."""
