@@ -11,7 +11,7 @@ ARGS ?=
 VENV := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test lectures slides benchmark train-birds check setup lock clean
+.PHONY: help lab test lectures slides exercises benchmark train-birds check setup lock clean
 
 help:            ## this list
 	@echo "Targets of this course (make TARGET):"
@@ -21,7 +21,7 @@ lab: setup       ## open the lectures in JupyterLab (prints the address where th
 	@$(VENV)/python tools/lab.py $(ARGS)
 
 test:            ## run every test, all lectures included
-	@$(PYTHON) tools/set_up.py slides
+	@$(PYTHON) tools/set_up.py slides grading
 	@$(VENV)/python -m pytest -n $(JOBS) $(ARGS)
 
 lectures: setup  ## run every lecture and build readable pages with pictures in _site/
@@ -30,6 +30,10 @@ lectures: setup  ## run every lecture and build readable pages with pictures in 
 slides:          ## the same lectures as slides in _site/slides/, usable without internet
 	@$(PYTHON) tools/set_up.py slides
 	@$(VENV)/python tools/build_site.py --slides $(ARGS)
+
+exercises:       ## generate exercises/ from solutions/ with nbgrader (for instructors)
+	@$(PYTHON) tools/set_up.py grading
+	@$(VENV)/python tools/make_exercises.py $(ARGS)
 
 benchmark:       ## time the course's methods beside those of grad-cam, torchcam and captum
 	@$(PYTHON) tools/set_up.py benchmark

@@ -252,7 +252,9 @@ def imported_modules(path: Path) -> set[str]:
 )
 def test_what_is_imported_is_declared(folder, allowed):
     paths = list((ROOT / folder).rglob("*.py"))
-    own = {path.stem for path in [*paths, *(ROOT / "tools").glob("*.py")]} | {"course_utils"}
+    own = {path.stem for path in [*paths, *(ROOT / "tools").rglob("*.py")]} | {"course_utils"}
+    own |= {path.parent.name for path in paths}
+    own |= {path.parent.name for path in (ROOT / "tools").rglob("__init__.py")}
     modules = set().union(*map(imported_modules, paths)) - own - set(sys.stdlib_module_names)
     declared = {canonicalize_name(one.name) for one in allowed}
     installed = packages_distributions()

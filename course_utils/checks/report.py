@@ -6,6 +6,9 @@ from typing import Any
 from .part import NOT_ATTEMPTED, VISIBLE, Part, Verdict, call
 
 
+_passed: set[str] = set()  # the parts whose check passed in this session
+
+
 class Check:
     """Call it with your function (or value): it prints how far the part is solved."""
 
@@ -14,13 +17,22 @@ class Check:
         self.__doc__ = f"{part.title} ({part.points:g} points): checks `{part.answer}`."
 
     def __call__(self, answer: Any = None) -> None:
+        _passed.discard(self.part.name)
         try:
-            print(sentence(self.part, judge(self.part, answer)))
+            verdicts = judge(self.part, answer)
+            print(sentence(self.part, verdicts))
+            if all(verdict.share == 1 for verdict in verdicts):
+                _passed.add(self.part.name)
         except Exception as error:  # Run All must reach the end, whatever was passed in
             print(f"✗ {self.part.name}: it could not be checked ({type(error).__name__}: {error}).")
 
     def __repr__(self) -> str:
         return f"<check {self.part.name}: {self.__doc__}>"
+
+
+def passed(part: Part) -> bool:
+    """Whether the part's check was run in this session and found everything right, the last time."""
+    return part.name in _passed
 
 
 def judge(part: Part, answer: Any, seed: int = VISIBLE) -> list[Verdict]:

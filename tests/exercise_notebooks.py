@@ -1,0 +1,84 @@
+"""How the tests read an assignment: its notebooks, its parts, and a learner's namespace."""
+
+import ast
+import json
+from collections.abc import Iterable
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+from course_utils import checks
+from course_utils.checks.part import Part
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Assignment:
+    """One assignment's two notebooks and its parts."""
+
+    def __init__(self, name: str):
+        self.name = name
+        self.source = ROOT / "solutions" / name / f"{name}.ipynb"
+        self.released = ROOT / "exercises" / name / f"{name}.ipynb"
+
+    def is_written(self) -> bool:
+        """Whether the solution, the checks and the wrong submissions are all there."""
+        needs = (ROOT / "course_utils" / "checks", ROOT / "tests" / "wrong_submissions")
+        modules = [folder / f"{self.name}.py" for folder in needs]
+        return self.source.exists() and all(module.exists() for module in modules)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        return checks.parts(self.name)
+
+    @property
+    def wrong(self) -> tuple:
+        module: ModuleType = import_module(f"wrong_submissions.{self.name}")
+        return module.WRONG
+
+    def cells(self, path: Path | None = None) -> list[dict]:
+        """The cells of the source (or of another notebook), their text as one string."""
+        cells = json.loads((path or self.source).read_text(encoding="utf-8"))["cells"]
+        return [cell | {"source": "".join(cell["source"])} for cell in cells]
+
+    def cell(self, grade_id: str, path: Path | None = None) -> dict:
+        found = [cell for cell in self.cells(path) if graded(cell).get("grade_id") == grade_id]
+        assert len(found) == 1, f"{len(found)} cells of {self.name} have the grade_id '{grade_id}'"
+        return found[0]
+
+
+def graded(cell: dict) -> dict:
+    """nbgrader's metadata of a cell."""
+    return cell["metadata"].get("nbgrader", {})
+
+
+def is_text(cell: dict) -> bool:
+    """Whether this is an answer in words, marked by hand."""
+    return cell["cell_type"] == "markdown" and graded(cell).get("solution", False)
+
+
+def run(cells: Iterable[dict]) -> dict:
+    """The names that a learner has after running the set-up cells and all cells of answers.
+
+    A cell that stops does not stop the next ones, just as Run All in the grader.
+    """
+    names = {"__name__": "__main__"}
+    for cell in cells:
+        mark = graded(cell)
+        is_setup = mark and not mark.get("solution") and not mark.get("grade")
+        if cell["cell_type"] == "code" and (is_setup or mark.get("solution")):
+            execute(cell["source"], names)
+    return names
+
+
+def execute(source: str, names: dict) -> None:
+    """Run a cell's code in a namespace; what it raises, whatever it is, ends this cell only."""
+    try:
+        exec(compile(source, "<cell>", "exec"), names)
+    except Exception as error:
+        names.setdefault("__errors__", []).append(error)
+
+
+def functions(source: str) -> list[str]:
+    """The functions that a cell defines at its top."""
+    return [node.name for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]

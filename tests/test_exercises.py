@@ -1,0 +1,239 @@
+"""The assignments: generated as committed, solvable, and judged as their makers mean it to be."""
+
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+from exercise_notebooks import Assignment, execute, functions, graded, is_text, run
+from test_notebooks import NOTEBOOK_SECONDS, code_cells, run_under_nbval
+
+from course_utils import checks
+from course_utils.checks import ASSIGNMENTS
+from course_utils.checks.answers import to_bytes
+from course_utils.checks.part import Part
+from course_utils.checks.report import Check, judge, marks, passed, sentence
+
+ROOT = Path(__file__).resolve().parent.parent
+ALL = [Assignment(name) for name in ASSIGNMENTS]
+WRITTEN = [one for one in ALL if one.is_written()]
+SEEDS = (1, 2, 7, 20261123)  # of hidden cases; each must be fair to a right solution
+VISIBLE = 0
+each_assignment = pytest.mark.parametrize("assignment", WRITTEN, ids=lambda one: one.name)
+each_part = pytest.mark.parametrize(
+    ("assignment", "part"),
+    [pytest.param(one, part, id=part.name) for one in WRITTEN for part in one.parts],
+)
+each_wrong = pytest.mark.parametrize(
+    ("assignment", "wrong"),
+    [
+        pytest.param(one, wrong, id=f"{wrong.part}-{number}")
+        for one in WRITTEN
+        for number, wrong in enumerate(one.wrong, 1)
+    ],
+)
+
+
+@cache
+def solved(assignment: Assignment) -> dict:
+    """The names of the solution notebook, run once."""
+    return run(assignment.cells())
+
+
+def test_every_assignment_has_its_solution_its_checks_and_its_wrong_submissions():
+    assert [one.name for one in WRITTEN] == list(ASSIGNMENTS)
+
+
+def test_there_is_no_solution_of_another_name():
+    folders = {path.name for path in (ROOT / "solutions").iterdir() if path.is_dir()}
+    assert folders <= set(ASSIGNMENTS)
+
+
+# --- generated ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def generated(tmp_path_factory):
+    """exercises/ as solutions/ generate it now."""
+    folder = tmp_path_factory.mktemp("generated")
+    command = [sys.executable, "tools/make_exercises.py", "--into", folder]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def test_the_exercises_are_those_that_the_solutions_generate(generated):
+    fresh = {path.relative_to(generated): path for path in generated.rglob("*.ipynb")}
+    there = ROOT / "exercises"
+    committed = {path.relative_to(there): path for path in there.rglob("*.ipynb")}
+    committed = {name: path for name, path in committed.items() if ".ipynb_checkpoints" not in name.parts}
+    assert set(fresh) == set(committed), "run `make exercises`"
+    old = [str(name) for name in fresh if fresh[name].read_bytes() != committed[name].read_bytes()]
+    assert not old, f"run `make exercises`: {', '.join(old)} differ"
+
+
+def test_a_second_file_beside_a_solution_is_refused(tmp_path):
+    (tmp_path / "ex99").mkdir()
+    for name in ("ex99.ipynb", "notes.txt"):
+        (tmp_path / "ex99" / name).touch()
+    command = [sys.executable, "tools/make_exercises.py", "--solutions", tmp_path, "--into", tmp_path / "out"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode != 0 and "notes.txt" in done.stderr and not (tmp_path / "out").exists()
+
+
+# --- what a notebook holds ------------------------------------------------------------------------
+
+
+@each_assignment
+def test_an_assignment_is_worth_twenty_points_three_to_five_of_them_for_words(assignment):
+    words = sum(graded(cell)["points"] for cell in assignment.cells() if is_text(cell))
+    code = sum(part.points for part in assignment.parts)
+    assert words + code == 20 and 3 <= words <= 5
+
+
+@each_assignment
+def test_every_graded_cell_belongs_to_a_part_or_is_an_answer_in_words(assignment):
+    names = {part.name for part in assignment.parts}
+    known = names | {f"{name}_check" for name in names}
+    cells = [cell for cell in assignment.cells() if graded(cell)]
+    ids = [graded(cell)["grade_id"] for cell in cells]
+    assert len(set(ids)) == len(ids)
+    asked = [c for c in cells if graded(c)["grade"] or graded(c)["solution"]]
+    assert {graded(c)["grade_id"] for c in asked if not is_text(c)} == known
+    assert all(graded(c)["grade"] and graded(c)["points"] > 0 for c in cells if is_text(c))
+
+
+@each_assignment
+def test_the_learners_notebook_shows_no_solution(assignment):
+    for cell in assignment.cells(assignment.released):
+        mark = graded(cell)
+        assert "SOLUTION" not in cell["source"]
+        if mark.get("solution"):
+            assert ("YOUR ANSWER HERE" if is_text(cell) else "raise NotImplementedError()") in cell["source"]
+
+
+@each_part
+def test_a_part_is_one_answer_and_one_check_of_the_right_points(assignment, part):
+    answer, check = assignment.cell(part.name), assignment.cell(f"{part.name}_check")
+    wanted = {"schema_version": 3, "grade": False, "solution": True, "locked": False, "task": False}
+    assert {key: graded(answer)[key] for key in wanted} == wanted
+    assert "### BEGIN SOLUTION" in answer["source"]
+    if not part.is_value:
+        assert functions(answer["source"]) == [part.answer]
+    wanted |= {"grade": True, "solution": False, "locked": True, "points": part.points}
+    assert {key: graded(check)[key] for key in wanted} == wanted
+    assert check["source"] == f"checks.{part.name}({part.answer})"
+
+
+@each_part
+def test_a_part_is_introduced_with_two_hints_and_its_points(assignment, part):
+    cells = assignment.cells()
+    at = next(n for n, cell in enumerate(cells) if graded(cell).get("grade_id") == part.name)
+    before = max(n for n in range(at) if cells[n]["cell_type"] == "code") + 1
+    text = "\n".join(cell["source"] for cell in cells[before:at])
+    assert text.count("<summary>Hint") == text.count("</details>") >= 2
+    assert f"{part.points:g} points" in text or f"{part.points:g} point" in text
+    assert "min" in text
+
+
+# --- cases and marks ------------------------------------------------------------------------------
+
+
+@each_part
+def test_the_hidden_cases_are_others_and_the_same_for_the_same_seed(assignment, part):
+    def drawn(seed):
+        return [to_bytes(list(case)) for case in part.cases(seed)]
+
+    if part.is_value:
+        assert part.cases(SEEDS[0]) == [()]
+        return
+    assert len(drawn(SEEDS[0])) >= 3
+    assert drawn(SEEDS[0]) == drawn(SEEDS[0])
+    assert not set(drawn(SEEDS[0])) & set(drawn(VISIBLE))
+    assert set(drawn(SEEDS[0])) != set(drawn(SEEDS[1]))
+
+
+@pytest.mark.parametrize("seed", (VISIBLE, *SEEDS))
+@each_part
+def test_the_solution_gets_full_marks(assignment, part, seed):
+    verdicts = judge(part, solved(assignment).get(part.answer), seed)
+    assert marks(part, verdicts) == part.points, sentence(part, verdicts)
+
+
+@each_part
+def test_an_untouched_exercise_gets_nothing_and_is_told_so(assignment, part):
+    names = run(assignment.cells(assignment.released))
+    for seed in (VISIBLE, SEEDS[0]):
+        verdicts = judge(part, names.get(part.answer), seed)
+        assert marks(part, verdicts) == 0
+        assert "not attempted yet" in sentence(part, verdicts)
+
+
+@each_part
+def test_a_part_knows_three_mistakes_and_is_tried_with_three_wrong_submissions(assignment, part):
+    assert part.judge is not None or len(part.mistakes) >= 3
+    mine = [wrong for wrong in assignment.wrong if wrong.part == part.name]
+    assert len({wrong.edit for wrong in mine}) >= 3
+
+
+@each_wrong
+def test_a_wrong_submission_gets_its_marks_and_its_message(assignment, wrong):
+    part = next(part for part in assignment.parts if part.name == wrong.part)
+    source = assignment.cell(wrong.part)["source"]
+    old, new = wrong.edit
+    assert source.count(old) == 1, f"'{old}' occurs {source.count(old)} times in the solution"
+    names = dict(solved(assignment))
+    execute(source.replace(old, new), names)
+    hidden = judge(part, names.get(part.answer), SEEDS[0])
+    assert (marks(part, hidden), wrong.says) == (wrong.marks, said(part, hidden, wrong.says))
+    shown = judge(part, names.get(part.answer), VISIBLE)
+    expected = wrong.visible or wrong.says
+    assert expected == said(part, shown, expected)
+
+
+def said(part, verdicts, words: str) -> str:
+    """The words if the message holds them, else the message."""
+    message = sentence(part, verdicts)
+    return words if words in message else message
+
+
+# --- what the look cells ask ----------------------------------------------------------------------
+
+ADD = Part("ex00_add", "add", 2, "add", lambda seed: [(seed, 1), (seed, 2)], lambda a, b: a + b)
+
+
+def test_a_part_is_solved_once_its_check_passed_and_no_longer_when_it_fails_again(capsys):
+    check = Check(ADD)
+    assert not passed(ADD)
+    check(lambda a, b: a + b)
+    assert passed(ADD) and "✓" in capsys.readouterr().out
+    check(lambda a, b: a + 1)
+    assert not passed(ADD)
+
+
+def test_solved_knows_the_parts_names():
+    with pytest.raises(AttributeError, match="no check"):
+        checks.solved("ex00_nothing")
+
+
+# --- they run -------------------------------------------------------------------------------------
+
+
+@pytest.mark.timeout(NOTEBOOK_SECONDS + 30)
+@pytest.mark.parametrize("kind", ["source", "released"])
+@each_assignment
+def test_every_code_cell_runs_to_the_end(assignment, kind, tmp_path):
+    path = getattr(assignment, kind)
+    result = run_under_nbval(path, tmp_path / "report.xml")
+    expected = {"passed": code_cells(path), "failed": 0, "skipped": 0}
+    assert {key: result[key] for key in expected} == expected, result["output"]
+
+
+@each_assignment
+def test_every_cell_that_uses_an_answer_asks_first_whether_it_is_solved(assignment):
+    answers = re.compile("|".join(rf"\b{part.answer}\b" for part in assignment.parts))
+    for cell in assignment.cells():
+        if cell["cell_type"] == "code" and not graded(cell) and answers.search(cell["source"]):
+            assert "checks.solved(" in cell["source"], cell["source"]
