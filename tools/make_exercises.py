@@ -9,6 +9,8 @@ as it was, and only what differs is written.
 """
 
 import argparse
+import contextlib
+import os
 import shutil
 import sys
 import tempfile
@@ -36,6 +38,7 @@ def sources(solutions: Path) -> list[Path]:
 
 def generate(notebooks: list[Path], scratch: Path) -> list[Path]:
     """Learners' versions of these notebooks, made by nbgrader below `scratch`."""
+    os.environ |= {"JUPYTER_NO_CONFIG": "1", "JUPYTER_CONFIG_DIR": str(scratch)}  # none but ours
     sys.path.append(str(ROOT / ".extras" / "grading"))
     from nbgrader.apps import GenerateAssignmentApp
 
@@ -45,10 +48,10 @@ def generate(notebooks: list[Path], scratch: Path) -> list[Path]:
         name = notebook.stem
         (scratch / "solutions" / name).mkdir(parents=True)
         shutil.copyfile(notebook, scratch / "solutions" / name / notebook.name)
-        app = GenerateAssignmentApp()
-        options = [f"--CourseDirectory.root={scratch}", f"--config={scratch}/nbgrader_config.py"]
-        app.initialize([name, "--no-db", "--force", "--log-level=ERROR", *options])
-        app.start()
+        with contextlib.chdir(scratch):
+            app = GenerateAssignmentApp()
+            app.initialize([name, "--no-db", "--force", "--log-level=ERROR"])
+            app.start()
         made.append(scratch / "exercises" / name / notebook.name)
     return made
 
