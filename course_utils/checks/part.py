@@ -6,6 +6,7 @@ hidden cases, and by the tests, which feed it wrong submissions.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 import torch
@@ -120,8 +121,11 @@ class Part:
         if got != wanted:
             axes = f" ({self.axes})" if self.axes else ""
             return f"expected {wanted}{axes}, got {got}."
-        if isinstance(answer, Tensor) and not answer.isfinite().all():
-            return "your answer holds NaN or infinity: look for a division by zero."
+        if _infinite(answer):
+            return (
+                "your answer holds NaN or infinity: look for a division by zero, or the exponential "
+                "of a large number."
+            )
         if isinstance(answer, Tensor) and right.is_floating_point():
             gap = (answer - right).abs()
             at = tuple(int(i) for i in torch.unravel_index(gap.argmax(), gap.shape))
@@ -139,6 +143,15 @@ def _built(case: Case) -> Case:
     from .networks import Network
 
     return tuple(item.build() if isinstance(item, Network) else item for item in case)
+
+
+def _infinite(value: Any) -> bool:
+    """Whether NaN or infinity is anywhere in a plain value."""
+    if isinstance(value, Tensor):
+        return not value.isfinite().all()
+    if type(value) in (list, dict):
+        return any(map(_infinite, value.values() if type(value) is dict else value))
+    return type(value) is float and not isfinite(value)
 
 
 def _kind(value: Any) -> str:
