@@ -1,0 +1,120 @@
+"""Checks of ex01_questions: who asks what, reading predictions, choosing P and Q, the taxonomy."""
+
+import torch
+from torch import Tensor
+
+from .ex01_keys import judge_asked, judge_taxonomy
+from .ex01_predictions import CHOOSE_MISTAKES, TOP_MISTAKES, cases_choose, cases_top, choice, draw, top
+from .part import Case, Mistake, Part
+
+# --- is it a question that this network can be asked? ---------------------------------------------
+
+
+def _cases_sensible(seed: int) -> list[Case]:
+    return [_sensible_case(seed, n, 6 + (seed + n) % 4) for n in (6, 7, 5)]
+
+
+def _sensible_case(seed: int, n: int, classes: int) -> Case:
+    """One image for each way in which a question may fail, in an order that depends on the seed."""
+    logits, names = draw(seed, n, classes)
+    order = logits.argsort(dim=1, descending=True).tolist()
+    first, second, third, last = ([names[row[at]] for row in order] for at in (0, 1, 2, -1))
+    logits[4, order[4][2]] = logits[4, order[4][1]]  # these two are equally probable
+    questions = [
+        (first[0], last[0]), (third[1], third[1]), (second[2], "dahlia"), (last[3], first[3]),
+        (second[4], third[4]),
+    ]  # fmt: skip
+    questions += [(second[i], last[i]) if i % 2 else ("peony", "peony") for i in range(5, n)]
+    turn = torch.randperm(n, generator=torch.Generator().manual_seed(seed)).tolist()
+    p, q = ([questions[i][k] for i in turn] for k in (0, 1))
+    return logits[turn], names, p, q
+
+
+def _sensible(logits: Tensor, categories: list[str], p: list[str], q: list[str]) -> list[str]:
+    return [_one_sensible(dict(zip(categories, row)), *pq) for row, pq in zip(logits.tolist(), zip(p, q))]
+
+
+def _one_sensible(logit: dict[str, float], p: str, q: str, ties: bool = False) -> str:
+    if p not in logit or q not in logit:
+        return "no such class"
+    if p == q:
+        return "same class"
+    preferred = logit[p] >= logit[q] if ties else logit[p] > logit[q]
+    return "sensible" if preferred else "P is not preferred"
+
+
+def _with(change):
+    """A wrong way: `change` turns (row of logits by name, P, Q) into one answer."""
+
+    def makes(logits, categories, p, q):
+        rows = (dict(zip(categories, row)) for row in logits.tolist())
+        return [change(row, *pq) for row, pq in zip(rows, zip(p, q))]
+
+    return makes
+
+
+def _same_last(row: dict, p: str, q: str) -> str:
+    return "P is not preferred" if p == q and p in row else _one_sensible(row, p, q)
+
+
+def _same_first(row: dict, p: str, q: str) -> str:
+    return "same class" if p == q else _one_sensible(row, p, q)
+
+
+def _only_predicted(row: dict, p: str, q: str) -> str:
+    said = _one_sensible(row, p, q)
+    return "P is not preferred" if said == "sensible" and row[p] < max(row.values()) else said
+
+
+_SENSIBLE_MISTAKES = (
+    Mistake(
+        "P and Q have changed places: it is Q that must be the less probable one.",
+        _with(lambda row, p, q: _one_sensible(row, q, p)),
+    ),
+    Mistake(
+        "where P and Q are the same, say 'same class': a comparison with itself fails before any "
+        "probability is looked at.",
+        _with(_same_last),
+        share=0.5,
+    ),
+    Mistake(
+        "ask first whether the network knows the words: 'peony' is no class of it, so that 'peony, "
+        "rather than peony' is 'no such class'.",
+        _with(_same_first),
+        share=0.5,
+    ),
+    Mistake(
+        "where P and Q are equally probable, the network does not prefer P: `>`, not `>=`.",
+        _with(lambda row, p, q: _one_sensible(row, p, q, ties=True)),
+        share=0.5,
+    ),
+    Mistake(
+        "P need not be the predicted class. 'Why the second, rather than the last?' is a fair "
+        "question: compare P with Q only.",
+        _with(_only_predicted),
+        share=0.3,
+    ),
+)
+
+
+def _once(seed: int) -> list[Case]:
+    return [()]
+
+
+PARTS = (
+    Part("ex01_asked", "who asks what", 4, "who_asks_what", _once, judge=judge_asked,
+         expects="Six of the eight name a P, and three of those a Q as well."),
+    Part("ex01_top", "reading predictions", 3, "most_probable", cases_top, top, TOP_MISTAKES,
+         failures=(("k not in range", "k may be as large as the number of classes, not larger."),
+                   ("out of range", "k may be as large as the number of classes."))),
+    Part("ex01_choose", "choosing P and Q", 3, "choose_p_and_q", cases_choose,
+         lambda y, names: choice(y, names, (0, 1, -1)), CHOOSE_MISTAKES),
+    Part("ex01_sensible", "is the contrast sensible?", 3, "is_sensible", _cases_sensible, _sensible,
+         _SENSIBLE_MISTAKES,
+         failures=(("is not in list", "A name that the network does not know must get the answer "
+                    "'no such class', before you look for its number."),
+                   ("KeyError", "A name that the network does not know must get the answer "
+                    "'no such class', before you look for its number."))),
+    Part("ex01_taxonomy", "seventeen methods", 2, "label_methods", _once, judge=judge_taxonomy,
+         expects="3 indirect, 6 direct, 8 targeted."),
+)  # fmt: skip
