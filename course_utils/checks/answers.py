@@ -16,6 +16,8 @@ from torch import Tensor
 from .networks import Network
 
 MAX_BYTES = 64_000_000  # of one value
+MAX_TEXT = 4_000_000  # of these, what is not a tensor: it takes thirty times as much when it is read
+MAX_AXES = 16
 MAX_DEPTH = 20
 _TYPES = {str(t).removeprefix("torch."): t for t in (torch.float32, torch.float64, torch.int64, torch.bool)}
 _LENGTH = 8  # bytes of the number that says how long the JSON is
@@ -70,6 +72,8 @@ def _plain(value, depth: int):
 
 def _tensor(value: Tensor) -> Tensor:
     value = value.detach().cpu()
+    if value.dim() > MAX_AXES:
+        raise AnswerError(f"The answer holds a tensor of {value.dim()} axes.")
     if value.is_complex() or value.is_sparse or value.is_quantized:
         raise AnswerError(f"A tensor of {value.dtype} is no answer.")
     if value.dtype not in _TYPES.values():
@@ -87,6 +91,8 @@ def to_bytes(value) -> bytes:
     """
     tensors: list[Tensor] = []
     text = json.dumps(_marked(plain(value), tensors)).encode()
+    if len(text) > MAX_TEXT:
+        raise AnswerError(f"The answer's words and lists fill {len(text) / 1e6:.0f} MB: too large.")
     whole = b"".join([len(text).to_bytes(_LENGTH, "big"), text, *(t.numpy().tobytes() for t in tensors)])
     if len(whole) > MAX_BYTES:
         raise AnswerError(f"The answer fills {len(whole) / 1e6:.0f} MB: too large.")
@@ -117,8 +123,10 @@ def from_bytes(whole: bytes):
     """
     if len(whole) > MAX_BYTES:
         raise AnswerError(f"The answer fills {len(whole) / 1e6:.0f} MB: too large.")
+    end = _LENGTH + int.from_bytes(whole[:_LENGTH], "big")
+    if end > MAX_TEXT + _LENGTH:
+        raise AnswerError("This is no answer: its words and lists are too long.")
     try:
-        end = _LENGTH + int.from_bytes(whole[:_LENGTH], "big")
         value, rest = _unmarked(json.loads(whole[_LENGTH:end]), memoryview(whole)[end:])
     except (ValueError, KeyError, TypeError, RecursionError, OverflowError, RuntimeError) as error:
         raise AnswerError(f"This is no answer: {error}.") from None
@@ -151,7 +159,7 @@ def _unmarked(value, rest: memoryview):
 
 
 def _read_tensor(dtype: str, shape: list[int], rest: memoryview):
-    if any(type(n) is not int or n < 0 for n in shape):
+    if len(shape) > MAX_AXES or any(type(n) is not int or n < 0 for n in shape):
         raise ValueError(f"a tensor of shape {shape}")
     count = math.prod(shape)
     size = count * _TYPES[dtype].itemsize
