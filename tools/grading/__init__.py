@@ -1,0 +1,10 @@
+"""`make grade`: run submissions where they can do no harm, judge their answers, write the marks.
+
+The path of a submission: `collect` finds it, `notebook` reads it, `job` writes down what it is
+asked, `sandbox` and `watch` run `inside/runner.py` on that, `judge` marks the answers that come
+back, `store` keeps the marks, `feedback`, `by_hand` and `table` show them.
+
+The submission's code runs in the sandbox only. Out of it come answers as data, which
+`course_utils.checks.answers` decodes and `course_utils.checks` judges out here. Everything that
+decides about marks (parts, points, hidden cases, right answers) stays outside.
+"""

@@ -1,0 +1,115 @@
+"""Grade all submissions of a class: some at a time, each in a process of its own."""
+
+import contextlib
+import multiprocessing
+import multiprocessing.connection
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from tqdm import tqdm
+
+from .collect import Submission
+from .judge import Grader
+from .store import Store
+
+GRACE_SECONDS = 120  # for judging, after the submission's own time
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What all submissions of a run share.
+
+    Attributes:
+        version: digest of everything that decides about marks, see `stage.version`.
+    """
+
+    grader: Grader
+    store: Store
+    version: str
+
+    def stamp(self, submission: Submission) -> dict:
+        """What a grade rests on; while it is the same, the grade stands."""
+        stamp = {"submission": submission.digest(), "grader": self.version, "seed": self.grader.seed}
+        return stamp | {"walled": self.grader.place.walled}
+
+    def is_graded(self, submission: Submission) -> bool:
+        old = self.store.get(submission.key) or {}
+        stamp = self.stamp(submission)
+        return {name: old.get(name) for name in stamp} == stamp
+
+    def grade_one(self, submission: Submission) -> None:
+        """Grade and keep; runs in a process of its own.
+
+        Raises:
+            GraderError: the sandbox did not come up.
+        """
+        about = {"student": submission.student, "key": submission.key, "assignment": self.grader.assignment.name}
+        self.store.put(submission.key, about | self.stamp(submission) | self.grader.grade(submission))
+
+
+def grade_all(batch: Batch, submissions: list[Submission], jobs: int) -> list[str]:
+    """Grade what is not graded yet.
+
+    Returns:
+        sentences about submissions that could not be graded; they are tried again the next time.
+    """
+    waiting = [one for one in submissions if not batch.is_graded(one)]
+    known = len(submissions) - len(waiting)
+    if known:
+        print(f"{known} of {len(submissions)} submissions are graded already.")
+    failed: list[str] = []
+    with tqdm(total=len(waiting), unit="submission", disable=not waiting, file=sys.stderr) as bar:
+        for name, wrong in _spread(batch.grade_one, waiting, jobs, batch.grader.limits.seconds + GRACE_SECONDS):
+            failed += [f"{name} was not graded: {wrong}"] if wrong else []
+            bar.update()
+    return sorted(failed)
+
+
+def _spread(
+    work: Callable[[Submission], None], waiting: list[Submission], jobs: int, seconds: float
+) -> Iterator[tuple[str, str]]:
+    """Run `work` on all, `jobs` at a time; (student, what went wrong or "") as each one ends."""
+    context = multiprocessing.get_context("fork")  # torch is imported once, before
+    running: dict[multiprocessing.Process, tuple[Submission, float, object]] = {}
+    waiting = list(reversed(waiting))
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                submission = waiting.pop()
+                here, there = context.Pipe(duplex=False)
+                process = context.Process(target=_guarded, args=(work, submission, there))
+                process.start()
+                there.close()
+                running[process] = (submission, time.monotonic() + seconds, here)
+            multiprocessing.connection.wait([process.sentinel for process in running], timeout=1)
+            for process, (submission, deadline, here) in list(running.items()):
+                if process.is_alive() and time.monotonic() < deadline:
+                    continue
+                late = process.is_alive()
+                process.kill()
+                process.join()
+                del running[process]
+                yield submission.student, "judging it took too long" if late else _said(process, here)
+    finally:
+        for process in running:
+            process.kill()
+            process.join()
+
+
+def _guarded(work: Callable, submission: Submission, there) -> None:
+    """What a child does: its trouble goes to the parent as a sentence, not as a traceback."""
+    wrong = ""
+    with contextlib.suppress(KeyboardInterrupt):
+        try:
+            work(submission)
+        except Exception as error:
+            wrong = f"{type(error).__name__}: {error}"
+        there.send(wrong[:1000])
+
+
+def _said(process, here) -> str:
+    if here.poll():
+        return here.recv()
+    return f"its process ended with {process.exitcode}"

@@ -1,0 +1,109 @@
+"""Marks given by hand: a CSV file that `make grade` writes, an instructor fills, and it reads again."""
+
+import csv
+import hashlib
+import io
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .assignment import Assignment
+from .store import write
+from .table import safe, to_csv
+
+KEY, STUDENT, COMMENT = "key", "student", "comment"
+READ = "answers"  # a digest of the texts that were marked
+
+
+@dataclass
+class ByHand:
+    """Hand marks by student and text.
+
+    Attributes:
+        marks: (student's key, text's name) -> marks.
+        comments: student's key -> words for the student.
+        complaints: what in the file cannot be used, as sentences.
+    """
+
+    marks: dict[tuple[str, str], float] = field(default_factory=dict)
+    comments: dict[str, str] = field(default_factory=dict)
+    complaints: list[str] = field(default_factory=list)
+    rows: list[dict[str, str]] = field(default_factory=list)
+
+    def of(self, grade: dict, assignment: Assignment) -> float | None:
+        """A student's hand marks in all; None while one is missing. An empty answer needs no mark."""
+        total = 0.0
+        for text in assignment.texts:
+            mark = self.mark(grade, text.name)
+            if mark is None:
+                return None
+            total += mark
+        return total
+
+    def mark(self, grade: dict, name: str) -> float | None:
+        given = self.marks.get((grade["key"], name))
+        return 0.0 if given is None and not grade["texts"].get(name) else given
+
+
+def read(path: Path, assignment: Assignment) -> ByHand:
+    """The marks in the file, as a spreadsheet may have left it: `;` between columns, 2,5 for 2.5."""
+    found = ByHand()
+    if not path.exists():
+        return found
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    head = text.split("\n", 1)[0]
+    found.rows = list(csv.DictReader(io.StringIO(text), delimiter=";" if head.count(";") > head.count(",") else ","))
+    for number, row in enumerate(found.rows, 2):
+        key = _unquoted(row.get(KEY))
+        for one in assignment.texts:
+            written = _unquoted(row.get(one.name))
+            if not written:
+                continue
+            mark = _mark(written, one.points)
+            if mark is None:
+                sentence = f"{path.name}, line {number}: '{written[:40]}' is no mark from 0 to {one.points:g}."
+                found.complaints.append(sentence)
+            else:
+                found.marks[key, one.name] = mark
+        found.comments[key] = _unquoted(row.get(COMMENT))
+    return found
+
+
+def _mark(written: str, most: float) -> float | None:
+    try:
+        mark = float(written.replace(",", "."))
+    except ValueError:
+        return None
+    return mark if 0 <= mark <= most else None
+
+
+def _unquoted(cell: str | None) -> str:
+    """A cell's text without the apostrophe that `safe` may have put before it."""
+    cell = (cell or "").strip() if isinstance(cell, str) else ""
+    return cell[1:] if cell.startswith("'") and safe(cell[1:]) == cell else cell
+
+
+def update(path: Path, grades: list[dict], assignment: Assignment, found: ByHand) -> None:
+    """Add a row for each new student; what was filled in stays, also of students who are gone.
+
+    Texts that were handed in anew after they had been marked are complained about until somebody
+    empties the row's cell `answers`.
+    """
+    names = [text.name for text in assignment.texts]
+    rows = {_unquoted(row.get(KEY)): row for row in found.rows}
+    for grade in grades:
+        row = rows.setdefault(grade["key"], {})
+        row |= {KEY: grade["key"], STUDENT: grade["student"]}
+        digest = hashlib.sha256(json.dumps(grade["texts"], sort_keys=True).encode()).hexdigest()[:8]
+        marked = any((row.get(name) or "").strip() for name in names)
+        if not marked or not (row.get(READ) or "").strip():
+            row[READ] = digest
+        elif row[READ] != digest:
+            found.complaints.append(
+                f"{grade['student']} has handed in other answers than those that you marked: read them "
+                f"again, then empty the cell '{READ}' in {path.name}."
+            )
+    header = [KEY, STUDENT, *names, COMMENT, READ]
+    ordered = sorted(rows.values(), key=lambda row: ((row.get(STUDENT) or "").lower(), row.get(KEY) or ""))
+    lines = [[_unquoted(row.get(name)) for name in header] for row in ordered]
+    write(path, to_csv([header, *lines]))

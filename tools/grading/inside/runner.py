@@ -1,0 +1,181 @@
+"""Inside the sandbox: run a submission's cells, then ask its functions for their answers.
+
+Nothing in here is trusted once the first cell has run: cells share this process and may change
+anything in it. It can only lose marks that way. What leaves are answers, and they are judged
+outside; which were asked for, and what they are worth, is known outside, too.
+
+    python runner.py JOB FD      JOB: a folder with job.json and cases.bin; FD: where frames go
+"""
+
+import io
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import frames
+import walls
+
+MESSAGE = 300  # characters of an error's text that are passed on
+LEAST_SECONDS = 1.0  # what a cell or call gets when the time for all is used up
+
+
+class TimeUp(BaseException):  # not an Exception: a learner's own `except Exception` lets it pass
+    """The cell, or the call, ran longer than it may."""
+
+
+class OutputUp(Exception):
+    """The cell printed more than anyone reads."""
+
+
+class Output(io.TextIOBase):
+    """A place for prints that keeps nothing and raises in the cell that prints endlessly."""
+
+    def __init__(self, most: int):
+        self.most, self.left = most, most
+
+    def write(self, text: str) -> int:
+        self.left -= len(text)
+        if self.left < 0:
+            raise OutputUp(f"more than {self.most} characters were printed")
+        return len(text)
+
+    def writable(self) -> bool:
+        return True
+
+
+class Clock:
+    """Raises TimeUp in the code that runs too long."""
+
+    def __init__(self):
+        signal.signal(signal.SIGALRM, self._up)
+
+    @staticmethod
+    def _up(*_):
+        raise TimeUp("it ran too long")
+
+    def start(self, seconds: float) -> None:
+        signal.setitimer(signal.ITIMER_REAL, max(LEAST_SECONDS, seconds))
+
+    def stop(self) -> float:
+        """Stop; the seconds that were left."""
+        return signal.setitimer(signal.ITIMER_REAL, 0)[0]
+
+
+def main(folder: Path, fd: int) -> None:
+    job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
+    walls.limit(job["data_bytes"], job["file_bytes"], job["cpu_seconds"])
+    walls.filter_system_calls()
+    asked = Asked(folder, job, fd)
+    shell = make_shell()
+    frames.write(fd, frames.READY)
+    output = silence(job["output"])
+    run_cells(shell, job, fd, output)
+    asked.answer(shell.user_ns)
+    frames.write(fd, frames.END)
+    os._exit(0)  # what a cell left behind (threads, atexit) has nothing more to say
+
+
+def make_shell():
+    """A notebook's kernel without its messages: magics and top-level await work."""
+    from IPython.core.interactiveshell import InteractiveShell
+    from traitlets.config import Config
+
+    config = Config()
+    config.HistoryManager.enabled = False
+    shell = InteractiveShell.instance(config=config)
+    shell.showtraceback = shell.showsyntaxerror = lambda *_, **__: None  # colouring takes seconds
+    return shell
+
+
+def silence(most: int) -> Output:
+    """Prints go nowhere, also those of compiled code."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(nowhere, standard)
+    sys.stdout = sys.stderr = output = Output(most)
+    return output
+
+
+def run_cells(shell, job: dict, fd: int, output: Output) -> None:
+    """Run All: a cell that raises does not keep the next ones from running."""
+    clock, left = Clock(), job["cells_seconds"]
+    for number, source in enumerate(job["cells"]):
+        frames.write(fd, frames.CELL, number)
+        output.left = output.most
+        given = min(job["cell_seconds"], max(LEAST_SECONDS, left))
+        try:
+            clock.start(given)
+            result = shell.run_cell(source, store_history=False)
+            error = result.error_before_exec or result.error_in_exec
+        except BaseException as raised:
+            error = raised
+        left -= given - clock.stop()
+        if error is not None and not isinstance(error, NotImplementedError):
+            frames.write(fd, frames.RAISED, number, 0, described(error))
+
+
+def described(error: BaseException) -> bytes:
+    """An error's class and message as bytes, whatever a learner's class does when asked."""
+    try:
+        text = f"{type(error).__name__}: {error}"
+    except BaseException:
+        text = "an error that cannot be printed"
+    return text[:MESSAGE].encode("utf-8", "replace")
+
+
+class Asked:
+    """What the submission is asked: for each part a name, and the cases to call it with."""
+
+    def __init__(self, folder: Path, job: dict, fd: int):
+        # imported before any cell runs, so that only what a cell does on purpose changes them
+        from course_utils.checks import answers, part
+
+        self.answers, self.call = answers, part.call
+        self.parts, self.seconds, self.fd = job["parts"], job["call_seconds"], fd
+        self.cases: dict[tuple[int, int], list] = {}
+        buffer = bytearray((folder / "cases.bin").read_bytes())
+        while (frame := frames.take(buffer, answers.MAX_BYTES)) is not None:
+            _, number, case, content = frame
+            self.cases[number, case] = answers.from_bytes(content)
+
+    def answer(self, names: dict) -> None:
+        """Send an answer to every case, each as soon as it is known."""
+        for number, part in enumerate(self.parts):
+            if part["skip"]:
+                continue
+            wanted = names.get(part["answer"])
+            if wanted is None:
+                frames.write(self.fd, frames.MISSING, number)
+                continue
+            for case in range(part["cases"]):
+                frames.write(self.fd, frames.CALL, number, case)
+                try:
+                    self._send(number, case, wanted, part["is_value"])
+                except BaseException:  # no answer to this case; the next ones are asked all the same
+                    continue
+
+    def _send(self, number: int, case: int, wanted, is_value: bool) -> None:
+        clock = Clock()
+        sys.stdout = sys.stderr = Output(1_000_000)
+        try:
+            clock.start(self.seconds)
+            answer = wanted if is_value else self._called(wanted, self.cases[number, case])
+            content, kind = self.answers.to_bytes(answer), frames.ANSWER
+        except self.answers.AnswerError as error:
+            content, kind = str(error)[:MESSAGE].encode("utf-8", "replace"), frames.UNFIT
+        except BaseException as error:
+            error, _, message = described(error).decode().partition(": ")
+            content, kind = self.answers.to_bytes(self.answers.Failure(error, message)), frames.ANSWER
+        clock.stop()
+        frames.write(self.fd, kind, number, case, content)
+
+    def _called(self, function, case: list):
+        if not callable(function):
+            raise self.answers.AnswerError(f"this is a {type(function).__name__}, not a function.")
+        return self.call(function, tuple(case))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

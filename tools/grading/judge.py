@@ -1,0 +1,201 @@
+"""Run one submission and judge what it answered."""
+
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from course_utils.checks.answers import AnswerError, Network, from_bytes, to_bytes
+from course_utils.checks.part import NOT_ATTEMPTED, Part, Verdict
+from course_utils.checks.report import marks, sentence
+
+from . import watch
+from .assignment import BLANK, Assignment
+from .collect import Submission
+from .inside import frames
+from .limits import Limits
+from .notebook import Notebook, Unreadable, parse
+from .sandbox import Place
+
+LONGEST = 800  # characters of a message
+MOST_REMARKS = 12
+RESTART_SECONDS = 15  # a part that ends the program is left out and the rest asked again, if so much is left
+
+
+class GraderError(RuntimeError):
+    """The grader itself failed: nothing is known about the submission."""
+
+
+@dataclass(frozen=True)
+class Grader:
+    """Everything that grades a submission beside the submission."""
+
+    assignment: Assignment
+    place: Place
+    limits: Limits
+    seed: int
+
+    def grade(self, submission: Submission) -> dict:
+        """Marks, messages and texts of one submission, made of JSON's types.
+
+        Raises:
+            GraderError: the sandbox did not come up.
+        """
+        if submission.content is None:
+            return self._nothing(submission, submission.trouble)
+        try:
+            notebook = parse(submission.content)
+        except Unreadable as error:
+            return self._nothing(submission, str(error))
+        asked = _Asked(self, notebook)
+        asked.run()
+        remarks = (*submission.remarks, *notebook.remarks, *asked.remarks())
+        return {
+            "trouble": "",
+            "remarks": [text[:LONGEST] for text in remarks[:MOST_REMARKS]],
+            "parts": [asked.marked(number) for number in range(len(self.assignment.parts))],
+            "texts": {text.name: _text(notebook, text.name) for text in self.assignment.texts},
+        }
+
+    def _nothing(self, submission: Submission, trouble: str) -> dict:
+        parts = [_marked(part, [Verdict(0.0, "nothing to judge.")], "") for part in self.assignment.parts]
+        texts = {text.name: "" for text in self.assignment.texts}
+        return {"trouble": trouble, "remarks": [*submission.remarks], "parts": parts, "texts": texts}
+
+
+class _Asked:
+    """A notebook, what it is asked, and what it answered."""
+
+    def __init__(self, grader: Grader, notebook: Notebook):
+        self.grader, self.notebook = grader, notebook
+        self.parts = grader.assignment.parts
+        self.cases = [part.cases(grader.seed) for part in self.parts]
+        self.answers: dict[tuple[int, int], tuple[bytes, bytes]] = {}
+        self.missing: set[int] = set()
+        self.raised: list[str] = []
+        self.ends: dict[int, str] = {}  # part -> how the program ended while it was asked
+        self.end = ""
+
+    def run(self) -> None:
+        """Ask all parts; where one ends the program, ask the later ones in a new one."""
+        limits, first = self.grader.limits, 0
+        while first < len(self.parts):
+            run = self._once(limits, first)
+            limits = replace(limits, seconds=limits.seconds - run.seconds)
+            if self._keep(run, first):
+                return
+            at = run.last(frames.CELL, frames.CALL)
+            if at is None or at[0] != frames.CALL or limits.seconds < RESTART_SECONDS:
+                self.end = self._how(run)
+                return
+            part = min(max(at[1], first), len(self.parts) - 1)
+            self.ends[part] = self._how(run)
+            first = part + 1
+
+    def _once(self, limits: Limits, first: int) -> watch.Run:
+        pipe, fd = os.pipe()
+        place = self.grader.place
+        with tempfile.TemporaryDirectory(dir=place.stage.parent) as folder:
+            job, scratch = Path(folder) / "job", Path(folder) / "scratch"
+            job.mkdir()
+            scratch.mkdir()
+            self._write_job(job, limits, first)
+            command = place.command(job, scratch, fd, limits)
+            run = watch.run(command, fd, pipe, place.environment(scratch), scratch, limits)
+        if frames.READY not in run.kinds():
+            raise GraderError(run.ended or run.complaint or "the sandbox ended before it was up")
+        return run
+
+    def _write_job(self, folder: Path, limits: Limits, first: int) -> None:
+        job = {
+            "cells": self.notebook.code(),
+            "parts": [
+                {"answer": p.answer, "is_value": p.is_value, "cases": len(cases), "skip": number < first}
+                for number, (p, cases) in enumerate(zip(self.parts, self.cases))
+            ],
+            "cells_seconds": limits.cells_seconds,
+            "cell_seconds": limits.cell_seconds,
+            "call_seconds": limits.call_seconds,
+            "output": limits.output,
+            "data_bytes": limits.data,
+            "file_bytes": limits.scratch,
+            "cpu_seconds": int(limits.seconds) + 60,
+        }
+        (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
+        with (folder / "cases.bin").open("wb") as file:
+            for number, cases in enumerate(self.cases):
+                for case, inputs in enumerate(cases):
+                    frames.write(file.fileno(), frames.ANSWER, number, case, to_bytes(list(inputs)))
+
+    def _keep(self, run: watch.Run, first: int) -> bool:
+        """Keep the first answer to each case; whether the run came to its end."""
+        for kind, part, case, content in run.frames:
+            if kind in (frames.ANSWER, frames.UNFIT) and part >= first:
+                self.answers.setdefault((part, case), (kind, content))
+            elif kind == frames.MISSING:
+                self.missing.add(part)
+            elif kind == frames.RAISED and first == 0:
+                self.raised.append(f"Code cell {part + 1} stopped with {content.decode('utf-8', 'replace')}")
+        return bool(run.frames) and run.frames[-1][0] == frames.END
+
+    def _how(self, run: watch.Run) -> str:
+        """How a run ended before its end, as a sentence."""
+        why = run.ended or "it ended Python itself"
+        kind, number, _, _ = run.last(frames.CELL, frames.CALL) or (b"", 0, 0, b"")
+        if kind == frames.CELL:
+            return f"the program was ended in code cell {number + 1}: {why}."
+        name = self.parts[number].answer if number < len(self.parts) else "a function"
+        return f"the program was ended in `{name}`: {why}."
+
+    def remarks(self) -> list[str]:
+        ends = [self.end, *self.ends.values()]
+        return self.raised + [end[0].upper() + end[1:] for end in ends if end]
+
+    def marked(self, number: int) -> dict:
+        """A part's marks and message."""
+        part = self.parts[number]
+        verdicts = [self._verdict(number, case) for case in range(len(self.cases[number]))]
+        return _marked(part, verdicts, "\n\n".join(self.notebook.named(part.name)))
+
+    def _verdict(self, number: int, case: int) -> Verdict:
+        part = self.parts[number]
+        kind, content = self.answers.get((number, case), (b"", b""))
+        if kind == frames.ANSWER:
+            return judged(part, content, self.cases[number][case])
+        if kind == frames.UNFIT:
+            return Verdict(0.0, content.decode("utf-8", "replace"))
+        if number in self.missing:
+            return Verdict(0.0, f"your notebook does not define `{part.answer}`.")
+        return Verdict(0.0, f"no answer came: {self.ends.get(number) or self.end or 'it was not given in time.'}")
+
+
+def judged(part: Part, content: bytes, case: tuple) -> Verdict:
+    """The verdict on an answer's untrusted bytes."""
+    try:
+        answer = from_bytes(content)
+        if isinstance(answer, Network):
+            raise AnswerError("A network is no answer.")
+        verdict = part.verdict(answer, case)
+    except Exception as error:  # a judge that an odd answer throws off must not stop the batch
+        return Verdict(0.0, f"this answer cannot be judged ({type(error).__name__}: {error}).")
+    share = verdict.share if 0 <= verdict.share <= 1 else 0.0
+    return NOT_ATTEMPTED if verdict == NOT_ATTEMPTED else Verdict(share, verdict.says)
+
+
+def _marked(part: Part, verdicts: Sequence[Verdict], code: str) -> dict:
+    return {
+        "name": part.name,
+        "title": part.title,
+        "points": part.points,
+        "marks": marks(part, verdicts),
+        "message": sentence(part, verdicts)[:LONGEST],
+        "code": code[:100_000],
+    }
+
+
+def _text(notebook: Notebook, name: str) -> str:
+    """The student's words, "" if they are those of the untouched exercise."""
+    text = "\n\n".join(notebook.named(name)).strip()
+    return "" if text == BLANK else text[:100_000]

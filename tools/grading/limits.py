@@ -1,0 +1,35 @@
+"""What a submission may use while it is graded."""
+
+from dataclasses import dataclass
+
+MEGABYTE = 1_000_000
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits for one submission.
+
+    Attributes:
+        seconds: wall time for everything, start included; then it is ended.
+        cells_seconds: for all cells together; then each further one gets one second.
+        cell_seconds, call_seconds: for one cell, one call of a function; then it raises.
+        memory: bytes of all its processes together; then it is ended.
+        data: bytes that one process may fill; then its own code raises MemoryError.
+        scratch: bytes of files that it may write.
+        tasks: processes and threads together; then it is ended.
+        answers: bytes of all its answers together; then no more are read.
+        output: characters that one cell may print; then it raises.
+        notebook: bytes of the handed-in file.
+    """
+
+    seconds: float = 300
+    cells_seconds: float = 150
+    cell_seconds: float = 60
+    call_seconds: float = 20
+    memory: int = 3_500 * MEGABYTE
+    data: int = 2_500 * MEGABYTE
+    scratch: int = 64 * MEGABYTE
+    tasks: int = 128
+    answers: int = 256 * MEGABYTE
+    output: int = 1 * MEGABYTE
+    notebook: int = 30 * MEGABYTE

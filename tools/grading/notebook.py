@@ -1,0 +1,127 @@
+"""Read a handed-in notebook: an untrusted file, of which nothing but its cells' text is used."""
+
+import errno
+import json
+import os
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+
+MOST_CELLS = 2_000
+
+
+class Unreadable(ValueError):
+    """The submission cannot be read: a sentence that says why."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell's text, and the name that nbgrader gave it ("" if it has none)."""
+
+    kind: str
+    source: str
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """A handed-in notebook.
+
+    Attributes:
+        cells: in their order.
+        remarks: what is odd about it, as sentences for the student.
+    """
+
+    cells: tuple[Cell, ...]
+    remarks: tuple[str, ...] = field(default=())
+
+    def code(self) -> list[str]:
+        """The code cells' texts."""
+        return [cell.source for cell in self.cells if cell.kind == "code"]
+
+    def named(self, name: str) -> list[str]:
+        """The texts of all cells that bear this name."""
+        return [cell.source for cell in self.cells if cell.name == name]
+
+
+def read_bytes(path: Path, most: int) -> bytes:
+    """The content of an ordinary file that lies where it seems to lie.
+
+    Raises:
+        Unreadable: it is a link, no file, or larger than `most` bytes.
+    """
+    try:
+        # a link could lead to solutions/; opening a pipe could wait for ever
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EMLINK):
+            raise Unreadable(f"{path.name} is a link: hand in the file itself.") from None
+        raise Unreadable(f"{path.name} cannot be opened ({error.strerror}).") from None
+    with os.fdopen(file, "rb") as opened:
+        about = os.fstat(opened.fileno())
+        if not stat.S_ISREG(about.st_mode):
+            raise Unreadable(f"{path.name} is not a file.")
+        content = opened.read(most + 1)
+    if len(content) > most:
+        raise Unreadable(f"{path.name} is larger than {most / 1e6:.0f} MB: clear its outputs and hand it in again.")
+    return content
+
+
+def parse(content: bytes) -> Notebook:
+    """The cells of a notebook in format 3 or 4; what else it holds is ignored.
+
+    Raises:
+        Unreadable: this is no notebook.
+    """
+    try:
+        whole = json.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        reason = f"{type(error).__name__}: {error}"[:120]
+        raise Unreadable(f"the file is not a notebook: it cannot be read as JSON ({reason}).") from None
+    if not isinstance(whole, dict):
+        raise Unreadable("the file is not a notebook: it holds no cells.")
+    remarks = []
+    lists = [whole.get("cells")]
+    if "worksheets" in whole:
+        remarks.append("This is a notebook of the old format 3; it was read all the same.")
+        sheets = whole["worksheets"] if isinstance(whole["worksheets"], list) else []
+        lists = [sheet.get("cells") for sheet in sheets if isinstance(sheet, dict)]
+    found = [cell for cells in lists if isinstance(cells, list) for cell in cells]
+    cells = tuple(cell for cell in map(_cell, found[:MOST_CELLS]) if cell is not None)
+    if not cells:
+        raise Unreadable("the notebook holds no cells.")
+    kernel = _text(_inside(whole, "metadata", "kernelspec", "name"))
+    if kernel not in ("", "python3"):
+        remarks.append(f"Its kernel is called '{kernel[:40]}'; it was run as Python 3.")
+    return Notebook(cells, tuple(remarks + _doubles(cells)))
+
+
+def _cell(cell) -> Cell | None:
+    if not isinstance(cell, dict):
+        return None
+    kind = {"code": "code", "markdown": "markdown"}.get(_text(cell.get("cell_type")))
+    source = _text(cell.get("source", cell.get("input")))
+    return kind and Cell(kind, source, _text(_inside(cell, "metadata", "nbgrader", "grade_id")))
+
+
+def _inside(value, *names: str):
+    """value[a][b]..., or None where there is no such thing."""
+    for name in names:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def _text(value) -> str:
+    """A text, also one that is kept as a list of lines; "" for anything else."""
+    if isinstance(value, list):
+        value = "".join(line for line in value if isinstance(line, str))
+    # lone surrogates are valid JSON, but no text that could be written anywhere
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
+
+
+def _doubles(cells: tuple[Cell, ...]) -> list[str]:
+    names = [cell.name for cell in cells if cell.name]
+    double = sorted({name[:60] for name in names if names.count(name) > 1})
+    if not double:
+        return []
+    return [f"These cells are there twice; of two functions with one name the last one counts: {', '.join(double[:10])}."]

@@ -1,0 +1,113 @@
+"""What a sandbox is given to read: the runner, and a copy of course_utils without what is asked.
+
+What the exercises ask a learner to write (the methods, the measures, the checks with their right
+answers) is not hidden there but absent: nothing that runs inside can import or read it.
+"""
+
+import ast
+import compileall
+import hashlib
+import py_compile
+import shutil
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+INSIDE = Path(__file__).resolve().parent / "inside"
+
+# The modules that go in; of every other one only the name goes in.
+GIVEN = {
+    *("bird_explorer", "classifiers", "controls", "errors", "explorer", "figures", "inputs"),
+    *("layers", "overlays", "photos", "picture", "preprocess", "quiz", "widgets"),
+    *("birds.__init__", "birds.anatomy", "birds.canvas", "birds.drawing", "birds.network"),
+    *("birds.scenery", "birds.species"),
+    *("checks.answers", "checks.networks", "checks.part"),
+    *("quality.__init__", "quality.distort", "quality.distortions"),
+}
+ABSENT_PACKAGES = ("captum", "pytorch_grad_cam", "torchcam")
+
+WITHHELD = '''"""Not here while your work is graded."""
+
+
+def __getattr__(name):
+    if name.startswith("__"):
+        raise AttributeError(name)
+
+    def refuse(*_, **__):
+        raise RuntimeError(f"{name} of course_utils is not there while your work is graded: write your own")
+
+    return type(name, (), {"__new__": refuse})
+'''
+SILENT_CHECKS = '''"""While your work is graded, every check is silent: marks are given outside."""
+
+
+def solved(name):
+    return False
+
+
+def __getattr__(name):
+    if not name.startswith("ex"):
+        raise AttributeError(name)
+    return lambda *_, **__: None
+'''
+LAZY = '''"""course_utils as it is while your work is graded."""
+
+from importlib import import_module
+
+_HOMES = {homes!r}
+__version__ = {version!r}
+
+
+def __getattr__(name):
+    if name in _HOMES:
+        return getattr(import_module("." + _HOMES[name], __name__), name)
+    raise AttributeError(f"module course_utils has no attribute {{name!r}}")
+'''
+ABSENT = 'raise ImportError("{name} is not there while your work is graded: write your own")\n'
+
+
+def stage(folder: Path, root: Path = ROOT) -> Path:
+    """Write into `folder` what a sandbox may read; the folder."""
+    package = folder / "course_utils"
+    folder.mkdir()
+    for source in sorted((root / "course_utils").rglob("*.py")):
+        place = package / source.relative_to(root / "course_utils")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(_given(source.relative_to(root / "course_utils"), source.read_text()))
+    shutil.copytree(root / "data", package / "data")
+    for name in ABSENT_PACKAGES:
+        (folder / name).mkdir()
+        (folder / name / "__init__.py").write_text(ABSENT.format(name=name))
+    for source in INSIDE.glob("*.py"):
+        shutil.copy(source, folder)
+    # unchanged afterwards, so that the folder can be read-only and no sandbox compiles anew
+    compileall.compile_dir(folder, quiet=2, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+    return folder
+
+
+def _given(path: Path, text: str) -> str:
+    """What stands in for a module of course_utils."""
+    name = ".".join(path.with_suffix("").parts)
+    if name == "__init__":
+        return _lazy(text)
+    if name == "checks.__init__":
+        return SILENT_CHECKS
+    return text if name in GIVEN else WITHHELD
+
+
+def _lazy(text: str) -> str:
+    """`course_utils/__init__.py`, importing each name when it is first asked for."""
+    imports = [node for node in ast.parse(text).body if isinstance(node, ast.ImportFrom)]
+    homes = {alias.asname or alias.name: node.module for node in imports for alias in node.names}
+    values = [node for node in ast.parse(text).body if isinstance(node, ast.Assign)]
+    version = next(ast.literal_eval(v.value) for v in values if v.targets[0].id == "__version__")
+    return LAZY.format(homes=homes, version=version)
+
+
+def version(root: Path = ROOT) -> str:
+    """A digest of everything trusted that decides about marks; other marks need another digest."""
+    digest = hashlib.sha256()
+    for folder in (root / "course_utils", INSIDE.parent):
+        for source in sorted(folder.rglob("*.py")):
+            digest.update(source.relative_to(folder).as_posix().encode() + b"\0")
+            digest.update(source.read_bytes() + b"\0")
+    return digest.hexdigest()

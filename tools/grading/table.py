@@ -1,0 +1,50 @@
+"""The marks of a class as one CSV file."""
+
+import csv
+import io
+from collections.abc import Sequence
+
+from .assignment import Assignment
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")
+
+
+def safe(value) -> str:
+    """A cell that no spreadsheet takes for a formula."""
+    if isinstance(value, float | int):
+        return f"{value:g}"
+    text = "" if value is None else str(value)
+    return f"'{text}" if text.startswith(FORMULA) else text
+
+
+def to_csv(rows: Sequence[Sequence]) -> str:
+    """Rows as CSV."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows([map(safe, row) for row in rows])
+    return out.getvalue()
+
+
+def table(grades: list[dict], assignment: Assignment, by_hand) -> str:
+    """One row for each student: the parts' marks, their sum, the hand marks, and the total.
+
+    The total is empty as long as a hand mark is missing.
+    """
+    parts = [part.name for part in assignment.parts]
+    texts = [text.name for text in assignment.texts]
+    most = f"total (of {assignment.points:g})"
+    rows = [["student", *parts, "automatic", *texts, "by hand", most, "remarks"]]
+    for grade in grades:
+        marks = {part["name"]: part["marks"] for part in grade["parts"]}
+        automatic = automatic_marks(grade)
+        hand = by_hand.of(grade, assignment)
+        total = None if hand is None else round(automatic + hand, 2)
+        words = " ".join([grade["trouble"], *grade["remarks"]]).strip()
+        of_parts = [marks.get(name) for name in parts]
+        of_texts = [by_hand.mark(grade, name) for name in texts]
+        rows.append([grade["student"], *of_parts, automatic, *of_texts, hand, total, words])
+    return to_csv(rows)
+
+
+def automatic_marks(grade: dict) -> float:
+    """The sum over the parts that are judged by hidden cases."""
+    return round(sum(part["marks"] for part in grade["parts"]), 2)
