@@ -1,0 +1,243 @@
+"""Checks of assignment 4: questions as vectors, contrast maps, their identities, and errors."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .ex04_choosing import ERROR, WHICH, dice
+from .judging import by_key
+from .part import Mistake, Part
+
+_MAPS = "N, K, h, w"
+
+
+def _classes(rng: torch.Generator, many: int, count: int) -> list[int]:
+    """Different class numbers."""
+    return torch.randperm(many, generator=rng)[:count].tolist()
+
+
+def _vector_cases(seed: int) -> list[tuple]:
+    made = []
+    for number, (n, k, loss) in enumerate(
+        [
+            (1, 1, "cross_entropy"),
+            (2, 3, "logit_difference"),
+            (3, 2, "cross_entropy"),
+            (2, 4, "cross_entropy"),
+        ]
+    ):
+        rng = dice(seed, number)
+        n, classes = n + seed % 2, 5 + number + seed % 4
+        logits = 2 * torch.randn(n, classes, generator=rng)
+        p, q = logits.argmax(dim=1).tolist(), _classes(rng, classes, k)
+        if number == 1:
+            p[0] = q[0]  # Q = P is a question, too
+        if number == 3:
+            logits = logits + 200  # a softmax by hand, exp(y) / sum, overflows
+        made.append((logits, p, q, loss))
+    return made
+
+
+def _by_autograd(logits: Tensor, p: list[int], q: list[int], loss: str) -> Tensor:
+    """dJ/dy, by differentiating the loss itself."""
+    vectors = []
+    for other in q:
+        y = logits.detach().clone().requires_grad_()
+        if loss == "cross_entropy":
+            j = F.cross_entropy(y, torch.full((len(y),), other), reduction="sum")
+        else:
+            j = y[range(len(y)), p].sum() - y[:, other].sum()
+        vectors.append(torch.autograd.grad(j, y)[0])
+    return torch.stack(vectors, dim=1)
+
+
+def _against_one(logits, p, q, loss):
+    """One-hot P in place of the posterior."""
+    return _by_autograd(logits, p, q, "logit_difference")
+
+
+def _posterior(logits, p, q, loss):
+    return _by_autograd(logits, p, q, "cross_entropy")
+
+
+def _softmax_over_images(logits, p, q, loss):
+    hot = F.one_hot(torch.tensor(q), logits.shape[1])
+    return logits.softmax(dim=0)[:, None] - hot
+
+
+VECTOR = Part(
+    name="ex04_vector",
+    title="A question as a vector on the output",
+    points=3,
+    answer="question_vectors",
+    cases=_vector_cases,
+    reference=_by_autograd,
+    axes="N, K, classes",
+    mistakes=(
+        Mistake(
+            "every number has the wrong sign. In training one steps against the gradient; here the"
+            " gradient of J is taken as it stands: negated, it asks what speaks FOR Q.",
+            lambda *case: -_by_autograd(*case),
+        ),
+        Mistake(
+            "this is onehot(P) - onehot(Q), the vector of logit_difference. The gradient of the"
+            " cross-entropy does not know P: all classes pull, each by its probability.",
+            _against_one,
+        ),
+        Mistake(
+            "this is the vector of cross_entropy. For logit_difference, J = y_P - y_Q is"
+            " differentiated: only two numbers are not 0.",
+            _posterior,
+        ),
+        Mistake(
+            "your probabilities add up to 1 over the images, not over the classes: mind the axis of"
+            " the softmax.",
+            _softmax_over_images,
+        ),
+        Mistake(
+            "the logits themselves stand where their probabilities belong.",
+            lambda y, p, q, loss: y[:, None] - F.one_hot(torch.tensor(q), y.shape[1]),
+        ),
+        Mistake(
+            "the axes are K x N x classes: one row of the answer belongs to one image, so N comes"
+            " first.",
+            lambda *case: _by_autograd(*case).transpose(0, 1).contiguous(),
+        ),
+    ),
+    failures=(("device", "Build everything from the logits, so that it lies where they lie."),),
+)
+
+
+def table(rng: torch.Generator, *shape: int) -> Tensor:
+    """Random class maps."""
+    return torch.randn(*shape, generator=rng) + 0.3
+
+
+def _map_cases(seed: int) -> list[tuple]:
+    made = []
+    for number, (n, k, h, w) in enumerate([(1, 1, 7, 7), (2, 3, 4, 6), (3, 2, 5, 3), (1, 4, 6, 6)]):
+        rng = dice(seed, 10 + number)
+        classes = 6 + number + seed % 3
+        logits = 1.5 * torch.randn(n, classes, generator=rng)
+        q = _classes(rng, classes, k)
+        if number == 1:
+            q[0] = int(logits[0].argmax())
+        made.append((table(rng, n, classes, h + seed % 2, w), logits, q))
+    return made
+
+
+def _contrasts(maps: Tensor, logits: Tensor, q: list[int]) -> Tensor:
+    """S_CE(Q) as a mean of pairs, sum_c p_c (S^c - S^Q)."""
+    pairs = maps[:, None] - maps[:, q][:, :, None]  # N x K x classes x h x w
+    return (logits.softmax(dim=1)[:, None, :, None, None] * pairs).sum(dim=2)
+
+
+def _of_predicted(maps, logits, q):
+    return maps[range(len(maps)), logits.argmax(dim=1)][:, None] - maps[:, q]
+
+
+def _first_image_only(maps, logits, q):
+    return _contrasts(maps, logits[:1].expand_as(logits), q)
+
+
+MAPS = Part(
+    name="ex04_maps",
+    title="Contrast maps from one table",
+    points=3,
+    answer="contrast_maps",
+    cases=_map_cases,
+    reference=_contrasts,
+    axes=_MAPS,
+    mistakes=(
+        Mistake(
+            "every number has the wrong sign: the weights are not negated. S^Q is taken away from"
+            " the rest.",
+            lambda *case: -_contrasts(*case),
+        ),
+        Mistake(
+            "the negative evidence is gone. This function gives the signed map; the ReLU belongs to"
+            " the drawing.",
+            lambda *case: _contrasts(*case).relu(),
+        ),
+        Mistake(
+            "a ReLU came before the sum: evidence against a class has to count as well.",
+            lambda maps, logits, q: _contrasts(maps.relu(), logits, q),
+        ),
+        Mistake(
+            "this is S^P - S^Q with P the predicted class (logit_difference). Cross-entropy asks on"
+            " behalf of every class, each by its probability.",
+            _of_predicted,
+        ),
+        Mistake(
+            "all classes count alike here, as in a plain mean. Each has to count by its"
+            " probability.",
+            lambda maps, logits, q: maps.mean(dim=1, keepdim=True) - maps[:, q],
+        ),
+        Mistake(
+            "the class maps are weighted with the logits. Make probabilities of them first.",
+            lambda maps, logits, q: torch.einsum("nc,ncij->nij", logits, maps)[:, None]
+            - maps[:, q],
+        ),
+        Mistake("every image got the probabilities of the first one.", _first_image_only),
+    ),
+)
+
+
+def _identity_cases(seed: int) -> list[tuple]:
+    made = []
+    for number, (n, h, w) in enumerate([(1, 5, 5), (2, 3, 4), (2, 4, 4), (3, 2, 5)]):
+        rng = dice(seed, 20 + number)
+        classes = 4 + number + seed % 3
+        logits = torch.randn(n, classes, generator=rng).double()
+        given = table(rng, n, classes, h, w + seed % 2).double()
+        claimed = _contrasts(given, logits, list(range(classes)))
+        if number == 1:
+            claimed = -claimed
+        elif number == 2:  # one wrong number, and a negative one
+            claimed[n - 1, 1, 0, 1] -= 3
+        elif number == 3:
+            claimed = given.mean(dim=1, keepdim=True) - given
+        gap = claimed - _contrasts(given, logits, list(range(classes)))
+        if gap.max() > -gap.min():  # the largest deviation is to be a negative one
+            claimed, given = -claimed, -given
+        made.append((claimed, given, logits))
+    return made
+
+
+def _gaps(claimed: Tensor, given: Tensor, logits: Tensor) -> dict[str, float]:
+    right = _contrasts(given, logits, list(range(logits.shape[1])))
+    sums = torch.einsum("nq,nqij->nij", logits.softmax(dim=1), claimed)
+    return {"from table": (claimed - right).abs().max().item(), "cancel": sums.abs().max().item()}
+
+
+def _gap_says(key: str, value, claimed: Tensor, given: Tensor, logits: Tensor) -> str:
+    """What went wrong with one of the two numbers."""
+    right = _contrasts(given, logits, list(range(logits.shape[1])))
+    p = logits.softmax(dim=1)[:, :, None, None]
+    left = claimed - right if key == "from table" else (p * claimed).sum(dim=1)
+    known = [
+        (left.max(), "the largest difference may be negative: take the size before the maximum."),
+        (left.abs().mean(), "this is the mean. One bad place hides in a mean: report the largest."),
+        (claimed.sum(dim=1).abs().max(), "all classes count alike: weigh each map by its p_Q."),
+        ((claimed - given.mean(dim=1, keepdim=True) + given).abs().max(),
+         "sum_c p_c S^c is a mean by probability, not the plain mean of the class maps."),
+    ]  # fmt: skip
+    if key == "cancel" and abs(value) < 1e-9:
+        return "this is 0, as for right maps. Measure the maps as they were handed over."
+    for wrong, says in known:
+        if abs(value - wrong.item()) <= 1e-6 * abs(wrong.item()) + 1e-9:
+            return says
+    return "" if value == value else "it is NaN."
+
+
+IDENTITIES = Part(
+    name="ex04_identities",
+    title="Two identities, measured",
+    points=3,
+    answer="identity_gaps",
+    cases=_identity_cases,
+    reference=_gaps,
+    judge=by_key(_gaps, _gap_says),
+)
+
+PARTS = (VECTOR, MAPS, IDENTITIES, WHICH, ERROR)

@@ -1,0 +1,146 @@
+"""Wrong submissions of assignment 4."""
+
+from . import Wrong
+
+_SUM = 'torch.einsum("nc,ncij->nij", p, table)'
+
+WRONG = (
+    # 1. the vector
+    Wrong(
+        "ex04_vector", ("return speaks[:, None] - q", "return q - speaks[:, None]"), 0, "wrong sign"
+    ),
+    Wrong(
+        "ex04_vector",
+        ("speaks = logits.softmax(dim=1)", "speaks = F.one_hot(torch.tensor(P), classes)"),
+        0.75,
+        "The gradient of the cross-entropy does not know P",
+    ),
+    Wrong(
+        "ex04_vector",
+        ('if loss == "cross_entropy":', "if True:"),
+        2.25,
+        "this is the vector of cross_entropy",
+    ),
+    Wrong(
+        "ex04_vector", ("softmax(dim=1)", "softmax(dim=0)"), 0.75, "mind the axis of the softmax"
+    ),
+    Wrong(
+        "ex04_vector",
+        ("logits.softmax(dim=1)", "logits.exp() / logits.exp().sum(dim=1, keepdim=True)"),
+        2.25,
+        "NaN or infinity",
+    ),
+    # 2. the maps
+    Wrong(
+        "ex04_maps",
+        ("believed[:, None] - table[:, Q]", "table[:, Q] - believed[:, None]"),
+        0,
+        "the weights are not negated",
+    ),
+    Wrong(
+        "ex04_maps",
+        ("believed[:, None] - table[:, Q]", "(believed[:, None] - table[:, Q]).relu()"),
+        0,
+        "the ReLU belongs to the drawing",
+    ),
+    Wrong("ex04_maps", (_SUM, "table.mean(dim=1)"), 0, "all classes count alike here"),
+    Wrong("ex04_maps", ("logits.softmax(dim=1)", "logits"), 0, "Make probabilities of them first"),
+    Wrong(
+        "ex04_maps",
+        (_SUM, "table[range(len(table)), logits.argmax(dim=1)]"),
+        0,
+        "each by its probability",
+    ),
+    Wrong(
+        "ex04_maps",
+        ("believed[:, None] - table[:, Q]", "believed - table[:, Q[0]]"),
+        0,
+        "(N, K, h, w), got",
+    ),
+    # 3. the identities
+    Wrong(
+        "ex04_identities",
+        ("(maps - right).abs().max()", "(maps - right).max()"),
+        1.88,
+        "take the size before the maximum",
+    ),
+    Wrong(
+        "ex04_identities",
+        ('torch.einsum("nq,nqij->nij", p, maps)', "maps.sum(dim=1)"),
+        1.5,
+        "weigh each map by its p_Q",
+    ),
+    Wrong(
+        "ex04_identities",
+        ('torch.einsum("nq,nqij->nij", p, maps)', 'torch.einsum("nq,nqij->nij", p, right)'),
+        2.25,
+        "as they were handed over",
+    ),
+    Wrong(
+        "ex04_identities",
+        ("(maps - right).abs().max()", "(maps - right).abs().mean()"),
+        1.88,
+        "One bad place hides in a mean",
+    ),
+    Wrong(
+        "ex04_identities", ('"cancel": total', '"sum": total'), 0, 'the keys "from table", "cancel"'
+    ),
+    # 4. which Q
+    Wrong(
+        "ex04_which",
+        ("torch.arange(len(p)) != P", "torch.ones(len(p), dtype=torch.bool)"),
+        2.33,
+        "is P itself",
+    ),
+    Wrong("ex04_which", ("rival & (p < 1 / len(p))", "rival"), 2.67, "not below 1 /"),
+    Wrong(
+        "ex04_which", ("(strength > 0) & (strength < 0.1)", "strength > 0"), 2.67, "not below 0.1"
+    ),
+    Wrong(
+        "ex04_which",
+        ("best(places, ", "best(-strength, "),
+        3,
+        "the weakest map, but not the most spread",
+    ),
+    Wrong("ex04_which", ("nonzero()[0]", "nonzero()[-1]"), 3.33, "the lower number wins"),
+    Wrong(
+        "ex04_which",
+        ("        if not allowed.any():\n            return -1\n", ""),
+        3.67,
+        "no class meets the conditions here",
+    ),
+    # 5. the error
+    Wrong(
+        "ex04_error",
+        ("table[P] - table[truth]", "table[truth] - table[P]"),
+        1.31,
+        "P and Q are swapped",
+    ),
+    Wrong(
+        "ex04_error",
+        ("        if evidence.max() <= 0:\n            return None\n", ""),
+        2.44,
+        "so it is None",
+    ),
+    Wrong(
+        "ex04_error",
+        ("evidence.shape[1]))", "evidence.shape[1]))[::-1]"),
+        2.06,
+        "looks like [column, row]",
+    ),
+    Wrong(
+        "ex04_error",
+        ('"map": difference,', '"map": difference.relu(),'),
+        2.62,
+        "keep the negative evidence",
+    ),
+    Wrong(
+        "ex04_error",
+        (
+            "difference = table[P] - table[truth]",
+            'difference = torch.einsum("c,cij->ij", logits.softmax(dim=0), table) - table[truth]',
+        ),
+        1.12,
+        "this is the cross-entropy contrast",
+    ),
+)
