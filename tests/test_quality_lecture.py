@@ -1,0 +1,284 @@
+"""What lecture 5 plays and draws: paired choices, the slider for q, pictures of answers."""
+
+import html
+import re
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from course_utils import quality_figures
+from course_utils.quality.assessor import Assessor, LocalScores, QualityExplanation
+from course_utils.quality_explorer import QualityExplorer
+from course_utils.voting import Duel, Votes, bradley_terry, poll, simulated_observer
+
+NAMES = ["good", "fair", "bad"]
+
+
+def picture(value: int) -> Image.Image:
+    return Image.new("RGB", (8, 6), (value, value, value))
+
+
+def duel(seed: int = 0, observer=min) -> Duel:
+    """By default the observer chooses the name that comes first in the alphabet: bad, fair, good."""
+    return Duel(picture(128), {n: picture(40 * i) for i, n in enumerate(NAMES)}, observer, seed)
+
+
+def words(panel) -> str:
+    return html.unescape(re.sub("<[^>]+>", " ", panel.status.value)).strip()
+
+
+def alts(page: str) -> list[str]:
+    return [html.unescape(alt) for alt in re.findall('alt="([^"]*)"', page)]
+
+
+class TestVotes:
+    def test_wins_are_counted_for_the_chosen_one(self):
+        votes = Votes(NAMES)
+        for chosen, other in [("good", "bad"), ("good", "fair"), ("fair", "bad"), ("good", "bad")]:
+            votes.add(chosen, other)
+        assert votes.wins == {"good": 3, "fair": 1, "bad": 0}
+        assert votes.won[0].tolist() == [0, 1, 2]
+
+    def test_a_picture_does_not_meet_itself(self):
+        with pytest.raises(ValueError, match="'good' cannot be compared with itself"):
+            Votes(NAMES).add("good", "good")
+
+    def test_everybody_sees_every_pair_once(self):
+        votes = poll(NAMES, [min, max, min])
+        met = votes.won + votes.won.T
+        assert met.tolist() == [[0, 3, 3], [3, 0, 3], [3, 3, 0]]
+        assert votes.won[2, 0] == 2  # "bad" before "good" in the alphabet
+
+
+class TestBradleyTerry:
+    def test_two_pictures_worked_by_hand(self):
+        """3 wins to 1: the odds are 3, so the strengths differ by log 3."""
+        u = bradley_terry(torch.tensor([[0.0, 3.0], [1.0, 0.0]]), prior=0)
+        assert u.tolist() == pytest.approx([np.log(3) / 2, -np.log(3) / 2])
+
+    def test_counts_as_expected_give_back_the_strengths(self):
+        u = torch.tensor([1.5, 0.2, -0.4, -1.3], dtype=torch.float64)
+        won = 1000 * torch.sigmoid(u[:, None] - u) * (1 - torch.eye(4))
+        assert torch.allclose(bradley_terry(won, prior=0), u, atol=1e-6)
+
+    def test_who_never_lost_is_strong_but_not_infinitely(self):
+        u = bradley_terry(torch.tensor([[0.0, 9.0], [0.0, 0.0]]))
+        assert u[0] == pytest.approx(np.log(9.5 / 0.5) / 2)
+
+    def test_the_mean_is_zero(self):
+        assert bradley_terry(torch.rand(5, 5)).mean().item() == pytest.approx(0, abs=1e-9)
+
+
+class TestSimulatedObserver:
+    def test_how_often_it_prefers_the_better_one(self):
+        choose = simulated_observer({"a": 1.0, "b": 0.0}, seed=3)
+        share = np.mean([choose("a", "b") == "a" for _ in range(4000)])
+        assert share == pytest.approx(1 / (1 + np.exp(-1)), abs=0.03)
+
+    def test_the_side_does_not_matter(self):
+        choose = simulated_observer({"a": 9.0, "b": -9.0})
+        assert {choose("a", "b"), choose("b", "a")} == {"a"}
+
+    def test_the_same_seed_errs_alike(self):
+        runs = [simulated_observer({"a": 0.0, "b": 0.0}, seed=5) for _ in range(2)]
+        one, other = ([choose("a", "b") for _ in range(50)] for choose in runs)
+        assert one == other and len(set(one)) == 2
+
+
+class TestDuel:
+    def test_each_button_counts_for_its_side(self):
+        for side in (0, 1):
+            panel = duel()
+            chosen, other = panel.pair[side], panel.pair[1 - side]
+            (panel.left, panel.right)[side].click()
+            assert panel.votes.wins[chosen] == 1 and panel.votes.wins[other] == 0
+
+    def test_all_pairs_come_once_and_then_it_ends(self):
+        panel, met = duel(), []
+        while panel.pair:
+            met.append(frozenset(panel.pair))
+            panel.left.click()
+        assert len(met) == len(set(met)) == 3
+        assert panel.left.disabled and panel.right.disabled and "All pairs" in words(panel)
+        panel.left.click()  # pressed once more
+        assert sum(panel.votes.wins.values()) == 3 and not panel.out.outputs
+
+    def test_the_observer_finishes_what_was_begun(self):
+        panel = duel()
+        mine = panel.pair[1]
+        panel.right.click()
+        panel.finish.click()
+        assert sum(panel.votes.wins.values()) == 3 and panel.votes.wins[mine] >= 1
+        assert panel.votes.won[2].sum() >= 1  # "bad" comes before "fair" and "good"
+
+    def test_the_table_has_the_best_first_and_comes_at_the_end_only(self):
+        panel = duel()
+        assert panel.result.value == ""
+        panel.finish.click()
+        rows = re.findall(r"<tr><td>(\w+)</td><td>(\d) of 2</td><td>([+-][\d.]+)", panel.result.value)
+        assert [row[:2] for row in rows] == [("bad", "2"), ("fair", "1"), ("good", "0")]
+        assert float(rows[0][2]) > 0 > float(rows[2][2])
+
+    def test_beginning_again_forgets(self):
+        panel = duel()
+        panel.finish.click()
+        panel.again.click()
+        assert sum(panel.votes.wins.values()) == 0 and not panel.left.disabled
+        assert words(panel).startswith("Pair 1 of 3") and panel.result.value == ""
+
+    def test_no_name_is_told_before_the_end(self):
+        page = duel().pictures.value + duel().status.value
+        assert not [name for name in NAMES if name in page]
+
+    def test_three_pictures_with_alt_text_the_reference_between_them(self):
+        told = alts(duel().pictures.value)
+        assert len(told) == 3 and "left" in told[0] and "reference" in told[1] and "right" in told[2]
+
+    def test_sides_and_order_depend_on_the_seed(self):
+        assert len({duel(seed).pair for seed in range(60)}) == 6
+
+    def test_an_observer_who_raises_is_seen(self):
+        def broken(left, right):
+            raise RuntimeError("asleep")
+
+        panel = duel(observer=broken)
+        panel.finish.click()
+        assert "That did not work" in words(panel)
+
+    def test_one_picture_is_no_choice(self):
+        with pytest.raises(ValueError, match="two pictures or more"):
+            Duel(picture(0), {"alone": picture(1)}, min)
+
+
+class Half(torch.nn.Module):
+    """Scores a patch by its mean brightness; one map A, 2 x 2, the brightness of each quarter."""
+
+    reference, layer = False, "seen"
+
+    def __init__(self):
+        super().__init__()
+        self.seen = torch.nn.Identity()
+
+    def look(self, pixels):
+        return pixels
+
+    def features(self, seen, wanted=None):
+        return [self.seen(F.adaptive_avg_pool2d(seen.mean(dim=1, keepdim=True), 2))]
+
+    def judged(self, maps):
+        return maps.flatten(1).mean(dim=1), torch.ones(len(maps))
+
+    def forward(self, pixels):
+        return self.judged(*self.features(self.look(pixels)))
+
+
+def halves(left: int, right: int) -> Image.Image:
+    photo = Image.new("RGB", (128, 64), (left,) * 3)
+    photo.paste((right,) * 3, (64, 0, 128, 64))
+    return photo
+
+
+class TestExplorer:
+    @pytest.fixture
+    def explorer(self):
+        scenes = {"one": (halves(51, 204), None), "two": (halves(204, 204), None)}
+        return QualityExplorer(Assessor(Half()), scenes, q=0.5, step=32)
+
+    def test_worked_by_hand(self, explorer):
+        """Scores 0.2 and 0.8, asked about 0.5; each of 4 places holds a quarter of its patch's score:
+        2 (0.2 - 0.5) 0.2 / 4 = -0.03 and 2 (0.8 - 0.5) 0.8 / 4 = 0.12."""
+        assert explorer.evidence[10, [10, 100]].tolist() == pytest.approx([-0.03, 0.12], abs=1e-5)
+        assert explorer.largest == pytest.approx(2 * 0.8 * 0.8 / 4, abs=1e-5)  # 0.8, rather than 0
+
+    @pytest.mark.parametrize("q", [0.0, 0.25, 0.9, 1.0])
+    def test_two_answers_give_them_all(self, explorer, q):
+        explorer.slider.value = q
+        asked = Assessor(Half()).explain(halves(51, 204), None, [q], 32).evidence[0]
+        assert torch.allclose(explorer.evidence, asked, atol=1e-5)
+
+    def test_the_slider_runs_no_network(self, explorer):
+        runs = []
+        explorer._assessor.network.seen.register_forward_hook(lambda *_: runs.append(1))
+        explorer.slider.value = 0.9
+        assert not runs
+        explorer.scene.value = "two"
+        assert runs  # the hook counts
+        before = len(runs)
+        explorer.scene.value = "one"
+        assert len(runs) == before  # kept
+
+    def test_the_picture_and_the_words_follow(self, explorer):
+        before = explorer.pictures.value
+        assert "Why 0.50, rather than 0.50?" in words(explorer)
+        assert "50% of it pulls the score down" in words(explorer) and "50% holds it up" in words(explorer)
+        explorer.slider.value = 0.9
+        assert explorer.pictures.value != before and "100% of it pulls" in words(explorer)
+        assert "Why 0.50, rather than 0.90?" in alts(explorer.pictures.value)[1]
+
+    def test_white_is_said_in_words(self, explorer):
+        explorer.scene.value = "two"
+        explorer.slider.value = 0.8
+        assert "Nothing speaks either way." in words(explorer)
+
+    def test_no_scene_is_refused(self):
+        with pytest.raises(ValueError, match="scenes is empty"):
+            QualityExplorer(Assessor(Half()), {})
+
+
+def explanation() -> QualityExplanation:
+    """Two answers: the left half pulls down; nothing at all."""
+    evidence = torch.zeros(2, 6, 9)
+    evidence[0, :, :3] = -4
+    local = LocalScores(torch.ones(1, 1), torch.ones(1, 1))
+    return QualityExplanation(0.4, (1.0, 0.4), evidence, local)
+
+
+class TestFigures:
+    def test_alt_text_says_the_sign_and_the_place(self):
+        told = quality_figures.contrasts(np.full((6, 9, 3), 0.5), explanation()).alt
+        assert "rather than 1.00? 33% of it pulls the score down, most at the middle left" in told
+        assert "rather than 0.40? Nothing speaks either way." in told
+
+    def test_one_scale_for_all_panels(self):
+        """Half the evidence is half the colour, though each panel has its own largest value."""
+        answer = explanation()
+        answer.evidence[1, :, 6:] = 2
+        shown = quality_figures.contrasts(np.full((6, 9, 3), 0.5), answer).figure.axes
+        panels = [axis.get_images()[0].get_array() for axis in shown[1:3]]
+        assert answer.maps.abs().amax((1, 2)).tolist() == [1.0, 0.5]
+        assert panels[0][0, 0, 2] > panels[0][0, 0, 0]  # blue: pulls down
+        assert panels[1][0, 8, 0] > panels[1][0, 8, 2]  # red: holds up
+        assert panels[1][0, 8, 1] > panels[0][0, 0, 1]  # paler
+
+    def test_the_bar_speaks_in_words(self):
+        figure = quality_figures.contrasts(np.full((6, 9, 3), 0.5), explanation()).figure
+        labels = [label.get_text().replace("\n", " ") for label in figure.axes[-1].get_yticklabels()]
+        assert labels == ["pulls the score down", "as good as q", "holds it up"]
+
+    def test_the_known_region_is_outlined(self):
+        mask = np.zeros((40, 60), bool)
+        mask[10:30, 20:40] = True
+        answer = QualityExplanation(0.4, (1.0,), torch.zeros(1, 40, 60), explanation().local)
+        made = quality_figures.contrasts(np.full((40, 60, 3), 0.5), answer, mask=mask)
+        pixels = made.figure.axes[0].get_images()[0].get_array()
+        assert pixels[9, 30].tolist() == [1, 1, 1] and pixels[20, 30, 0] == 0.5
+        assert "outlined" in made.alt
+
+    def test_patches_say_where_the_worst_one_is(self):
+        scores = torch.ones(3, 3)
+        scores[2, 0] = 0.25
+        weights = torch.ones(3, 3)
+        weights[0, 2] = 3
+        made = quality_figures.patches(np.zeros((96, 96, 3)), LocalScores(scores, weights))
+        assert "lowest score lies at the lower left" in made.alt
+        assert "largest weight at the upper right" in made.alt
+        assert "0.25 to 1.00" in made.figure.axes[1].get_title()
+
+    def test_levels_are_told_in_numbers(self):
+        made = quality_figures.over_levels({"blur": [0.9, 0.5], "jpeg": [0.8, 0.1], "x": [1, 0]}, columns=2)
+        assert "blur: 0.90, 0.50; jpeg: 0.80, 0.10" in made.alt
+        drawn = made.figure.axes[1].get_lines()[0].get_xydata().tolist()
+        assert drawn == [[1, 0.8], [2, 0.1]] and not made.figure.axes[3].axison
