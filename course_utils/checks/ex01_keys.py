@@ -83,7 +83,9 @@ def _judge_one(who: str, entry) -> Verdict:
         return Verdict(0.5, f"the kind is right. Write it as {_PATTERNS[words[0]]}.")
     if _seal(who, "whole", words[0], *words[:0:-1]) == whole:
         return Verdict(0.5, "P and Q have changed places: P is what the network said.")
-    return Verdict(0.5, "the kind is right. Take P and Q from the list of class names, letter by letter.")
+    return Verdict(
+        0.5, "the kind is right. Take P and Q from the list of class names, letter by letter."
+    )
 
 
 def _other_kind(said: str) -> str:
@@ -112,7 +114,9 @@ def judge_taxonomy(answer) -> Verdict:
     first = wrong[0]
     how = "has no label yet" if first not in labels else f"is not '{labels[first]}'"
     right = len(_TAXONOMY) - len(wrong)
-    return Verdict(right / len(_TAXONOMY), f"{right} of 17 are right. {first} {how}. {_reader(first)}")
+    return Verdict(
+        right / len(_TAXONOMY), f"{right} of 17 are right. {first} {how}. {_reader(first)}"
+    )
 
 
 def _reader(method: str) -> str:

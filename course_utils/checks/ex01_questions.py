@@ -4,7 +4,15 @@ import torch
 from torch import Tensor
 
 from .ex01_keys import judge_asked, judge_taxonomy
-from .ex01_predictions import CHOOSE_MISTAKES, TOP_MISTAKES, cases_choose, cases_top, choice, draw, top
+from .ex01_predictions import (
+    CHOOSE_MISTAKES,
+    TOP_MISTAKES,
+    cases_choose,
+    cases_top,
+    choice,
+    draw,
+    top,
+)
 from .part import Case, Mistake, Part
 
 # --- is it a question that this network can be asked? ---------------------------------------------
@@ -31,7 +39,10 @@ def _sensible_case(seed: int, n: int, classes: int) -> Case:
 
 
 def _sensible(logits: Tensor, categories: list[str], p: list[str], q: list[str]) -> list[str]:
-    return [_one_sensible(dict(zip(categories, row)), *pq) for row, pq in zip(logits.tolist(), zip(p, q))]
+    return [
+        _one_sensible(dict(zip(categories, row)), *pq)
+        for row, pq in zip(logits.tolist(), zip(p, q))
+    ]
 
 
 def _one_sensible(logit: dict[str, float], p: str, q: str, ties: bool = False) -> str:
