@@ -19,6 +19,15 @@ def root() -> Path:
     return Path(__file__).resolve().parent.parent
 
 
+@pytest.fixture(scope="session")
+def bubblewrap() -> str:
+    """The program that submissions run in. It is never skipped: without it nothing would be tested."""
+    path = shutil.which("bwrap")
+    if path is None:
+        pytest.fail("no bubblewrap here, in which submissions run (Debian: apt install bubblewrap)")
+    return path
+
+
 @pytest.fixture(scope="module")
 def chromium():
     """A headless Chromium, driven by Playwright; skipped, with a reason, where there is none.

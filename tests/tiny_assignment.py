@@ -13,22 +13,27 @@ from types import ModuleType
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "ex99_tiny"
-POINTS = {"ex99_mean": 6, "ex99_best": 4, "ex99_channels": 5}
+POINTS = {"ex99_mean": 6, "ex99_best": 4, "ex99_cam": 5}
 TEXT = "ex99_why"
 SETUP = "import torch\nfrom course_utils import checks"
 RIGHT = {
     "ex99_mean": "def row_means(x):\n    return x.mean(1)",
     "ex99_best": "def best_row(x):\n    return int(x.sum(1).argmax())",
-    "ex99_channels": "def channels(network, x):\n    return network.features(x).amax((2, 3))",
+    "ex99_cam": """def cam(network, x, k):
+    a = network.features[:4](x).detach().requires_grad_()
+    y = network.head(network.flat(network.pool(network.features[4:](a))))
+    grad = torch.autograd.grad(y[:, k].sum(), a)[0]
+    return (grad.mean((2, 3), keepdim=True) * a).sum(1).detach()""",
 }
-ANSWERS = {"ex99_mean": "row_means", "ex99_best": "best_row", "ex99_channels": "channels"}
+ANSWERS = {"ex99_mean": "row_means", "ex99_best": "best_row", "ex99_cam": "cam"}
 UNTOUCHED = {name: code.split("\n")[0] + "\n    raise NotImplementedError()" for name, code in RIGHT.items()}
 
 
 def parts() -> tuple:
-    """Three parts: a tensor, a number, and what a network says."""
+    """Three parts: a tensor, a number, and Grad-CAM, which course_utils has ready."""
     import torch
 
+    from course_utils import GradCAM
     from course_utils.checks.networks import Network
     from course_utils.checks.part import Mistake, Part
 
@@ -38,13 +43,16 @@ def parts() -> tuple:
 
     def images(seed):
         draw = torch.Generator().manual_seed(seed)
-        return [(Network("small", seed + n), torch.randn(1 + n, 3, 32, 40, generator=draw)) for n in range(3)]
+        return [(Network("small", seed + n), torch.randn(1 + n, 3, 32, 40, generator=draw), n) for n in range(3)]
+
+    def gradcam(network, x, k):
+        return GradCAM(network, "features.3")(x, why=k).evidence[:, 0]
 
     sums = Mistake("you summed, rather than averaged.", lambda x: x.sum(1), share=0.5)
     return (
         Part("ex99_mean", "means of rows", 6, "row_means", rows, lambda x: x.mean(1), (sums,)),
         Part("ex99_best", "the best row", 4, "best_row", rows, lambda x: int(x.sum(1).argmax())),
-        Part("ex99_channels", "channels", 5, "channels", images, lambda f, x: f.features(x).amax((2, 3))),
+        Part("ex99_cam", "Grad-CAM", 5, "cam", images, gradcam),
     )
 
 

@@ -34,7 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
     try:
         assignment = load(options.assignment, options.solutions)
-        submissions = collect(options.submitted, assignment.name, Limits().notebook)
+        limits = Limits(**dict(options.limit))
+        submissions = collect(options.submitted, assignment.name, limits.notebook)
         store = Store(options.grades / assignment.name)
         seed = store.seed(options.seed)
         with _alone(options.grades), tempfile.TemporaryDirectory(prefix="grading-") as folder:
@@ -42,7 +43,6 @@ def main(arguments: list[str] | None = None) -> int:
             check(place)
             if options.unsafe:
                 print(UNSAFE, file=sys.stderr)
-            limits = Limits(seconds=options.seconds, memory=int(options.memory * 1e9))
             batch = Batch(Grader(assignment, place, limits, seed), store, stage.version())
             try:
                 failed = grade_all(batch, submissions, options.jobs)
@@ -66,10 +66,18 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--solutions", type=Path, default=ROOT / "solutions")
     parser.add_argument("--jobs", type=int, default=2, help="submissions at a time")
     parser.add_argument("--seed", type=int, help="of the hidden cases, 1 or more")
-    parser.add_argument("--seconds", type=float, default=Limits.seconds, help="for one submission")
-    parser.add_argument("--memory", type=float, default=Limits.memory / 1e9, help="GB for one submission")
+    some = ", ".join(f"{name}={default}" for name, default in vars(Limits()).items())
+    parser.add_argument("--limit", type=_limit, action="append", default=[], help=f"NAME=NUMBER; {some}")
     parser.add_argument("--unsafe", action="store_true", help="without a sandbox")
     return parser.parse_args(arguments)
+
+
+def _limit(words: str) -> tuple[str, float]:
+    """NAME=NUMBER, one of `Limits`' names."""
+    name, _, number = words.partition("=")
+    if name not in vars(Limits()):
+        raise argparse.ArgumentTypeError(f"there is no limit '{name}'")
+    return name, type(vars(Limits())[name])(float(number))
 
 
 def _write(options: argparse.Namespace, assignment: Assignment, store: Store) -> list[str]:

@@ -21,7 +21,6 @@ from .sandbox import Place
 
 LONGEST = 800  # characters of a message
 MOST_REMARKS = 12
-RESTART_SECONDS = 15  # a part that ends the program is left out and the rest asked again, if so much is left
 
 
 class GraderError(RuntimeError):
@@ -87,7 +86,7 @@ class _Asked:
             if self._keep(run, first):
                 return
             at = run.last(frames.CELL, frames.CALL)
-            if at is None or at[0] != frames.CALL or limits.seconds < RESTART_SECONDS:
+            if at is None or at[0] != frames.CALL or limits.seconds < limits.restart:
                 self.end = self._how(run)
                 return
             part = min(max(at[1], first), len(self.parts) - 1)

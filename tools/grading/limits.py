@@ -11,6 +11,7 @@ class Limits:
 
     Attributes:
         seconds: wall time for everything, start included; then it is ended.
+        restart: when a part ends the program, the rest is asked in a new one if so many seconds are left.
         cells_seconds: for all cells together; then each further one gets one second.
         cell_seconds, call_seconds: for one cell, one call of a function; then it raises.
         memory: bytes of all its processes together; then it is ended.
@@ -23,6 +24,7 @@ class Limits:
     """
 
     seconds: float = 300
+    restart: float = 15
     cells_seconds: float = 150
     cell_seconds: float = 60
     call_seconds: float = 20

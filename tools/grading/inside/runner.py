@@ -149,18 +149,21 @@ class Asked:
             if wanted is None:
                 frames.write(self.fd, frames.MISSING, number)
                 continue
+            left = 1.5 * self.seconds  # endless in one case is endless in all
             for case in range(part["cases"]):
                 frames.write(self.fd, frames.CALL, number, case)
+                given = min(self.seconds, max(LEAST_SECONDS, left))
                 try:
-                    self._send(number, case, wanted, part["is_value"])
+                    left -= given - self._send(number, case, wanted, part["is_value"], given)
                 except BaseException:  # no answer to this case; the next ones are asked all the same
                     continue
 
-    def _send(self, number: int, case: int, wanted, is_value: bool) -> None:
+    def _send(self, number: int, case: int, wanted, is_value: bool, seconds: float) -> float:
+        """Answer a case; the seconds that were left."""
         clock = Clock()
         sys.stdout = sys.stderr = Output(1_000_000)
         try:
-            clock.start(self.seconds)
+            clock.start(seconds)
             answer = wanted if is_value else self._called(wanted, self.cases[number, case])
             content, kind = self.answers.to_bytes(answer), frames.ANSWER
         except self.answers.AnswerError as error:
@@ -168,8 +171,9 @@ class Asked:
         except BaseException as error:
             error, _, message = described(error).decode().partition(": ")
             content, kind = self.answers.to_bytes(self.answers.Failure(error, message)), frames.ANSWER
-        clock.stop()
+        left = clock.stop()
         frames.write(self.fd, kind, number, case, content)
+        return left
 
     def _called(self, function, case: list):
         if not callable(function):
