@@ -128,7 +128,7 @@ def from_bytes(whole: bytes):
         raise AnswerError("This is no answer: its words and lists are too long.")
     try:
         value, rest = _unmarked(json.loads(whole[_LENGTH:end]), memoryview(whole)[end:])
-    except (ValueError, KeyError, TypeError, RecursionError, OverflowError, RuntimeError) as error:
+    except (ValueError, LookupError, TypeError, OverflowError, RuntimeError) as error:
         raise AnswerError(f"This is no answer: {error}.") from None
     if len(rest):
         raise AnswerError("This is no answer: bytes are left over.")
