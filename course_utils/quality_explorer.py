@@ -15,7 +15,9 @@ from .picture import figure_html
 from .quality.assessor import Assessor, QualityExplanation
 from .quality_figures import in_words
 
-Scene = tuple[Image.Image, Image.Image | None]  # the distorted photo, and its reference if there is one
+Scene = tuple[
+    Image.Image, Image.Image | None
+]  # the distorted photo, and its reference if there is one
 
 
 class QualityExplorer(Panel):
@@ -38,7 +40,9 @@ class QualityExplorer(Panel):
         out: where an error in a callback is shown.
     """
 
-    def __init__(self, assessor: Assessor, scenes: dict[str, Scene], q: float = 1.0, step: int = 16):
+    def __init__(
+        self, assessor: Assessor, scenes: dict[str, Scene], q: float = 1.0, step: int = 16
+    ):
         super().__init__()
         if not scenes:
             raise ValueError("scenes is empty: give at least one name -> (distorted, reference).")
@@ -84,11 +88,17 @@ class QualityExplorer(Panel):
         question = f"Why {self.answer.score:.2f}, rather than {q:.2f}?"
         told = in_words(values)
         panels = [
-            _panel(as_pixels(photo), f"The photo {self.scene.value}.", f"Scored {self.answer.score:.2f}"),
+            _panel(
+                as_pixels(photo),
+                f"The photo {self.scene.value}.",
+                f"Scored {self.answer.score:.2f}",
+            ),
             _panel(signed_overlay(photo, values), f"{question} {told}", question),
         ]
         row = "".join(panels)
-        self.pictures.value = f"<div style='display:flex;flex-wrap:wrap;gap:0.8em'>{row}</div>{_legend()}"
+        self.pictures.value = (
+            f"<div style='display:flex;flex-wrap:wrap;gap:0.8em'>{row}</div>{_legend()}"
+        )
         self.say(f"<b>{question}</b> {html.escape(told)}")
 
 
@@ -96,7 +106,9 @@ def _panel(pixels: np.ndarray, alt: str, caption: str) -> str:
     buffer = io.BytesIO()
     picture = Image.fromarray((pixels * 255).round().astype("uint8"))
     picture.save(buffer, "jpeg", quality=92, subsampling=0)
-    return figure_html(buffer.getvalue(), alt, caption, "flex:1 1 16em;max-width:32em", "width:100%", "jpeg")
+    return figure_html(
+        buffer.getvalue(), alt, caption, "flex:1 1 16em;max-width:32em", "width:100%", "jpeg"
+    )
 
 
 def _legend() -> str:

@@ -37,7 +37,9 @@ def contrasts(
     _bar(figure, axes, SIGNED, WORDS)
     said = " ".join(f"{title} {in_words(values)}" for title, values in zip(titles, maps))
     known = " The region known to be distorted is outlined." if mask is not None else ""
-    return Picture(figure, f"The distorted photo, and signed maps on one scale.{known} {said}", caption)
+    return Picture(
+        figure, f"The distorted photo, and signed maps on one scale.{known} {said}", caption
+    )
 
 
 def in_words(values) -> str:
@@ -46,7 +48,9 @@ def in_words(values) -> str:
     below, above = (float((sign * values > 0.02).mean()) for sign in (-1, 1))
     if not below and not above:
         return "Nothing speaks either way."
-    told = [f"{below:.0%} of it pulls the score down, most at the {where(-values)}"] if below else []
+    told = (
+        [f"{below:.0%} of it pulls the score down, most at the {where(-values)}"] if below else []
+    )
     told += [f"{above:.0%} holds it up, most at the {where(values)}"] if above else []
     return ("; ".join(told) + ".").replace("at the everywhere alike", "everywhere alike")
 
@@ -70,7 +74,10 @@ def patches(photo, local: LocalScores, caption: str = "") -> Picture:
 
 
 def over_levels(
-    scores: Mapping[str, Sequence[float]], caption: str = "", ylabel: str = "score", columns: int = 5
+    scores: Mapping[str, Sequence[float]],
+    caption: str = "",
+    ylabel: str = "score",
+    columns: int = 5,
 ) -> Picture:
     """One small chart for each kind of distortion: values in [0, 1] at the levels 1 to n."""
     rows = -(-len(scores) // columns)
@@ -88,4 +95,6 @@ def over_levels(
         said.append(f"{kind}: " + ", ".join(f"{value:.2f}" for value in values))
     figure.supxlabel("level", fontsize=10)
     figure.supylabel(ylabel, fontsize=10)
-    return Picture(figure, f"Charts of the {ylabel} over the levels. " + "; ".join(said) + ".", caption)
+    return Picture(
+        figure, f"Charts of the {ylabel} over the levels. " + "; ".join(said) + ".", caption
+    )

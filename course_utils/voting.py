@@ -119,7 +119,11 @@ class Duel(Panel):
     """
 
     def __init__(
-        self, reference: Image.Image, pictures: dict[str, Image.Image], observer: Observer, seed: int = 0
+        self,
+        reference: Image.Image,
+        pictures: dict[str, Image.Image],
+        observer: Observer,
+        seed: int = 0,
     ):
         super().__init__()
         if len(pictures) < 2:
@@ -196,7 +200,9 @@ class Duel(Panel):
         if over:
             self.say("All pairs are compared. A picture's score is the number of its wins.")
             return
-        self.say(f"Pair {total - len(self._pairs)} of {total}. Which one differs less from the reference?")
+        self.say(
+            f"Pair {total - len(self._pairs)} of {total}. Which one differs less from the reference?"
+        )
         sides = [
             figure_html(
                 self._shown[name],

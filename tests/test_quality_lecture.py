@@ -118,7 +118,9 @@ class TestDuel:
         panel = duel()
         assert panel.result.value == ""
         panel.finish.click()
-        rows = re.findall(r"<tr><td>(\w+)</td><td>(\d) of 2</td><td>([+-][\d.]+)", panel.result.value)
+        rows = re.findall(
+            r"<tr><td>(\w+)</td><td>(\d) of 2</td><td>([+-][\d.]+)", panel.result.value
+        )
         assert [row[:2] for row in rows] == [("bad", "2"), ("fair", "1"), ("good", "0")]
         assert float(rows[0][2]) > 0 > float(rows[2][2])
 
@@ -135,7 +137,9 @@ class TestDuel:
 
     def test_three_pictures_with_alt_text_the_reference_between_them(self):
         told = alts(duel().pictures.value)
-        assert len(told) == 3 and "left" in told[0] and "reference" in told[1] and "right" in told[2]
+        assert (
+            len(told) == 3 and "left" in told[0] and "reference" in told[1] and "right" in told[2]
+        )
 
     def test_sides_and_order_depend_on_the_seed(self):
         assert len({duel(seed).pair for seed in range(60)}) == 6
@@ -213,7 +217,9 @@ class TestExplorer:
     def test_the_picture_and_the_words_follow(self, explorer):
         before = explorer.pictures.value
         assert "Why 0.50, rather than 0.50?" in words(explorer)
-        assert "50% of it pulls the score down" in words(explorer) and "50% holds it up" in words(explorer)
+        assert "50% of it pulls the score down" in words(explorer) and "50% holds it up" in words(
+            explorer
+        )
         explorer.slider.value = 0.9
         assert explorer.pictures.value != before and "100% of it pulls" in words(explorer)
         assert "Why 0.50, rather than 0.90?" in alts(explorer.pictures.value)[1]
@@ -255,7 +261,9 @@ class TestFigures:
 
     def test_the_bar_speaks_in_words(self):
         figure = quality_figures.contrasts(np.full((6, 9, 3), 0.5), explanation()).figure
-        labels = [label.get_text().replace("\n", " ") for label in figure.axes[-1].get_yticklabels()]
+        labels = [
+            label.get_text().replace("\n", " ") for label in figure.axes[-1].get_yticklabels()
+        ]
         assert labels == ["pulls the score down", "as good as q", "holds it up"]
 
     def test_the_known_region_is_outlined(self):
@@ -278,7 +286,9 @@ class TestFigures:
         assert "0.25 to 1.00" in made.figure.axes[1].get_title()
 
     def test_levels_are_told_in_numbers(self):
-        made = quality_figures.over_levels({"blur": [0.9, 0.5], "jpeg": [0.8, 0.1], "x": [1, 0]}, columns=2)
+        made = quality_figures.over_levels(
+            {"blur": [0.9, 0.5], "jpeg": [0.8, 0.1], "x": [1, 0]}, columns=2
+        )
         assert "blur: 0.90, 0.50; jpeg: 0.80, 0.10" in made.alt
         drawn = made.figure.axes[1].get_lines()[0].get_xydata().tolist()
         assert drawn == [[1, 0.8], [2, 0.1]] and not made.figure.axes[3].axison
