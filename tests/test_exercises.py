@@ -7,13 +7,14 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import torch
 from exercise_notebooks import Assignment, execute, functions, graded, is_text, run
 from test_notebooks import NOTEBOOK_SECONDS, code_cells, run_under_nbval
 
 from course_utils import checks
 from course_utils.checks import ASSIGNMENTS
 from course_utils.checks.answers import to_bytes
-from course_utils.checks.part import Part
+from course_utils.checks.part import Part, call
 from course_utils.checks.report import Check, judge, marks, passed, sentence
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -217,6 +218,17 @@ def test_a_part_is_solved_once_its_check_passed_and_no_longer_when_it_fails_agai
 def test_solved_knows_the_parts_names():
     with pytest.raises(AttributeError, match="no check"):
         checks.solved("ex00_nothing")
+
+
+def test_code_that_works_in_place_changes_its_own_copy_only():
+    case = ({"a": [1, 2]}, torch.zeros(2))
+
+    def spoil(scores, numbers):
+        scores.pop("a").clear()
+        numbers += 1
+
+    call(spoil, case)
+    assert case[0] == {"a": [1, 2]} and not case[1].any()
 
 
 # --- they run -------------------------------------------------------------------------------------

@@ -202,5 +202,13 @@ def call(function: Any, case: Case) -> Any:
 
 
 def _copies(case: Case) -> Case:
-    """Tensors cloned, so that code that works in place changes its own only."""
-    return tuple(item.clone() if isinstance(item, Tensor) else item for item in case)
+    """Tensors, lists and dictionaries anew: code that works in place changes its own only."""
+    return tuple(_copy(item) for item in case)
+
+
+def _copy(item: Any) -> Any:
+    if isinstance(item, Tensor):
+        return item.clone()
+    if isinstance(item, (list, tuple)):
+        return type(item)(_copy(one) for one in item)
+    return {key: _copy(one) for key, one in item.items()} if isinstance(item, dict) else item
