@@ -1,0 +1,168 @@
+"""Wrong submissions to ex03_counterfactual."""
+
+from . import Wrong
+
+_SUM = 'torch.einsum("nk,nkij->nij", alpha, A).relu()'
+_HIGHEST = "flat.topk(int(share * flat.shape[1]), dim=1).indices"
+_PAIRED = "change[torch.arange(len(x)), P]"
+_SCALED_AGAINST = "drawn_against * largest_against[:, None, None]"
+
+WRONG = (
+    Wrong("ex03_against", ("-gradient.mean", "gradient.mean"), 0, "you forgot to negate"),
+    Wrong(
+        "ex03_against",
+        (
+            "-gradient.mean(dim=(2, 3))\n    return " + _SUM,
+            "gradient.mean(dim=(2, 3))\n    return -" + _SUM,
+        ),
+        0,
+        "you negated *after* the ReLU",
+    ),
+    Wrong("ex03_against", (_SUM, _SUM.removesuffix(".relu()")), 1.5, "the ReLU is missing"),
+    Wrong("ex03_against", (_SUM, _SUM.replace("relu", "abs")), 0, "this is the absolute value"),
+    Wrong(
+        "ex03_against",
+        ("-gradient.mean(dim=(2, 3))", "(-gradient.mean(dim=(2, 3))).relu()"),
+        0,
+        "only the channels",
+    ),
+    Wrong("ex03_against", ("-gradient.mean", "-gradient.amax"), 0, "pool by the mean"),
+    Wrong("ex03_against", ("-gradient.mean", "-gradient.sum"), 1.5, "this is their sum"),
+    Wrong(
+        "ex03_against",
+        (
+            "alpha, A).relu()",
+            "-alpha, A).relu()\n    return (S := "
+            + _SUM.replace("alpha,", "-alpha,")
+            + ").amax((1, 2), keepdim=True) - S",
+        ),
+        0,
+        "you forgot to negate",
+    ),
+    Wrong(
+        "ex03_violations",
+        (
+            "gap = (map_for - map_against - S).abs().amax",
+            "gap = (map_for - map_against - S).abs().mean",
+        ),
+        2.5,
+        "the second measure is a mean",
+    ),
+    Wrong("ex03_violations", (".abs()", ""), 2.5, "a gap of -3 is a large one"),
+    Wrong(
+        "ex03_violations",
+        ("(map_for - map_against - S)", "(map_for + map_against - S)"),
+        1.5,
+        "you added the two maps",
+    ),
+    Wrong(
+        "ex03_violations",
+        ("(map_for - map_against - S)", "(map_against - map_for - S)"),
+        1.5,
+        "have changed places",
+    ),
+    Wrong(
+        "ex03_violations",
+        ("(map_for * map_against)", "torch.minimum(map_for, map_against)"),
+        2,
+        "the smaller of the two",
+    ),
+    Wrong(
+        "ex03_violations",
+        ("[overlap, gap]", "[overlap.max(), gap.max()]"),
+        0.9,
+        "one number for the whole batch",
+    ),
+    Wrong("ex03_violations", ("[overlap, gap]", "[gap, overlap]"), 2, "in the other order"),
+    Wrong(
+        "ex03_rebuild",
+        ("drawn_for * largest_for[:, None, None]", "drawn_for"),
+        0,
+        "the values are not",
+    ),
+    Wrong(
+        "ex03_rebuild",
+        ("speaks_for - speaks_against", "drawn_for - drawn_against"),
+        0,
+        "a whisper counts as much as a shout",
+    ),
+    Wrong(
+        "ex03_rebuild",
+        ("speaks_for - speaks_against", "speaks_for + speaks_against"),
+        0,
+        "Take it off",
+    ),
+    Wrong(
+        "ex03_rebuild",
+        ("speaks_for - speaks_against", "speaks_against - speaks_for"),
+        0,
+        "the wrong sign",
+    ),
+    Wrong(
+        "ex03_rebuild",
+        (_SCALED_AGAINST, _SCALED_AGAINST.replace("largest_against", "largest_for")),
+        0,
+        "on both pictures: each has its own",
+    ),
+    Wrong("ex03_delete", (" & (flat > 0)", ""), 1.5, "points nowhere, and yet you delete"),
+    Wrong(
+        "ex03_delete", (_HIGHEST, _HIGHEST.replace("dim=1", "dim=1, largest=False")), 0, "deleted"
+    ),
+    Wrong("ex03_delete", ("fill, x)", "x, fill)"), 0.9, "you kept what should go"),
+    Wrong(
+        "ex03_delete",
+        (
+            "torch.where(mask.view(heat.shape)[:, None], fill, x)",
+            "torch.where((heat > 1 - share)[:, None], fill, x)",
+        ),
+        0,
+        "you compared the map's *values* with the share",
+    ),
+    Wrong("ex03_delete", ("fill, x)", "torch.zeros_like(x), x)"), 1.5, "you put zeros in the hole"),
+    Wrong(
+        "ex03_change",
+        ("model(x_after) - model(x)", "model(x_after).softmax(1) - model(x).softmax(1)"),
+        0,
+        "no softmax",
+    ),
+    Wrong(
+        "ex03_change",
+        ("model(x_after) - model(x)", "model(x) - model(x_after)"),
+        0.6,
+        "after minus before",
+    ),
+    Wrong("ex03_change", (_PAIRED, "change[:, P]"), 0.6, "pair row n with P[n]"),
+    Wrong(
+        "ex03_change",
+        (_PAIRED, "model(x_after).amax(1) - model(x).amax(1)"),
+        0,
+        "you followed the predicted class",
+    ),
+    Wrong("ex03_change", (_PAIRED, f"{_PAIRED}.abs()"), 0.67, "keep the sign"),
+    Wrong(
+        "ex03_control",
+        ("S[:, None]", "S.abs()[:, None]"),
+        1.33,
+        "the absolute value before enlarging",
+    ),
+    Wrong("ex03_control", ("return 1 - large", "return large"), 0.6, "Turn it round"),
+    Wrong("ex03_control", (".abs()", ".relu()"), 0.67, "evidence against looks like none"),
+    Wrong(
+        "ex03_control",
+        ("large.amax(dim=(1, 2), keepdim=True)", "large.max()"),
+        1.67,
+        "one maximum for the whole batch",
+    ),
+    Wrong("ex03_control", ("torch.where(largest > 0, largest, 1)", "largest"), 1.33, "NaN"),
+    Wrong(
+        "ex03_compare", ("(changes > controls)", "(changes >= controls)"), 0.7, "a tie is no win"
+    ),
+    Wrong("ex03_compare", ("- controls.mean()", ""), 0.5, "*minus* the control's"),
+    Wrong("ex03_compare", ("changes > controls", "controls > changes"), 0.5, "the control's wins"),
+    Wrong(
+        "ex03_compare",
+        ("(changes > controls)", "((changes > 0) & (controls <= 0))"),
+        0.5,
+        "question by question",
+    ),
+)
