@@ -57,7 +57,7 @@ def generate(notebooks: list[Path], scratch: Path) -> list[Path]:
 
 
 def publish(made: list[Path], folder: Path) -> list[str]:
-    """Put the new notebooks into `folder` and take away those without a source; what changed."""
+    """Put the new notebooks into `folder`; what changed."""
     changed = []
     for notebook in made:
         place = folder / notebook.stem / notebook.name
@@ -68,6 +68,12 @@ def publish(made: list[Path], folder: Path) -> list[str]:
             part.write_bytes(text)
             part.replace(place)
             changed.append(f"wrote {place.relative_to(folder)}")
+    return changed
+
+
+def tidy(made: list[Path], folder: Path) -> list[str]:
+    """Take away exercises without a source; what was removed."""
+    changed = []
     for stray in sorted(path for path in folder.glob("*/") if path.name not in {m.stem for m in made}):
         if (stray / f"{stray.name}.ipynb").exists():
             shutil.rmtree(stray)
@@ -82,7 +88,10 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     notebooks = sources(options.solutions)
     with tempfile.TemporaryDirectory() as scratch:
-        changed = publish(generate(notebooks, Path(scratch)), options.into)
+        made = generate(notebooks, Path(scratch))
+        changed = publish(made, options.into)
+    if options.solutions == ROOT / "solutions":  # all of them, so that what is missing is gone for good
+        changed += tidy(made, options.into)
     print("\n".join(changed) or f"{len(notebooks)} exercises are as solutions/ generate them.")
 
 
