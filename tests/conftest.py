@@ -1,5 +1,7 @@
 """What all tests share."""
 
+import fcntl
+import json
 import os
 import shutil
 from pathlib import Path
@@ -26,6 +28,27 @@ def bubblewrap() -> str:
     if path is None:
         pytest.fail("no bubblewrap here, in which submissions run (Debian: apt install bubblewrap)")
     return path
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory):
+    """once(name, make): what `make(folder)` returns (JSON's types), made by one of xdist's workers.
+
+    The others wait for it: a long preparation is not made twice.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def made(name: str, make):
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            done = shared / f"{name}.json"
+            if not done.exists():
+                (shared / name).mkdir()  # fails where the first one failed: it said why
+                done.write_text(json.dumps(make(shared / name)))
+        return json.loads(done.read_text())
+
+    return made
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,8 @@
 Each gets nothing for what it attacks, and costs nobody else anything.
 """
 
-import fcntl
+import csv
 import hashlib
-import json
 import os
 import shutil
 import socket
@@ -98,28 +97,14 @@ def attacks(folder: Path, port: int) -> dict[str, Attack]:
 
 
 @pytest.fixture(scope="session")
-def battle(tmp_path_factory, bubblewrap):
-    """One battle for all workers of a test run: who comes second waits for its end."""
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    with (shared / "battle.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        done = shared / "battle.json"
-        if not done.exists():
-            (shared / "battle").mkdir()
-            done.write_text(json.dumps(Battle(shared / "battle").summary()))
-    return json.loads(done.read_text())
+def battle(once, bubblewrap):
+    return once("battle", lambda folder: Battle(folder).summary())
 
 
 @pytest.fixture(scope="session")
 def course(battle):
     """The class's folders, after the battle."""
-    course = Class.__new__(Class)
-    course.folder = Path(battle["folder"])
-    course.submitted, course.grades, course.feedback = (
-        course.folder / name for name in ("submitted", "grades", "feedback")
-    )
-    return course
+    return Class(Path(battle["folder"]))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -190,8 +175,6 @@ def test_no_page_holds_what_a_submission_wrote_as_html(course):
 
 
 def test_no_cell_of_the_tables_is_a_formula(course):
-    import csv
-
     for table in (course.grades / f"{NAME}.csv", course.grades / f"{NAME}_by_hand.csv"):
         rows = list(csv.reader(table.open(newline="")))
         cells = [cell for row in rows for cell in row]

@@ -56,6 +56,11 @@ def parts() -> tuple:
     )
 
 
+def untouched() -> dict:
+    """The exercise as it was handed out."""
+    return notebook(UNTOUCHED, text="YOUR ANSWER HERE")
+
+
 def notebook(answers: dict[str, str] | None = None, before: str = "", after: str = "", text: str = "Because.") -> dict:
     """A hand-in: right answers but for those given; `before` and `after` are cells of their own."""
     cells = [_cell("code", SETUP, grade_id="ex99_setup", locked=True), _cell("code", before)]
@@ -86,9 +91,11 @@ class Class:
         self.folder = folder
         self.submitted, self.grades, self.feedback = (folder / n for n in ("submitted", "grades", "feedback"))
         source = folder / "solutions" / NAME / f"{NAME}.ipynb"
-        source.parent.mkdir(parents=True)
-        source.write_text(json.dumps(notebook(text="### BEGIN SOLUTION\nA mean is fair.\n### END SOLUTION")))
-        self.submitted.mkdir()
+        if not source.exists():
+            source.parent.mkdir(parents=True)
+            model = "### BEGIN SOLUTION\nA mean is fair.\n### END SOLUTION"
+            source.write_text(json.dumps(notebook(text=model)))
+            self.submitted.mkdir()
 
     def place(self, student: str) -> Path:
         return self.submitted / student / NAME / f"{NAME}.ipynb"

@@ -30,11 +30,15 @@ class Text:
 
 @dataclass(frozen=True)
 class Assignment:
-    """The parts that are judged by hidden cases, and the questions that are marked by hand."""
+    """The parts that are judged by hidden cases, and the questions that are marked by hand.
+
+    `given` are the code cells that a learner need not touch.
+    """
 
     name: str
     parts: tuple[Part, ...]
     texts: tuple[Text, ...]
+    given: frozenset[str] = frozenset()
 
     @property
     def points(self) -> float:
@@ -50,10 +54,12 @@ def load(name: str, solutions: Path) -> Assignment:
     parts = checks.parts(name)
     cells = json.loads((solutions / name / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
     sources = ["".join(cell["source"]) for cell in cells]
-    texts = []
+    texts, given = [], set()
     for number, cell in enumerate(cells):
         mark = cell["metadata"].get("nbgrader", {})
         if cell["cell_type"] == "markdown" and mark.get("grade") and mark.get("solution"):
             model = "\n".join(line for line in sources[number].splitlines() if line.strip() not in MARKS)
             texts.append(Text(mark["grade_id"], mark["points"], sources[number - 1], model.strip()))
-    return Assignment(name, parts, tuple(texts))
+        elif cell["cell_type"] == "code" and not mark.get("solution"):
+            given.add(sources[number])
+    return Assignment(name, parts, tuple(texts), frozenset(given))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -135,9 +136,14 @@ class _Asked:
                 self.answers.setdefault((part, case), (kind, content))
             elif kind == frames.MISSING:
                 self.missing.add(part)
-            elif kind == frames.RAISED and first == 0:
+            elif kind == frames.RAISED and first == 0 and not self._is_given(part):
                 self.raised.append(f"Code cell {part + 1} stopped with {content.decode('utf-8', 'replace')}")
         return bool(run.frames) and run.frames[-1][0] == frames.END
+
+    def _is_given(self, number: int) -> bool:
+        """Whether a code cell is the course's own: those that draw pictures need what is withheld."""
+        code = self.notebook.code()
+        return number < len(code) and code[number] in self.grader.assignment.given
 
     def _how(self, run: watch.Run) -> str:
         """How a run ended before its end, as a sentence."""
@@ -150,7 +156,13 @@ class _Asked:
 
     def remarks(self) -> list[str]:
         ends = [self.end, *self.ends.values()]
-        return self.raised + [end[0].upper() + end[1:] for end in ends if end]
+        return self._of_another() + self.raised + [end[0].upper() + end[1:] for end in ends if end]
+
+    def _of_another(self) -> list[str]:
+        """A remark if the cells' names are those of another assignment."""
+        own = self.grader.assignment.name[:5]
+        found = {cell.name[:5] for cell in self.notebook.cells if re.match(r"ex\d\d_", cell.name)}
+        return [f"This looks like the notebook of {min(found)[:4]}."] if found and own not in found else []
 
     def marked(self, number: int) -> dict:
         """A part's marks and message."""

@@ -169,8 +169,8 @@ class Asked:
         except self.answers.AnswerError as error:
             content, kind = str(error)[:MESSAGE].encode("utf-8", "replace"), frames.UNFIT
         except BaseException as error:
-            error, _, message = described(error).decode().partition(": ")
-            content, kind = self.answers.to_bytes(self.answers.Failure(error, message)), frames.ANSWER
+            name, _, message = described(error).decode().partition(": ")
+            content, kind = self.answers.to_bytes(self.answers.Failure(name, message)), frames.ANSWER
         left = clock.stop()
         frames.write(self.fd, kind, number, case, content)
         return left
