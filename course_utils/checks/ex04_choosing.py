@@ -6,8 +6,8 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from .judging import by_key
-from .part import Part
+from .judging import by_key, shown
+from .part import Part, close
 
 WEAK = 0.1  # strength below which a map is next to nothing, as in lecture 4
 
@@ -207,24 +207,26 @@ def _error(logits: Tensor, maps: Tensor, truth: int) -> dict[str, Any]:
 
 def _error_says(key: str, got: Any, logits: Tensor, maps: Tensor, truth: int) -> str:
     right = _error(logits, maps, truth)
+    known = right[key]
     if key == "predicted":
-        return f"the largest logit belongs to class {right[key]}, not to class {got}."
+        return f"the largest logit belongs to class {known}, not to class {got}."
     if key == "map":
-        if torch.allclose(got, -right[key], atol=1e-5):
-            return (
-                "P and Q are swapped: this map is positive where the evidence speaks for the truth."
-            )
-        if torch.allclose(got, right[key].relu(), atol=1e-5):
-            return "keep the negative evidence: it is the other half of the answer."
-        if torch.allclose(got, contrasts(logits, maps)[truth], atol=1e-5):
-            return "this is the cross-entropy contrast. Between two named classes, take S^P - S^Q."
-        return "the numbers are not those of S^P - S^Q with P the predicted and Q the true class."
-    if isinstance(got, list) and got[::-1] == right[key]:
-        return f"a place is [row, column]; {got} looks like [column, row]."
-    other = right["for truth" if key == "for error" else "for error"]
-    if got == other:
-        return f"{got} is the strongest place for the other class."
-    return f"expected {right[key]}, got {got}."
+        wrong = {
+            "P and Q are swapped: this map is positive where the evidence speaks for the truth.": (
+                -known
+            ),
+            "keep the negative evidence: it is the other half of the answer.": known.relu(),
+            "this is the cross-entropy contrast. Between two named classes, take S^P - S^Q.": (
+                contrasts(logits, maps)[truth]
+            ),
+        }
+        named = (says for says, values in wrong.items() if close(got, values, 1e-4))
+        return next(named, "the numbers are not those of S^P - S^Q, with Q the true class.")
+    if close(got[::-1], known, 0):
+        return f"a place is [row, column]; {shown(got)} looks like [column, row]."
+    if close(got, right["for truth" if key == "for error" else "for error"], 0):
+        return f"{shown(got)} is the strongest place for the other class."
+    return f"expected {known}, got {shown(got)}."
 
 
 ERROR = Part(

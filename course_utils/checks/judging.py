@@ -1,6 +1,7 @@
 """Judges for answers of several pieces, each of which is worth its share."""
 
 from collections.abc import Callable
+from textwrap import shorten
 from typing import Any
 
 from torch import Tensor
@@ -41,7 +42,9 @@ def by_key(
 
 
 def _number(value: Any) -> Any:
-    """A tensor of one number without axes, as that number."""
+    """A tensor of one number without axes, as that number; in lists, too."""
+    if isinstance(value, list):
+        return [_number(item) for item in value]
     return value.item() if isinstance(value, Tensor) and value.dim() == 0 else value
 
 
@@ -63,7 +66,7 @@ def kind(value: Any) -> str:
     if isinstance(value, Tensor):
         return f"a tensor of shape ({', '.join(map(str, value.shape))})"
     if isinstance(value, list):
-        return f"a list of {len(value)}"
+        return "a list"
     names = {bool: "True or False", int: "a whole number", float: "a number", str: "a string"}
     return names.get(type(value), f"a {type(value).__name__}")
 
@@ -72,4 +75,4 @@ def shown(value: Any) -> str:
     """A value as a message shows it."""
     if isinstance(value, Tensor):
         return "other numbers"
-    return f"{value:.4g}" if isinstance(value, float) else repr(value)
+    return f"{value:.4g}" if isinstance(value, float) else shorten(repr(value), 60)

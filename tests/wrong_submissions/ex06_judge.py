@@ -1,0 +1,117 @@
+"""Wrong submissions of assignment 6."""
+
+from . import Wrong
+
+_DISTANCE = "double().square().sum(dim=1).min().sqrt()"
+_SORT = "argsort(descending=True, stable=True)"
+_HEIGHTS = "(relative[:, 1:] + relative[:, :-1]) / 2"
+_RANKS = "average_ranks(one.flatten())"
+
+WRONG = (
+    # 1. pointing
+    Wrong("ex06_pointing", ("one_map.max() <= 0 or ", ""), 2.25, "An empty map is a miss"),
+    Wrong(
+        "ex06_pointing",
+        ("one_map.argmax()", "one_map.abs().argmax()"),
+        1.5,
+        "largest absolute value",
+    ),
+    Wrong(
+        "ex06_pointing", (_DISTANCE, "abs().amax(dim=1).min()"), 1.88, "your tolerance is a square"
+    ),
+    Wrong(
+        "ex06_pointing", ("distance <= tolerance", "distance < tolerance"), 1.31, "is a hit, too"
+    ),
+    Wrong(
+        "ex06_pointing",
+        ("one_map.shape[1]", "one_map.shape[0]"),
+        0.38,
+        "rows and columns are mixed up",
+    ),
+    Wrong("ex06_pointing", ("return hits", "return hits.mean()"), 0, "Give one for every image"),
+    # 2. deletion
+    Wrong(
+        "ex06_deletion",
+        ("descending=True", "descending=False"),
+        0,
+        "with the LOWEST evidence go first",
+    ),
+    Wrong("ex06_deletion", ("y[:, P] - y[:, Q]", "y[:, P]"), 1, "The question names Q as well"),
+    Wrong("ex06_deletion", ("y[:, P] - y[:, Q]", "y[:, Q] - y[:, P]"), 1, "the sign is wrong"),
+    Wrong(
+        "ex06_deletion",
+        ("network(pictures)", "network(pictures).softmax(dim=1)"),
+        1,
+        "not of probabilities",
+    ),
+    Wrong("ex06_deletion", ("blurred, x) for", "x, blurred) for"), 0, "called insertion"),
+    Wrong(
+        "ex06_deletion", ("rank < count, blurred", "rank < count, 0 * x"), 0, "A hole is a shape"
+    ),
+    Wrong("ex06_deletion", (_SORT, "argsort(stable=True).flip(0)"), 2.67, "sort with stable=True"),
+    Wrong(
+        "ex06_deletion",
+        ("rank[order] = torch.arange(len(order))", "rank = order"),
+        0,
+        "the rank is its inverse",
+    ),
+    # 3. the area
+    Wrong("ex06_area", (_HEIGHTS, "relative"), 1.25, "count half (trapezoids)"),
+    Wrong("ex06_area", ("kept / kept[:, :1]", "kept"), 1.25, "by that of its own first step"),
+    Wrong(
+        "ex06_area",
+        ("margins[margins[:, 0] > 0]", "margins"),
+        1,
+        "Are images with a margin of 0 left out?",
+    ),
+    Wrong(
+        "ex06_area",
+        ("heights.mean()", "heights.sum(dim=1).mean()"),
+        1.25,
+        "divide by the number of intervals",
+    ),
+    Wrong(
+        "ex06_area", ("kept[:, :1]", "kept.amax(dim=1, keepdim=True)"), 1.25, "not by the largest"
+    ),
+    # 4. how alike
+    Wrong("ex06_alike", (_RANKS, "one.flatten()"), 0, "Spearman's is that of their ranks"),
+    Wrong(
+        "ex06_alike",
+        (_RANKS, "one.flatten().argsort(stable=True).argsort().double()"),
+        1.5,
+        "share their mean rank",
+    ),
+    Wrong(
+        "ex06_alike",
+        ("        a, b = a - a.mean(), b - b.mean()\n", ""),
+        0.75,
+        "take the mean of the ranks away",
+    ),
+    Wrong("ex06_alike", ("if size > 0:", "if True:"), 2.25, "NaN"),
+    Wrong(
+        "ex06_alike",
+        ("(a @ b) / size", "((a @ b) / size).abs()"),
+        1.31,
+        "A map that has turned over",
+    ),
+    # 5. the verdict
+    Wrong(
+        "ex06_verdict",
+        ('scores[name]["randomised"] > limit', 'abs(scores[name]["randomised"]) > limit'),
+        1.8,
+        "Mind the sign",
+    ),
+    Wrong(
+        "ex06_verdict", ('-scores[name]["pointing"]', 'scores[name]["pointing"]'), 2.2, "points in"
+    ),
+    Wrong(
+        "ex06_verdict", ('scores[name]["area"])', '-scores[name]["area"])'), 2.8, "lower is better"
+    ),
+    Wrong(
+        "ex06_verdict",
+        ("for name in scores if name not in network", "for name in scores"),
+        2,
+        "one list at most",
+    ),
+    Wrong("ex06_verdict", (", default=None", ""), 2.4, "your code stopped with ValueError"),
+)
