@@ -51,6 +51,12 @@ def _tied_backwards(logits: Tensor, categories: list[str], k: int) -> list:
     return _named(logits.softmax(1).flip(1), categories[::-1], k)
 
 
+def _by_topk(logits: Tensor, categories: list[str], k: int) -> list:
+    found = logits.softmax(1).topk(k, dim=1)
+    rows = zip(found.indices.tolist(), found.values.tolist())
+    return [[[categories[c], p] for c, p in zip(*row)] for row in rows]
+
+
 def _softmax_of_k(logits: Tensor, categories: list[str], k: int) -> list:
     rows = top(logits, categories, k)
     return [[[name, p / sum(q for _, q in row)] for name, p in row] for row in rows]
@@ -79,6 +85,11 @@ TOP_MISTAKES = (
         "of classes with the same probability, the one with the lower number comes first. A stable "
         "sort keeps their order.",
         _tied_backwards,
+    ),
+    Mistake(
+        "of classes with the same probability, the one with the lower number comes first. `topk` "
+        "promises nothing about them; a stable sort keeps their order.",
+        _by_topk,
     ),
     Mistake(
         "this is the answer for the first image only. Return one list for each image of the batch.",

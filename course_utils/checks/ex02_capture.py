@@ -20,6 +20,10 @@ FAILURES = (
      "put aside. Let the hook *return* the tensor that it keeps, so that the network goes on from it."),
     ("does not require grad", "The graph is cut: what you differentiate was detached, or computed "
      "under `torch.no_grad()`. Keep the layer's output as it is."),
+    ("in-place operation", "The next layer writes over what it is given. Hand on a *clone* of the tensor that "
+     "you keep: the network may write over the clone."),
+    ("modified inplace", "A backward hook cannot follow a layer that is written over by the next one. Let a "
+     "forward hook keep the output, hand on a clone, and use `torch.autograd.grad`."),
     ("only for scalar", "Autograd starts from one number: sum the logits that are asked for. The images "
      "of a batch do not meet in the network, so each keeps its own gradient."),
     ("no attribute", "A layer's name may have dots: `model.get_submodule(layer_name)` finds it."),

@@ -65,6 +65,12 @@ def _unstable_top(heat: Tensor, share: float) -> Tensor:
     return torch.zeros_like(flat).scatter(1, order, 1).bool().view(heat.shape)
 
 
+def _above_last(heat: Tensor, share: float) -> Tensor:
+    """All pixels that are at least as high as the k-th: every one of a map of zeros."""
+    flat = heat.flatten(1)
+    return heat >= flat.topk(int(share * flat.shape[1]), dim=1).values[:, -1, None, None]
+
+
 def _of_positive(x: Tensor, heat: Tensor, share: float, fill: Tensor) -> Tensor:
     masks = []
     for one in heat:
@@ -82,6 +88,7 @@ EMPTY = (
     "only, even if they are fewer than the share."
 )
 DELETE_MISTAKES = (
+    Mistake(EMPTY, lambda x, heat, share, fill: _by_mask(x, _above_last(heat, share), fill)),
     Mistake(EMPTY, lambda x, heat, share, fill: _by_mask(x, _top(heat, share), fill)),
     Mistake(EMPTY, lambda x, heat, share, fill: _by_mask(x, _unstable_top(heat, share), fill)),
     Mistake("you deleted the *lowest* pixels of the map.",
