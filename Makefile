@@ -3,15 +3,17 @@
 #   PYTHON=python3.12 make lab       another Python than `python3` (3.11 or newer)
 #   make lab ARGS="--port 9000"      further options of JupyterLab
 #   make test ARGS="-k birds -x"     further options of pytest
-#   make test JOBS=4                 tests on four cores rather than two
+#   make test JOBS=4                 tests on four cores rather than two (make grade: submissions)
+#   make grade ASSIGNMENT=ex02_gradcam SUBMITTED=folder SEED=7
 
 PYTHON ?= python3
 JOBS ?= 2
 ARGS ?=
+SUBMITTED ?= submitted
 VENV := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test lectures slides exercises benchmark train-birds check setup lock clean
+.PHONY: help lab test lectures slides exercises grade benchmark train-birds train-quality check setup lock clean
 
 help:            ## this list
 	@echo "Targets of this course (make TARGET):"
@@ -35,12 +37,19 @@ exercises:       ## generate exercises/ from solutions/ with nbgrader (for instr
 	@$(PYTHON) tools/set_up.py grading
 	@$(VENV)/python tools/make_exercises.py $(ARGS)
 
+grade: setup     ## grade hand-ins: make grade ASSIGNMENT=ex02_gradcam (see docs/grading.md)
+	@test -n "$(ASSIGNMENT)" || { echo "Which assignment? make grade ASSIGNMENT=ex02_gradcam"; exit 2; }
+	@$(VENV)/python tools/grade.py $(ASSIGNMENT) --submitted "$(SUBMITTED)" --jobs $(JOBS) $(if $(SEED),--seed $(SEED)) $(if $(filter 1,$(UNSAFE)),--unsafe) $(ARGS)
+
 benchmark:       ## time the course's methods beside those of grad-cam, torchcam and captum
 	@$(PYTHON) tools/set_up.py benchmark
 	@PYTHONPATH=.extras/benchmark $(VENV)/python tools/benchmark.py $(ARGS)
 
 train-birds: setup ## train the networks of the drawn birds again (their weights are in data/)
 	@$(VENV)/python tools/train_birds.py $(ARGS)
+
+train-quality: setup ## teach the assessors of image quality again (ARGS="--tid2013 FOLDER", see tools/train_quality.py)
+	@$(VENV)/python tools/train_quality.py $(ARGS)
 
 check: setup     ## check this machine: versions, weights, a forward pass, a widget
 	@$(VENV)/python -m course_utils.environment

@@ -14,14 +14,13 @@ from test_notebooks import NOTEBOOK_SECONDS, code_cells, run_under_nbval
 from course_utils import checks
 from course_utils.checks import ASSIGNMENTS
 from course_utils.checks.answers import to_bytes
-from course_utils.checks.part import Part, call
+from course_utils.checks.part import VISIBLE, Part, call
 from course_utils.checks.report import Check, judge, marks, passed, sentence
 
 ROOT = Path(__file__).resolve().parent.parent
 ALL = [Assignment(name) for name in ASSIGNMENTS]
 WRITTEN = [one for one in ALL if one.is_written()]
 SEEDS = (1, 2, 7, 20261123)  # of hidden cases; each must be fair to a right solution
-VISIBLE = 0
 each_assignment = pytest.mark.parametrize("assignment", WRITTEN, ids=lambda one: one.name)
 each_part = pytest.mark.parametrize(
     ("assignment", "part"),

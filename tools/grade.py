@@ -103,7 +103,7 @@ class Busy(RuntimeError):
 
 @contextmanager
 def _alone(grades: Path):
-    with (grades / ".lock").open("w") as file:
+    with (grades / ".lock").open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -11,6 +11,8 @@ import secrets
 import tempfile
 from pathlib import Path
 
+from course_utils.checks.part import VISIBLE
+
 EARLIER, SEED = "earlier", "seed.txt"
 NEEDED = {"student", "key", "submission", "grader", "seed", "trouble", "remarks", "parts", "texts"}
 
@@ -48,7 +50,7 @@ class Store:
         """The seed of the hidden cases: the given one, else the last one, else a new secret one.
 
         Raises:
-            ValueError: seed 0, which is that of the visible cases; or the file holds no number.
+            ValueError: that of the visible cases; or the file holds no number.
         """
         path = self.folder / SEED
         if wanted is None:
@@ -56,8 +58,8 @@ class Store:
             if kept and not kept.isdecimal():
                 raise ValueError(f"{path} must hold a whole number: the seed of the hidden cases.")
             wanted = int(kept) if kept else 1 + secrets.randbelow(2**31 - 1)
-        if wanted < 1:
-            raise ValueError("The seed must be 1 or more: seed 0 draws the cases that learners see.")
+        if wanted < 0 or wanted == VISIBLE:
+            raise ValueError(f"The seed must be 0 or more, and not {VISIBLE}: learners see the cases of that one.")
         write(path, f"{wanted}\n")
         return wanted
 
