@@ -230,6 +230,12 @@ def test_code_that_works_in_place_changes_its_own_copy_only():
     assert case[0] == {"a": [1, 2]} and not case[1].any()
 
 
+def test_true_and_false_in_place_of_numbers_are_a_wrong_answer():
+    half = Part("ex00_half", "half", 1, "half", lambda seed: [()], lambda: torch.tensor([0.5, 1.0]))
+    verdict = half.verdict(torch.tensor([True, True]), ())
+    assert verdict.share == 0 and "at [0] you have 1, and 0.5 is right" in verdict.says
+
+
 # --- they run -------------------------------------------------------------------------------------
 
 

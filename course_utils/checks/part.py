@@ -127,7 +127,7 @@ class Part:
                 "of a large number."
             )
         if isinstance(answer, Tensor) and right.is_floating_point():
-            gap = (answer - right).abs()
+            gap = (answer.double() - right.double()).abs()
             at = tuple(int(i) for i in torch.unravel_index(gap.argmax(), gap.shape))
             return (
                 f"the shape is right, but the values are not: at {list(at)} you have "
