@@ -1,0 +1,239 @@
+"""An assessor of image quality, and its answers to "why this score, rather than that?"."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from ..engine import ForwardPass
+from ..errors import ImageError
+from .network import pooled
+from .patches import SIDE, Patches, cut, lay_back
+
+BATCH = 256  # patches looked at in one go
+
+
+@dataclass(frozen=True)
+class LocalScores:
+    """`scores` q_i in [0, 1] and `weights` w_i > 0 of the patches, both rows x columns."""
+
+    scores: Tensor
+    weights: Tensor
+
+
+@dataclass(frozen=True)
+class QualityExplanation:
+    """Why s, rather than each of K other scores?
+
+    Attributes:
+        score: s, in [0, 1].
+        rather_than: the K scores q.
+        evidence: K x H x W, signed and unscaled; positive where the photo is better than q and holds
+            the score up, negative where it is worse and pulls the score down.
+        local: scores and weights of the patches that were asked.
+    """
+
+    score: float
+    rather_than: tuple[float, ...]
+    evidence: Tensor
+    local: LocalScores
+
+    @property
+    def maps(self) -> Tensor:
+        """The evidence on one scale for all K, K x H x W in [-1, 1]; all zeros where it is empty."""
+        largest = self.evidence.abs().max()
+        return self.evidence / largest if largest > 0 else self.evidence
+
+    @property
+    def questions(self) -> list[str]:
+        """The K questions as sentences."""
+        return [f"Why {self.score:.2f}, rather than {q:.2f}?" for q in self.rather_than]
+
+
+class Assessor:
+    """Scores photos from 0 to 1, with a reference or without, and says which places made the score.
+
+    Args:
+        network: patches -> scores and weights (see `network.QualityNet` and `bosse.BosseNet`), with
+            `.reference` (whether it compares) and the layer to question, `.layer`.
+    """
+
+    def __init__(self, network: nn.Module):
+        self.network = network.eval()
+
+    def score(self, distorted: Image.Image, reference: Image.Image | None = None) -> float:
+        """The photo's quality, 0 to 1; 1 means that nobody could tell it from the reference.
+
+        Args:
+            distorted: any PIL image of at least 64 x 64 pixels, read as RGB.
+            reference: the same photo undistorted, of the same size; only for an assessor that
+                compares.
+
+        Raises:
+            ImageError: no PIL image, too small, of two sizes; a reference missing or not wanted.
+        """
+        local = self.local_scores(distorted, reference)
+        return pooled(local.scores.flatten(), local.weights.flatten()).clamp(0, 1).item()
+
+    def local_scores(
+        self, distorted: Image.Image, reference: Image.Image | None = None, step: int = SIDE
+    ) -> LocalScores:
+        """The score and the weight of each patch of 32 x 32 pixels, one every `step` pixels.
+
+        Arguments and errors as `score`.
+        """
+        patches, wanted = self._patches(distorted, reference, step)
+        with torch.inference_mode():
+            parts = [self.network(*batch) for batch in self._batches(patches, wanted)]
+        scores, weights = (torch.cat(part).view(patches.grid) for part in zip(*parts))
+        return LocalScores(scores, weights)
+
+    def explain(
+        self,
+        distorted: Image.Image,
+        reference: Image.Image | None = None,
+        rather_than: Sequence[float] = (1, 0.75, 0.5, 0.25),
+        step: int = SIDE // 2,
+    ) -> QualityExplanation:
+        """Why this score, rather than q? Asked patch by patch, so that different q differ.
+
+        For patch i the question is J_i = (q_i - q)^2, whose cotangent is 2 (q_i - q): its evidence
+        is S_i(q) = 2 (q_i - q) S^{q_i}, with S^{q_i} the signed Grad-CAM map of the patch's own
+        score. Overlapping patches are averaged.
+
+        Args:
+            distorted, reference: as for `score`.
+            rather_than: K scores q, each in [0, 1].
+            step: pixels between the beginnings of patches; smaller is finer and slower.
+
+        Raises:
+            ImageError: as `score`. ValueError: no q, or one outside [0, 1].
+        """
+        asked = torch.tensor(_checked(rather_than), dtype=torch.float32)
+        patches, wanted = self._patches(distorted, reference, step)
+        evidence = []
+        for pixels, *others in self._batches(patches, wanted):
+            seen = ForwardPass(_PatchScores(self.network, *others), pixels, f"network.{self.network.layer}")
+            scores = seen.logits  # P x 1
+            evidence.append(seen.evidence(2 * (scores - asked).unsqueeze(-1)))
+        local = self.local_scores(distorted, reference, step)
+        maps = lay_back(torch.cat(evidence), patches)
+        return QualityExplanation(self.score(distorted, reference), tuple(asked.tolist()), maps, local)
+
+    def explain_globally(
+        self,
+        distorted: Image.Image,
+        reference: Image.Image | None = None,
+        rather_than: Sequence[float] = (1, 0.75, 0.5, 0.25),
+    ) -> QualityExplanation:
+        """The published case study's way: one question to the whole photo, S(q) = 2 (s - q) S^s.
+
+        All q on one side of s give the same picture up to a factor. It is here to be seen, not used.
+        Arguments and errors as `explain`.
+        """
+        asked = torch.tensor(_checked(rather_than), dtype=torch.float32)
+        map_of_score, local = self.why(distorted, reference)
+        s = self.score(distorted, reference)
+        return QualityExplanation(
+            s, tuple(asked.tolist()), 2 * (s - asked).view(-1, 1, 1) * map_of_score, local
+        )
+
+    def why(self, distorted: Image.Image, reference: Image.Image | None = None) -> tuple[Tensor, LocalScores]:
+        """Grad-CAM of the score itself, "Why 0.58?": S^s, H x W, unscaled; and the local scores."""
+        patches, wanted = self._patches(distorted, reference, SIDE)
+        model = _PhotoScore(self.network, wanted)
+        to_grid = partial(_grid, grid=patches.grid)
+        seen = ForwardPass(model, patches.pixels, f"network.{self.network.layer}", to_grid)
+        evidence = seen.evidence(torch.ones(1, 1))[0]  # 1 x rows h x columns w
+        return lay_back(_patchwise(evidence, patches.grid), patches)[0], self.local_scores(distorted, reference)
+
+    def _patches(self, distorted, reference, step: int) -> tuple[Patches, Tensor | None]:
+        """The photo's patches, and the reference's pixels at the same places, P x 3 x 32 x 32."""
+        compares = self.network.reference
+        if compares and reference is None:
+            raise ImageError(
+                "This assessor compares: pass the reference photo as well, or use "
+                "load_assessor(reference=False)."
+            )
+        if not compares and reference is not None:
+            raise ImageError(
+                "This assessor looks at one photo only: leave the reference out, or use "
+                "load_assessor(reference=True)."
+            )
+        patches = cut(as_pixels(distorted, "distorted"), step)
+        if not compares:
+            return patches, None
+        wanted = cut(as_pixels(reference, "reference"), step)
+        if wanted.size != patches.size:
+            (h, w), (height, width) = patches.size, wanted.size
+            raise ImageError(
+                f"The distorted photo is {w} x {h} pixels, its reference {width} x {height}: crop or "
+                "resize them to the same size."
+            )
+        return patches, wanted.pixels
+
+    @staticmethod
+    def _batches(patches: Patches, wanted: Tensor | None):
+        """(distorted patches, and the reference's if there are any) in batches."""
+        both = [patches.pixels] if wanted is None else [patches.pixels, wanted]
+        return zip(*(pixels.split(BATCH) for pixels in both))
+
+
+class _PatchScores(nn.Module):
+    """Distorted patches -> their scores, P x 1.
+
+    What is seen in the reference's patches is fixed beforehand: the question is about the distorted
+    photo's activations only, and its layers run once.
+    """
+
+    def __init__(self, network: nn.Module, reference: Tensor | None = None):
+        super().__init__()
+        self.network = network
+        with torch.no_grad():
+            self.wanted = None if reference is None else network.look(reference)
+
+    def judged(self, patches: Tensor) -> tuple[Tensor, Tensor]:
+        return self.network.judged(*self.network.features(self.network.look(patches), self.wanted))
+
+    def forward(self, patches: Tensor) -> Tensor:
+        return self.judged(patches)[0].unsqueeze(1)
+
+
+class _PhotoScore(_PatchScores):
+    """All patches of a photo -> its score, 1 x 1."""
+
+    def forward(self, patches: Tensor) -> Tensor:
+        return pooled(*self.judged(patches)).view(1, 1)
+
+
+def _grid(maps: Tensor, grid: tuple[int, int]) -> Tensor:
+    """P x K x h x w -> 1 x K x rows h x columns w: the patches side by side."""
+    return maps.unflatten(0, grid).permute(2, 0, 3, 1, 4).flatten(1, 2).flatten(2, 3).unsqueeze(0)
+
+
+def _patchwise(maps: Tensor, grid: tuple[int, int]) -> Tensor:
+    """`_grid` undone: K x rows h x columns w -> P x K x h x w."""
+    rows, columns = grid
+    cells = maps.unflatten(2, (columns, -1)).unflatten(1, (rows, -1))  # K x rows x h x columns x w
+    return cells.permute(1, 3, 0, 2, 4).flatten(0, 1)
+
+
+def as_pixels(photo: Image.Image, which: str = "given") -> Tensor:
+    """3 x H x W floats in [0, 1]."""
+    if not isinstance(photo, Image.Image):
+        raise ImageError(
+            f"The {which} photo must be a PIL image, not {type(photo).__name__}: load_photo(...) or "
+            "Image.fromarray(...)."
+        )
+    return torch.from_numpy(np.array(photo.convert("RGB"))).permute(2, 0, 1).float() / 255
+
+
+def _checked(rather_than: Sequence[float]) -> list[float]:
+    scores = [float(q) for q in (rather_than if isinstance(rather_than, Sequence) else [rather_than])]
+    if not scores or not all(0 <= q <= 1 for q in scores):
+        raise ValueError(f"rather_than holds scores between 0 and 1, at least one; not {rather_than}.")
+    return scores

@@ -1,0 +1,163 @@
+"""The course's assessor: a patch network that says how good each patch of a photo is.
+
+As WaDIQaM (Bosse et al., IEEE TIP 27(1), 2018; see `bosse.py`) it extracts features from patches of
+32 x 32 pixels, of the reference too if there is one, scores and weighs each patch, and takes the
+weighted mean. It differs in two things. Its features are the early blocks of an ImageNet network,
+so that ten photos with opinion scores suffice. And a patch's score is the mean of positive feature
+maps, less a constant: so the evidence map of the score is positive everywhere, sums to the score
+plus that constant, and even the worst patch has a map to show.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..classifiers import load_classifier
+
+GRID = 4  # places per side of a patch
+# The least value of a quality map. The map of a patch's score sums to q + BASE: with 0, the worst
+# patches would have no map at all, and in a patch damaged in part the undamaged part would stand out.
+BASE = 7
+
+
+class EarlyBlocks(nn.Module):
+    """The first blocks of EfficientNet-Lite0, up to stride 8; trained on ImageNet, kept as they are.
+
+    P x 3 x 32 x 32 pixels in [0, 1] -> the pixels and three blocks' outputs, with 3, 16, 24 and 40
+    channels of 32, 16, 8 and 4 places a side.
+    """
+
+    def __init__(self):
+        super().__init__()
+        whole = load_classifier("efficientnet_lite0")
+        self.stem = nn.Sequential(whole.conv_stem, whole.bn1)
+        self.blocks = nn.ModuleList(whole.blocks[:3])
+        mean, std = (torch.tensor(v).view(3, 1, 1) for v in (whole.preprocess.mean, whole.preprocess.std))
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+        self.requires_grad_(False)
+
+    def forward(self, pixels: Tensor) -> list[Tensor]:
+        x = (pixels - self.mean) / self.std
+        outputs = [x]
+        x = self.stem(x)
+        for block in self.blocks:
+            x = block(x)
+            outputs.append(x)
+        return outputs
+
+
+CHANNELS = 3 + 16 + 24 + 40
+FINE = 3 + 16 + 24  # channels with more than 4 places a side: their spread within a place counts
+
+
+def _pooled(x: Tensor) -> Tensor:
+    return F.adaptive_avg_pool2d(x, GRID)
+
+
+def moments(outputs: list[Tensor]) -> Tensor:
+    """Mean, and standard deviation of the fine channels, within each of 4 x 4 places: P x 126 x 4 x 4."""
+    means = [_pooled(x) for x in outputs]
+    spreads = [
+        (_pooled(x * x) - m * m).clamp(min=0).sqrt() for x, m in zip(outputs[:-1], means)
+    ]
+    return torch.cat(means + spreads, dim=1)
+
+
+def differences(distorted: list[Tensor], reference: list[Tensor]) -> Tensor:
+    """Mean absolute difference within each place: P x 83 x 4 x 4."""
+    return torch.cat([_pooled((d - r).abs()) for d, r in zip(distorted, reference)], dim=1)
+
+
+def _root(x: Tensor) -> Tensor:
+    """Differences span decades: their root, with their sign."""
+    return x.sign() * x.abs().sqrt()
+
+
+class Judge(nn.Module):
+    """From a patch's features to its score and weight.
+
+    Args:
+        inputs: channels of the features.
+        hidden: channels between.
+        kept: K, channels of the quality maps A.
+
+    The layer `quality` gives A, P x K x 4 x 4 in [BASE, BASE + 1];
+    q = sum_k v_k mean_ij A_k - BASE, with v >= 0 and sum v = 1.
+    """
+
+    def __init__(self, inputs: int, hidden: int = 96, kept: int = 32):
+        super().__init__()
+        self.scale = nn.BatchNorm2d(inputs, affine=False)
+        self.places = nn.Sequential(nn.Conv2d(inputs, hidden, 1), nn.ReLU())
+        self.context = nn.Conv2d(2 * hidden, hidden, 1)
+        self.opinion = nn.Conv2d(hidden, kept, 1)
+        self.quality = nn.Identity()  # the layer to question
+        self.mix = nn.Parameter(torch.zeros(kept))
+        self.weight = nn.Sequential(nn.Linear(hidden, 32), nn.ReLU(), nn.Linear(32, 1), nn.Softplus())
+
+    def places_and_weights(self, features: Tensor, changed: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
+        """P x inputs x 4 x 4 features; `changed`, P x 1 x 4 x 4 in [0, 1], is 0 where nothing differs
+        from the reference -> each place's score, P x 4 x 4, whose mean is q; weights w, P."""
+        h = self.places(self.scale(features))
+        around = h.mean(dim=(2, 3), keepdim=True).expand_as(h)
+        h = F.relu(self.context(torch.cat([h, around], dim=1)))
+        maps = self.quality(BASE + 1 - changed * torch.sigmoid(self.opinion(h)))
+        scores = torch.einsum("k,pkij->pij", self.mix.softmax(dim=0), maps) - BASE
+        return scores, self.weight(h.mean(dim=(2, 3))).squeeze(1) + 1e-6
+
+
+class QualityNet(nn.Module):
+    """Scores and weights of patches, with the reference's patches or without.
+
+    Args:
+        reference: whether it compares with a reference.
+
+    forward: distorted patches, P x 3 x 32 x 32 in [0, 1] (and the reference's, likewise) -> scores
+    q in [0, 1], exactly 1 where a patch equals its reference, and weights w > 0, both P.
+    """
+
+    layer = "judge.quality"  # to question: P x 32 x 4 x 4
+
+    def __init__(self, reference: bool = True):
+        super().__init__()
+        self.reference = reference
+        self.extractor = EarlyBlocks()
+        seen = CHANNELS + FINE
+        self.judge = Judge(2 * seen + CHANNELS if reference else seen)
+        if reference:
+            self.visible = nn.Parameter(torch.tensor(-3.0))  # log of the difference half noticed
+
+    def look(self, pixels: Tensor) -> list[Tensor]:
+        """What the extractor sees in patches, P x 3 x 32 x 32."""
+        return self.extractor(pixels)
+
+    def features(self, seen: list[Tensor], wanted: list[Tensor] | None = None) -> list[Tensor]:
+        """What the judge reads, P x ... x 4 x 4, from what was seen in the patches (and in the
+        reference's): computed once, it can be learned from many times."""
+        own = moments(seen)
+        if not self.reference:
+            return [own]
+        others, change = moments(wanted), differences(seen, wanted)
+        return [torch.cat([_root(own - others), _root(change), others], dim=1), change.mean(1, True)]
+
+    def judged(self, features: Tensor, change: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Scores and weights from `features`, both P."""
+        places, weights = self.places_judged(features, change)
+        return places.mean(dim=(1, 2)), weights
+
+    def places_judged(self, features: Tensor, change: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """As `judged`, but the scores of the 4 x 4 places, P x 4 x 4."""
+        if change is None:
+            return self.judge.places_and_weights(features)
+        changed = change / (change + self.visible.exp())
+        return self.judge.places_and_weights(features, changed)
+
+    def forward(self, distorted: Tensor, reference: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        wanted = None if reference is None else self.look(reference)
+        return self.judged(*self.features(self.look(distorted), wanted))
+
+
+def pooled(scores: Tensor, weights: Tensor) -> Tensor:
+    """s = sum_i w_i q_i / sum_i w_i over the last dimension (Bosse et al., eq. 7)."""
+    return (weights * scores).sum(-1) / weights.sum(-1)

@@ -1,0 +1,251 @@
+"""The assessors: scores, patches, and explanations that can be checked by hand."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from course_utils import ForwardPass, load_photo
+from course_utils.errors import ImageError, WeightsError
+from course_utils.quality import Assessor, distort, load_assessor, loading
+from course_utils.quality.assessor import _PatchScores, as_pixels
+from course_utils.quality.bosse import BosseNet
+from course_utils.quality.network import BASE, QualityNet, pooled
+from course_utils.quality.patches import cut, lay_back
+
+
+@pytest.fixture(scope="module")
+def assessor():
+    return load_assessor()
+
+
+@pytest.fixture(scope="module")
+def photo():
+    return load_photo("chelsea").crop((100, 40, 292, 168))  # 192 x 128
+
+
+@pytest.fixture(scope="module")
+def damaged(photo):
+    """Two thirds of the photo, from the left, as noisy JPEG."""
+    return distort(photo, "noisy compression", 5, region=(0, 0, 128, 128)).image
+
+
+# --- patches ---------------------------------------------------------------------------------------
+
+
+def test_patches_cover_a_photo_whose_sides_are_no_multiples():
+    patches = cut(torch.rand(3, 70, 100), step=32)
+    assert (patches.tops, patches.lefts) == ([0, 32, 38], [0, 32, 64, 68])
+    assert patches.pixels.shape == (12, 3, 32, 32)
+
+
+def test_laid_back_patches_without_overlap_are_the_photo():
+    pixels = torch.rand(3, 64, 96)
+    patches = cut(pixels)
+    assert torch.allclose(lay_back(patches.pixels, patches), pixels)
+
+
+def test_where_patches_overlap_the_nearer_middle_counts_more():
+    """Patches at 0 and 16, worth 0 and 1, in row 0: at pixel 17 the first weighs 32.5 - 17 - 0.5 = 15
+    of its triangle, the second 2; so 2 / 17."""
+    patches = cut(torch.zeros(3, 64, 64), step=16)
+    values = torch.tensor([left / 16 for _ in patches.tops for left in patches.lefts]).view(-1, 1, 1, 1)
+    laid = lay_back(values, patches)[0]
+    assert laid[0, 17].item() == pytest.approx(2 / 17)
+    assert laid[0, 0].item() == 0 and laid[0, 63].item() == 2
+
+
+# --- scores ----------------------------------------------------------------------------------------
+
+
+def test_a_photo_beside_itself_scores_exactly_one(assessor, photo):
+    assert assessor.score(photo, photo) == 1.0
+
+
+def test_the_score_is_the_weighted_mean_of_its_patches(assessor, photo, damaged):
+    local = assessor.local_scores(damaged, photo)
+    by_hand = (local.scores * local.weights).sum() / local.weights.sum()
+    assert assessor.score(damaged, photo) == pytest.approx(by_hand.item(), abs=1e-6)
+
+
+def test_pooling_by_hand():
+    """Scores 0.2 and 0.8 of weights 1 and 3: (0.2 + 2.4) / 4."""
+    assert pooled(torch.tensor([0.2, 0.8]), torch.tensor([1.0, 3.0])).item() == pytest.approx(0.65)
+
+
+@pytest.mark.parametrize("reference", [True, False])
+def test_local_scores_follow_the_photo_by_one_patch(reference):
+    whole = load_photo("coffee").crop((150, 50, 150 + 160, 50 + 128))
+    worse = distort(whole, "jpeg", 4).image
+    left, right = (0, 0, 128, 128), (32, 0, 160, 128)
+    own = load_assessor(reference)
+    one, other = (
+        own.local_scores(worse.crop(box), whole.crop(box) if reference else None) for box in (left, right)
+    )
+    assert torch.allclose(one.scores[:, 1:], other.scores[:, :-1], atol=1e-5)
+    assert torch.allclose(one.weights[:, 1:], other.weights[:, :-1], rtol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (97, 130)])
+def test_any_size_from_64_pixels(assessor, size):
+    small = load_photo("coffee").resize(size)
+    assert assessor.explain(distort(small, "blur", 3).image, small).evidence.shape == (4, size[1], size[0])
+
+
+@pytest.mark.parametrize(
+    ("distorted", "reference", "words"),
+    [
+        (Image.new("RGB", (63, 200)), Image.new("RGB", (63, 200)), "63 x 200 .* at least 64 x 64"),
+        (Image.new("RGB", (80, 64)), Image.new("RGB", (64, 80)), "80 x 64 pixels, its reference 64 x 80"),
+        (Image.new("RGB", (80, 64)), None, "pass the reference photo"),
+        (np.zeros((64, 64, 3)), Image.new("RGB", (64, 64)), "must be a PIL image, not ndarray"),
+    ],
+)
+def test_wrong_photos_are_named(assessor, distorted, reference, words):
+    with pytest.raises(ImageError, match=words):
+        assessor.score(distorted, reference)
+
+
+def test_a_reference_where_none_is_wanted(photo):
+    with pytest.raises(ImageError, match="leave the reference out"):
+        load_assessor(reference=False).score(photo, photo)
+
+
+# --- explanations ----------------------------------------------------------------------------------
+
+
+def slowly(network, distorted, reference, q):
+    """One patch, by plain autograd: S(q) = sum_k alpha_k A^k, alpha_k = mean_ij d(q_i - q)^2 / dA_k."""
+    kept = []
+    hook = network.get_submodule(network.layer).register_forward_hook(
+        lambda module, inputs, output: kept.append(output.requires_grad_())
+    )
+    score = network(distorted, reference)[0]
+    hook.remove()
+    (gradient,) = torch.autograd.grad(((score - q) ** 2).sum(), kept[0])
+    alpha = gradient.mean(dim=(2, 3), keepdim=True)
+    return (alpha * kept[0]).sum(dim=1).detach()
+
+
+def test_one_patch_is_explained_as_autograd_does_it_slowly(assessor, photo, damaged):
+    explained = assessor.explain(damaged, photo, rather_than=[0.75], step=32).evidence[0]
+    patches, wanted = cut(as_pixels(damaged)), cut(as_pixels(photo))
+    index = patches.grid[1] + 2  # second row, third column
+    own, other = patches.pixels[index : index + 1], wanted.pixels[index : index + 1]
+    slow = slowly(assessor.network, own, other, 0.75)[0]
+    assert torch.allclose(explained[32:64:8, 64:96:8], slow, atol=1e-6)
+
+
+def test_the_map_of_a_patch_sums_to_its_score_and_the_constant(assessor, photo, damaged):
+    patches, wanted = cut(as_pixels(damaged)), cut(as_pixels(photo))
+    seen = ForwardPass(_PatchScores(assessor.network, wanted.pixels), patches.pixels, "network.judge.quality")
+    sums = seen.evidence(torch.ones(1, 1)).sum(dim=(1, 2, 3))
+    assert torch.allclose(sums, seen.logits[:, 0] + BASE, atol=1e-4)
+
+
+def test_no_score_is_worse_than_zero_nor_better_than_one(assessor, photo, damaged):
+    """So "why not 1?" has no positive evidence, and "why not 0?" no negative."""
+    least, most = assessor.explain(damaged, photo, rather_than=[0, 1]).evidence
+    assert least.min() >= 0 and most.max() <= 0
+
+
+def test_between_two_patches_the_evidence_changes_sign(assessor, photo, damaged):
+    local = assessor.local_scores(damaged, photo)
+    between = (local.scores.min() + local.scores.max()).item() / 2
+    evidence = assessor.explain(damaged, photo, rather_than=[between], step=32).evidence[0]
+    signs = evidence[::32, ::32].sign()
+    assert torch.equal(signs, (local.scores - between).sign())
+
+
+def test_all_q_share_one_scale(assessor, photo, damaged):
+    explained = assessor.explain(damaged, photo)
+    assert explained.maps.abs().max() == 1
+    ratio = explained.evidence[0].abs().max() / explained.evidence[2].abs().max()
+    assert explained.maps[0].abs().max() / explained.maps[2].abs().max() == pytest.approx(ratio.item())
+
+
+def test_questions_are_sentences(assessor, photo):
+    assert assessor.explain(photo, photo, rather_than=[0.75]).questions == ["Why 1.00, rather than 0.75?"]
+
+
+def test_an_undistorted_photo_has_nothing_to_say_against_one(assessor, photo):
+    assert (assessor.explain(photo, photo, rather_than=[1]).maps == 0).all()
+
+
+def test_rather_than_its_own_score_is_almost_empty(assessor, photo):
+    worse = distort(photo, "correlated noise", 4).image
+    s = assessor.score(worse, photo)
+    own, best = assessor.explain(worse, photo, rather_than=[s, 1]).maps.abs().mean(dim=(1, 2))
+    assert own < 0.2 * best
+
+
+def test_the_published_way_gives_one_picture_for_all_q_above_the_score(assessor, photo, damaged):
+    one, other = assessor.explain_globally(damaged, photo, rather_than=[1, 0.9]).evidence
+    assert torch.allclose(one / one.abs().max(), other / other.abs().max(), atol=1e-6)
+
+
+def test_other_weights_give_other_maps(assessor, photo, damaged):
+    torch.manual_seed(0)
+    random = Assessor(QualityNet(True))
+    maps = [a.explain(damaged, photo, rather_than=[0.6]).evidence.flatten() for a in (assessor, random)]
+    assert torch.corrcoef(torch.stack(maps))[0, 1] < 0.6
+
+
+@pytest.mark.parametrize("wrong", [[], [1.2], [-0.1, 0.5]])
+def test_scores_outside_0_to_1_are_refused(assessor, photo, wrong):
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        assessor.explain(photo, photo, rather_than=wrong)
+
+
+# --- the networks ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reference", [True, False])
+def test_bosse_has_the_papers_shapes(reference):
+    network = BosseNet(reference)
+    assert network.extractor(torch.rand(2, 3, 32, 32)).shape == (2, 512, 1, 1)
+    assert network.score[0].in_features == (1536 if reference else 512)
+    assert sum(isinstance(m, torch.nn.Conv2d) for m in network.modules()) == 10
+
+
+def test_bosse_can_be_asked_the_same_questions(photo, damaged):
+    torch.manual_seed(0)
+    explained = Assessor(BosseNet(True, widths=(8, 8, 8, 8, 16))).explain(damaged, photo, step=32)
+    assert explained.evidence.shape == (4, 128, 192) and explained.evidence.abs().sum() > 0
+
+
+# --- the shipped weights ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", loading.FILES.values())
+def test_damaged_weights_are_refused(monkeypatch, name):
+    real = loading._data
+    monkeypatch.setattr(loading, "_data", lambda f: real(f) + (b"x" if f.endswith("tensors") else b""))
+    with pytest.raises(WeightsError, match="damaged"):
+        loading._weights(name)
+
+
+def test_missing_weights_are_told_how_to_be_made(monkeypatch, tmp_path):
+    monkeypatch.setattr(loading.resources, "files", lambda package: tmp_path)
+    with pytest.raises(WeightsError, match="missing .* make train-quality"):
+        load_assessor()
+
+
+@pytest.mark.parametrize("name", loading.FILES.values())
+def test_weights_are_under_three_megabytes(name):
+    assert len(loading._weights(name)) < 3_000_000
+
+
+def test_the_cards_figures_reach_what_the_course_promises():
+    card = loading.card()
+    assert card["quality_reference"]["this assessor"]["srocc"] >= 0.93
+    assert card["quality_no_reference"]["this assessor"]["srocc"] >= 0.85
+    assert card["quality_reference"]["localisation"]["5"]["at least 0.8 inside"] >= 0.9
+
+
+def test_the_shipped_weights_give_the_cards_figures_on_made_cases(assessor):
+    from measure_quality import shares
+
+    for case, recorded in enumerate(loading.card()["quality_reference"]["localisation"]["5"]["first cases"]):
+        _, inside, _ = shares(assessor, case, 5)
+        assert inside == pytest.approx(recorded, abs=0.01)

@@ -1,0 +1,94 @@
+"""Distortions: TID2013's levels by PSNR, everywhere or in a region."""
+
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from course_utils import load_photo
+from course_utils.quality import KINDS, LEVELS, DistortionWarning, distort
+from course_utils.quality.distort import psnr
+
+
+@pytest.fixture(scope="module")
+def photo():
+    return load_photo("coffee").crop((200, 80, 360, 208))
+
+
+def test_psnr_by_hand():
+    """Errors 3 and 4 in four values: mean squared error 25/4, so 10 log10(65025 / 6.25) dB."""
+    assert psnr(np.array([3, 4, 0, 0]), np.zeros(4)) == pytest.approx(40.1720, abs=1e-4)
+
+
+def test_no_difference_is_infinite_psnr():
+    assert psnr(np.ones(3), np.ones(3)) == float("inf")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_level_meets_its_psnr_or_says_that_it_does_not(photo, kind):
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        made = [distort(photo, kind, level) for level in LEVELS]
+    for one in made:
+        real = psnr(np.asarray(one.image), np.asarray(photo))
+        assert one.psnr == pytest.approx(real)
+        assert one.reached == (abs(real - LEVELS[one.level]) <= 0.5)
+    assert len(told) == sum(not one.reached for one in made)
+    assert sum(one.reached for one in made) >= 4  # coffee leaves at most one level out of reach
+
+
+def test_strength_rises_with_level(photo):
+    strengths = [distort(photo, "blur", level).strength for level in LEVELS]
+    assert strengths == sorted(strengths)
+
+
+def test_out_of_reach_is_said_in_a_sentence():
+    """A photo of one grey has no contrast to lose."""
+    flat = Image.new("RGB", (64, 64), (90, 90, 90))
+    with pytest.warns(DistortionWarning, match=r"contrast, level 3: PSNR inf dB, though level 3 asks for 27 dB"):
+        assert not distort(flat, "contrast", 3).reached
+
+
+def test_a_rectangle_leaves_the_rest_byte_identical(photo):
+    box = (40, 30, 140, 110)
+    made = distort(photo, "jpeg 2000", 5, region=box)
+    before, after = np.asarray(photo), np.asarray(made.image)
+    outside = np.ones(before.shape[:2], bool)
+    outside[30:110, 40:140] = False
+    assert (before[outside] == after[outside]).all()
+    assert psnr(after[~outside], before[~outside]) == pytest.approx(21, abs=0.5)
+
+
+def test_a_mask_leaves_the_rest_byte_identical(photo):
+    mask = np.zeros((128, 160), bool)
+    mask[np.add.outer(np.arange(128), np.arange(160)) < 150] = True
+    after = np.asarray(distort(photo, "white noise", 4, region=mask).image)
+    assert (after[~mask] == np.asarray(photo)[~mask]).all()
+    assert (after[mask] != np.asarray(photo)[mask]).any()
+
+
+def test_the_same_seed_gives_the_same_picture_and_another_does_not(photo):
+    first, again, other = (distort(photo, "impulse noise", 3, seed=s).image for s in (1, 1, 2))
+    assert first.tobytes() == again.tobytes() != other.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("jpg", 3), "Did you mean 'jpeg'"),
+        (("jpeg", 6), "levels are 1 .weak. to 5"),
+        (("jpeg", 3, (10, 10, 400, 50)), "not a rectangle .* inside a photo of 160 x 128"),
+        (("jpeg", 3, (50, 10, 50, 50)), "not a rectangle"),
+        (("jpeg", 3, np.zeros((128, 160), bool)), "not all of them False"),
+        (("jpeg", 3, np.ones((160, 128), bool)), "must be 128 x 160 booleans"),
+    ],
+)
+def test_wrong_arguments_are_named(photo, arguments, words):
+    with pytest.raises(ValueError, match=words):
+        distort(photo, *arguments)
+
+
+def test_every_kind_of_picture_becomes_rgb():
+    grey = load_photo("camera").convert("L").crop((0, 0, 96, 96))
+    assert distort(grey, "blur", 2).image.mode == "RGB"

@@ -1,0 +1,168 @@
+"""Teaching an assessor: a tiny set ends, goes on where it was, and is split by reference."""
+
+import numpy as np
+import pytest
+import torch
+import train_quality
+from PIL import Image
+
+from course_utils.quality import training
+from course_utils.quality.lessons import Lessons, prepare
+from course_utils.quality.measuring import agreement, plcc, srocc
+from course_utils.quality.network import QualityNet
+from course_utils.quality.tid2013 import Scored, ScoresError
+
+
+def tiny_lessons(seed, images=20):
+    """Features whose first channel gives the score away."""
+    generator = torch.Generator().manual_seed(seed)
+    scores = torch.rand(images, generator=generator)
+    features = torch.randn(images, 4, 126, 4, 4, generator=generator)
+    features[:, :, 0] = scores.view(-1, 1, 1, 1) * 4 - 2
+    return Lessons([features.half()], torch.ones(images, 4, 4, 4), scores, torch.full((images,), 8))
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return [tiny_lessons(s) for s in range(3)], [tiny_lessons(9)]
+
+
+def network():
+    torch.manual_seed(0)
+    return QualityNet(reference=False)
+
+
+def test_it_learns_what_the_features_tell(tiny, tmp_path):
+    learned = training.learn(network(), *tiny, tmp_path / "run", epochs=60)
+    assert srocc(training.answers(learned, tiny[1][0]), tiny[1][0].scores) > 0.9
+
+
+def test_an_interrupted_run_goes_on_to_the_same_end(tiny, tmp_path, monkeypatch):
+    whole = training.learn(network(), *tiny, tmp_path / "whole", epochs=4)
+    real, calls = training.error, []
+
+    def interrupted(*arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(training, "error", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        training.learn(network(), *tiny, tmp_path / "cut", epochs=4)
+    assert (tmp_path / "cut").exists()
+    monkeypatch.setattr(training, "error", real)
+    resumed = training.learn(network(), *tiny, tmp_path / "cut", epochs=4)
+    assert not (tmp_path / "cut").exists()
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+def test_it_stops_when_nothing_gets_better(tiny, tmp_path, monkeypatch):
+    epochs = []
+    monkeypatch.setattr(training, "error", lambda *_: epochs.append(1) or float(len(epochs)))
+    training.learn(network(), *tiny, tmp_path / "run", epochs=100)
+    assert len(epochs) == 1 + training.PATIENCE
+
+
+def test_the_extractor_does_not_change(tiny, tmp_path):
+    own = network()
+    before = {k: v.clone() for k, v in own.extractor.state_dict().items()}
+    training.learn(own, *tiny, tmp_path / "run", epochs=1)
+    assert all(torch.equal(v, before[k]) for k, v in own.extractor.state_dict().items())
+
+
+def test_loss_by_hand():
+    """One photo of score 0.5, one patch whose left half is distorted: its places want 0.5 and 1, the
+    photo 0.75. Answers of 0.75 everywhere: photo and patch are right, and the undistorted half is
+    0.25 too low: 0.125 on average over all places."""
+
+    class Flat:
+        reference = True
+
+        def places_judged(self, features):
+            return torch.full((1, 4, 4), 0.75), torch.ones(1)
+
+    covered = torch.zeros(1, 1, 4, 4)
+    covered[..., :2] = 1
+    found = training.loss(Flat(), [torch.zeros(1)], covered, torch.tensor([0.5]))
+    assert found.item() == pytest.approx(training.BESIDE * 0.125)
+
+
+def scored(reference, score=0.4):
+    rng = np.random.default_rng(reference)
+    photo = Image.fromarray(rng.integers(0, 256, (96, 128, 3), np.uint8))
+    worse = Image.fromarray(np.asarray(photo) // 2)
+    return Scored(reference, 8, 3, score, lambda: (worse, photo))
+
+
+def test_lessons_are_kept_and_read_again(tmp_path):
+    own = QualityNet(reference=True)
+    first = prepare(own, [scored(1)], tmp_path, views=3)[1]
+    own.extractor = None  # a second look would fail
+    again = prepare(own, [scored(1)], tmp_path, views=3)[1]
+    assert torch.equal(first.features[0], again.features[0])
+
+
+def test_a_reference_teaches_itself_as_one_and_regions_are_covered_in_part(tmp_path):
+    made = prepare(QualityNet(reference=True), [scored(1)], tmp_path, views=3)[1]
+    assert made.scores.tolist() == pytest.approx([1, 0.4, 0.4, 0.4]) and made.types.tolist() == [0, 8, 8, 8]
+    shares = made.covered.flatten(1).mean(dim=1)
+    assert shares[:3].tolist() == [1, 1, 1] and 0 < shares[3] < 1
+    assert (made.features[1][0] == 0).all()  # nothing differs between a reference and itself
+
+
+def test_references_are_split_never_photos():
+    learned, stopping, held = train_quality.split(list(range(1, 17)))
+    assert (learned, stopping, held) == ([*range(1, 11)], [11, 12], [13, 14, 15, 16])
+
+
+def test_too_few_references_are_refused():
+    with pytest.raises(ScoresError, match="too few"):
+        train_quality.split([1, 2])
+
+
+def test_the_command_runs_on_a_tiny_tid2013_folder(tmp_path, monkeypatch):
+    folder = tmp_path / "tid"
+    (folder / "reference_images").mkdir(parents=True)
+    (folder / "distorted_images").mkdir()
+    lines = []
+    for reference in range(1, 5):
+        worse, photo = scored(reference).open()
+        photo.save(folder / "reference_images" / f"I{reference:02d}.BMP")
+        for level in range(1, 6):
+            near = Image.blend(photo, worse, level / 5)
+            near.save(folder / "distorted_images" / f"i{reference:02d}_08_{level}.bmp")
+            lines.append(f"{6 - level} i{reference:02d}_08_{level}.bmp")
+    (folder / "mos_with_names.txt").write_text("\n".join(lines))
+    (tmp_path / "data").mkdir()
+    monkeypatch.setattr(train_quality.os, "cpu_count", lambda: 1)
+    train_quality.main(
+        ["--tid2013", str(folder), "--only", "reference", "--epochs", "1"]
+        + ["--cache", str(tmp_path / "cache"), "--data", str(tmp_path / "data")]
+    )
+    assert (tmp_path / "data" / "quality_reference.safetensors").stat().st_size > 10_000
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("words", [[], ["--references", "x"]])
+def test_the_command_says_what_it_needs(words, capsys):
+    with pytest.raises(SystemExit):
+        train_quality.main(words)
+    assert "give --tid2013 FOLDER, or --references FOLDER and --scores FILE" in capsys.readouterr().err
+
+
+def test_correlations_by_hand():
+    """Ranks 1 2 3 4 against 1 2 4 3: 1 - 6 (0 + 0 + 1 + 1) / (4 * 15) = 0.8."""
+    assert srocc(np.array([1, 2, 3, 4]), np.array([10, 20, 40, 30])) == pytest.approx(0.8)
+
+
+def test_the_logistic_straightens_a_saturating_measure():
+    x = np.linspace(-3, 3, 50)
+    assert plcc(x, 1 / (1 + np.exp(-2 * x))) == pytest.approx(1, abs=1e-6)
+    assert plcc(-x, 1 / (1 + np.exp(-2 * x))) == pytest.approx(1, abs=1e-6)
+
+
+def test_agreement_within_each_type():
+    found = agreement([1, 2, 3, 6, 5, 4], [1, 2, 3, 4, 5, 6], [1, 1, 1, 8, 8, 8])
+    assert found["within"] == {"1": 1.0, "8": -1.0}
