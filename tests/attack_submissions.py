@@ -343,7 +343,8 @@ def harmful(folder: str, port: int) -> dict[str, Attack]:
             says="PermissionError",
         ),
         "memory-bomb": attack(
-            "def row_means(x):\n    a = []\n    while True:\n        a.append(bytearray(50_000_000))", says="MemoryError"
+            "import torch\ndef row_means(x):\n    a = []\n    while True:\n        a.append(torch.empty(10**8))",
+            says="allocate",
         ),
         "memory-bomb-in-a-cell": attack(ZEROS, before="b'x' * 10**11", says="MemoryError"),
         "disk-bomb": attack(

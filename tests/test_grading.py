@@ -14,17 +14,19 @@ from pathlib import Path
 import pytest
 from exercise_notebooks import Assignment
 from grading import sandbox, stage, watch
+from grading.assignment import Assignment as Asked
 from grading.assignment import load
 from grading.by_hand import read
 from grading.collect import Submission, file_key
 from grading.inside import frames
-from grading.judge import Grader
+from grading.judge import Grader, GraderError
 from grading.limits import Limits
 from grading.notebook import Unreadable, parse
 from grading.store import Store, write
 from tiny_assignment import NAME, POINTS, RIGHT, TEXT, Class, notebook, untouched
 
 from course_utils.checks import ASSIGNMENTS
+from course_utils.checks.part import Part
 
 MEAN, BEST, CAM = POINTS
 NONE = dict.fromkeys(POINTS, 0)
@@ -301,9 +303,10 @@ def test_what_is_asked_is_not_in_the_sandbox(staged):
 
 
 def watched(code: str, **limits) -> watch.Run:
-    """Run a little Python under the watch alone, without walls."""
+    """Run a little Python under the watch alone, without walls; it says first that it is up."""
     pipe, fd = os.pipe()
-    command = [sys.executable, "-S", "-c", f"import sys, os, time\nfd = {fd}\n{code}"]
+    up = f"import sys, os, time\nfd = {fd}\nos.write(fd, b'r' + bytes(8))\n"
+    command = [sys.executable, "-S", "-c", up + code]
     return watch.run(command, fd, pipe, {}, Path("/"), Limits(**limits))
 
 
@@ -332,7 +335,15 @@ def test_nothing_is_left_of_what_was_ended():
 
 def test_what_was_written_before_the_end_is_kept():
     run = watched("os.write(fd, b'a' + bytes([0, 1, 0, 2, 0, 0, 0, 1]) + b'x')\nos._exit(3)")
-    assert (run.frames, run.ended) == ([(frames.ANSWER, 1, 2, b"x")], "")
+    assert (run.frames[1:], run.ended) == ([(frames.ANSWER, 1, 2, b"x")], "")
+
+
+def test_what_does_not_come_up_is_ended_and_is_the_graders_fault(monkeypatch, tmp_path):
+    monkeypatch.setattr(sandbox.Place, "command", lambda *_: [sys.executable, "-S", "-c", "import time; time.sleep(99)"])
+    part = Part("ex00_one", "one", 1, "one", lambda seed: [(seed,)], lambda n: n)
+    grader = Grader(Asked("ex", (part,), ()), sandbox.Place(tmp_path / "stage"), Limits(start=0.5), seed=3)
+    with pytest.raises(GraderError, match="longer than"):
+        grader.grade(Submission("s", "s", json.dumps(notebook()).encode()))
 
 
 def test_a_frame_comes_in_pieces():

@@ -61,7 +61,8 @@ def grade_all(batch: Batch, submissions: list[Submission], jobs: int) -> list[st
         print(f"{known} of {len(submissions)} submissions are graded already.")
     failed: list[str] = []
     with tqdm(total=len(waiting), unit="submission", disable=not waiting, file=sys.stderr) as bar:
-        for name, wrong in _spread(batch.grade_one, waiting, jobs, batch.grader.limits.seconds + GRACE_SECONDS):
+        seconds = batch.grader.limits.start + batch.grader.limits.seconds + GRACE_SECONDS
+        for name, wrong in _spread(batch.grade_one, waiting, jobs, seconds):
             failed += [f"{name} was not graded: {wrong}"] if wrong else []
             bar.update()
     return sorted(failed)

@@ -10,7 +10,8 @@ class Limits:
     """Limits for one submission.
 
     Attributes:
-        seconds: wall time for everything, start included; then it is ended.
+        start: seconds until Python and torch are up; a busy machine is no fault of the submission.
+        seconds: wall time from then on; then it is ended.
         restart: when a part ends the program, the rest is asked in a new one if so many seconds are left.
         cells_seconds: for all cells together; then each further one gets one second.
         cell_seconds, call_seconds: for one cell, one call of a function; then it raises.
@@ -23,6 +24,7 @@ class Limits:
         notebook: bytes of the handed-in file.
     """
 
+    start: float = 120
     seconds: float = 300
     restart: float = 15
     cells_seconds: float = 150

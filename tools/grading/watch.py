@@ -26,7 +26,7 @@ class Run:
         frames: (kind, part, case, content), in their order; untrusted.
         ended: why it was ended from outside, a sentence; "" if it ended itself.
         complaint: what it wrote to stderr before it was up.
-        seconds: of wall time.
+        seconds: of wall time since it was up.
     """
 
     frames: list[tuple[bytes, int, int, bytes]] = field(default_factory=list)
@@ -50,7 +50,7 @@ def run(command: list[str], fd: int, pipe: int, environment: dict, folder: Path,
     Returns:
         what it wrote; it and all its children have ended.
     """
-    started = time.monotonic()
+    started, up = time.monotonic(), None
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -63,10 +63,13 @@ def run(command: list[str], fd: int, pipe: int, environment: dict, folder: Path,
     )
     os.close(fd)
     reader = _Reader(pipe, process.stderr.fileno(), limits)
-    watched = Watched(process, limits, started + limits.seconds)
+    watched = Watched(process, limits, started + limits.start)
     try:
         while not reader.finished():
             reader.read(TICK)
+            if up is None and reader.frames:
+                up = time.monotonic()
+                watched.deadline = up + limits.seconds
             watched.look()
             if reader.wrong or watched.wrong:
                 break
@@ -76,7 +79,7 @@ def run(command: list[str], fd: int, pipe: int, environment: dict, folder: Path,
         process.stderr.close()
         os.close(pipe)
     why = watched.wrong or reader.wrong
-    return Run(reader.frames, why, reader.complaint(), time.monotonic() - started)
+    return Run(reader.frames, why, reader.complaint(), time.monotonic() - (up or time.monotonic()))
 
 
 class _Reader:
