@@ -387,6 +387,14 @@ def test_unsafe_is_said_loudly_and_graded_again_once_there_are_walls(tmp_path, b
     assert course.grade().returncode == 0 and course.grades_of("ann")["walled"] is True
 
 
+def test_an_installed_course_and_captum_are_hidden_in_the_sandbox(monkeypatch, tmp_path):
+    for name in ("course_utils", "captum", "numpy"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
+    hidden = sandbox._without_answers.__wrapped__()
+    assert [path for path in hidden if path.startswith("/")] == [f"{tmp_path}/captum", f"{tmp_path}/course_utils"]
+
+
 def test_a_student_name_makes_a_safe_file_name_of_its_own():
     names = ["Ann", "ann lee", "ann-lee", "a/b".replace("/", "\\"), "..", "", "é", "e", "nul", "x" * 300, "=1"]
     keys = [file_key(name) for name in names]

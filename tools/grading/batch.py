@@ -77,7 +77,7 @@ def _spread(
     waiting = list(reversed(waiting))
     try:
         while waiting or running:
-            while waiting and len(running) < jobs:
+            while waiting and len(running) < max(1, jobs):
                 submission = waiting.pop()
                 here, there = context.Pipe(duplex=False)
                 process = context.Process(target=_guarded, args=(work, submission, there))

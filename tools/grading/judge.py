@@ -105,7 +105,7 @@ class _Asked:
             command = place.command(job, scratch, fd, limits)
             run = watch.run(command, fd, pipe, place.environment(scratch), scratch, limits)
         if frames.READY not in run.kinds():
-            raise GraderError(run.ended or run.complaint or "the sandbox ended before it was up")
+            raise GraderError(f"the sandbox did not come up ({run.complaint or run.ended or 'it ended'})")
         return run
 
     def _write_job(self, folder: Path, limits: Limits, first: int) -> None:

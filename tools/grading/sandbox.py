@@ -135,11 +135,14 @@ def _has_parent_in(path: Path, paths: set[Path]) -> bool:
 
 @cache
 def _without_answers() -> tuple[str, ...]:
-    """Empty folders over the packages that answer what the exercises ask."""
+    """Empty folders over the packages that answer what the exercises ask.
+
+    One of them is the course itself, where it was installed rather than linked.
+    """
     from .stage import ABSENT_PACKAGES
 
     folder = Path(sysconfig.get_path("purelib"))
-    there = [folder / name for name in ABSENT_PACKAGES if (folder / name).is_dir()]
+    there = [folder / name for name in (*ABSENT_PACKAGES, "course_utils") if (folder / name).is_dir()]
     return tuple(word for path in there for word in _memory(str(path), MEGABYTE, "0555"))
 
 

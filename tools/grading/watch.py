@@ -50,7 +50,7 @@ def run(command: list[str], fd: int, pipe: int, environment: dict, folder: Path,
     Returns:
         what it wrote; it and all its children have ended.
     """
-    started, up = time.monotonic(), None
+    up = None
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -63,13 +63,14 @@ def run(command: list[str], fd: int, pipe: int, environment: dict, folder: Path,
     )
     os.close(fd)
     reader = _Reader(pipe, process.stderr.fileno(), limits)
-    watched = Watched(process, limits, started + limits.start)
+    watched = Watched(process, limits)
+    watched.give(limits.start)
     try:
         while not reader.finished():
             reader.read(TICK)
             if up is None and reader.frames:
                 up = time.monotonic()
-                watched.deadline = up + limits.seconds
+                watched.give(limits.seconds)
             watched.look()
             if reader.wrong or watched.wrong:
                 break
@@ -133,9 +134,13 @@ class _Reader:
 class Watched:
     """A process and all its children: how much they use, and their end."""
 
-    def __init__(self, process: subprocess.Popen, limits: Limits, deadline: float):
-        self.process, self.limits, self.deadline = process, limits, deadline
+    def __init__(self, process: subprocess.Popen, limits: Limits):
+        self.process, self.limits = process, limits
         self.wrong, self._next = "", 0.0
+
+    def give(self, seconds: float) -> None:
+        """Let it run so much longer."""
+        self.seconds, self.deadline = seconds, time.monotonic() + seconds
 
     def look(self) -> None:
         """Set `wrong` to a sentence when more is used than may be."""
@@ -144,7 +149,7 @@ class Watched:
         self._next = time.monotonic() + TICK
         memory, tasks = usage(self.process.pid)
         if time.monotonic() > self.deadline:
-            self.wrong = f"it ran longer than {self.limits.seconds:.0f} seconds"
+            self.wrong = f"it ran longer than {self.seconds:.0f} seconds"
         elif memory > self.limits.memory:
             self.wrong = f"it filled more than {self.limits.memory / 1e9:.1f} GB of memory"
         elif tasks > self.limits.tasks:
