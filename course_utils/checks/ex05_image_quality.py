@@ -5,7 +5,7 @@ from torch import Tensor
 
 from .ex04_choosing import dice
 from .ex05_places import FIND, LAY_BACK, PICTURE
-from .ex05_trap import PROOF, TRAP
+from .ex05_whole import PROOF, TRAP
 from .part import Mistake, Part
 
 
