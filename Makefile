@@ -48,8 +48,9 @@ benchmark:       ## time the course's methods beside those of grad-cam, torchcam
 train-birds: setup ## train the networks of the drawn birds again (their weights are in data/)
 	@$(VENV)/python tools/train_birds.py $(ARGS)
 
-train-quality: setup ## teach the assessors of image quality again (ARGS="--tid2013 FOLDER", see tools/train_quality.py)
-	@$(VENV)/python tools/train_quality.py $(ARGS)
+train-quality:   ## teach the assessors of image quality again (see tools/train_quality.py)
+	@$(PYTHON) tools/set_up.py training
+	@PYTHONPATH=.extras/training $(VENV)/python tools/train_quality.py $(ARGS)
 
 check: setup     ## check this machine: versions, weights, a forward pass, a widget
 	@$(VENV)/python -m course_utils.environment

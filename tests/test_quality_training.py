@@ -17,7 +17,7 @@ def tiny_lessons(seed, images=20):
     """Features whose first channel gives the score away."""
     generator = torch.Generator().manual_seed(seed)
     scores = torch.rand(images, generator=generator)
-    features = torch.randn(images, 4, 126, 4, 4, generator=generator)
+    features = torch.randn(images, 4, 206, 4, 4, generator=generator)
     features[:, :, 0] = scores.view(-1, 1, 1, 1) * 4 - 2
     return Lessons([features.half()], torch.ones(images, 4, 4, 4), scores, torch.full((images,), 8))
 

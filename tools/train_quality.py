@@ -36,7 +36,7 @@ from course_utils.quality.tid2013 import REMADE, Scored, ScoresError, distort_an
 from course_utils.quality.training import learn
 
 ROOT = Path(__file__).resolve().parent.parent
-EPOCHS = {True: 24, False: 30}
+EPOCHS = {True: 24, False: 16}
 # beside the types that are measured: their PSNR does not define them wholly, but they widen the view
 WIDER = {k.number: name for name, k in KINDS.items() if k.number in (6, 9, 16, 18, 21)}
 

@@ -15,7 +15,7 @@ from .network import GRID, QualityNet
 from .patches import SIDE, cut
 from .tid2013 import Scored
 
-PATCHES = 48  # of each view of a photo
+PATCHES = 96  # of each view of a photo
 PRISTINE = 0  # the type of a photo that is its own reference
 
 
@@ -24,8 +24,8 @@ class Lessons:
     """All views of all distorted photos of one reference.
 
     Attributes:
-        features: what `QualityNet.features` gives, each images x 48 x ... x 4 x 4, float16.
-        covered: how much of each place is distorted, images x 48 x 4 x 4 in [0, 1].
+        features: what `QualityNet.features` gives, each images x 96 x ... x 4 x 4, float16.
+        covered: how much of each place is distorted, images x 96 x 4 x 4 in [0, 1].
         scores: of the distorted parts, images; 1 is the reference itself.
         types: TID2013's numbers, images; 0 for the reference itself.
     """
@@ -42,7 +42,7 @@ class Lessons:
 def _view(distorted: Image.Image, reference: Image.Image, number: int, rng: np.random.Generator):
     """View 0 is the photo; 1 mirrored; 2 distorted in a rectangle only, mirrored or not.
 
-    Returns both photos as pixels, and the share of distortion, all shifted by up to a patch.
+    Returns both photos as pixels, and the share of distortion, all shifted by less than a patch.
     """
     if number == 1 or (number == 2 and rng.random() < 0.5):
         distorted, reference = ImageOps.mirror(distorted), ImageOps.mirror(reference)
@@ -55,13 +55,14 @@ def _view(distorted: Image.Image, reference: Image.Image, number: int, rng: np.r
         covered = torch.zeros(1, height, width)
         covered[:, y : y + h, x : x + w] = 1
         pixels = torch.where(covered > 0, pixels, wanted)
-    dy, dx = (0, 0) if number == 0 else rng.integers(0, SIDE, 2)
+    # by eights, which keeps JPEG's grid of 8 x 8 pixels where it is
+    dy, dx = (0, 0) if number == 0 else 8 * rng.integers(0, SIDE // 8, 2)
     return [part[:, dy:, dx:] for part in (pixels, wanted, covered)]
 
 
 @torch.inference_mode()
 def _seen(network: QualityNet, view: list[Tensor], rng: np.random.Generator):
-    """Features and coverage of 48 patches drawn from a view."""
+    """Features and coverage of 96 patches drawn from a view."""
     pixels, wanted, covered = view
     patches = [cut(part).pixels for part in (pixels, wanted, covered.expand(3, -1, -1))]
     chosen = torch.from_numpy(rng.permutation(len(patches[0])))[:PATCHES]
@@ -121,5 +122,5 @@ def prepare(
                 part.replace(file)  # whole or not at all: an interruption leaves no half file
             else:
                 bar.update(len(items))
-            lessons[reference] = Lessons(**torch.load(file, weights_only=True))
+            lessons[reference] = Lessons(**torch.load(file, weights_only=True, mmap=True))
     return lessons

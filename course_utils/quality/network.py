@@ -21,17 +21,20 @@ BASE = 7
 
 
 class EarlyBlocks(nn.Module):
-    """The first blocks of EfficientNet-Lite0, up to stride 8; trained on ImageNet, kept as they are.
+    """The first blocks of EfficientNet-Lite0, trained on ImageNet and kept as they are.
 
-    P x 3 x 32 x 32 pixels in [0, 1] -> the pixels and three blocks' outputs, with 3, 16, 24 and 40
-    channels of 32, 16, 8 and 4 places a side.
+    P x 3 x 32 x 32 pixels in [0, 1] -> the pixels and the blocks' outputs, with 3, 16, 24, 40 (and 80)
+    channels of 32, 16, 8, 4 (and 2) places a side.
+
+    Args:
+        count: of blocks, 3 or 4.
     """
 
-    def __init__(self):
+    def __init__(self, count: int = 3):
         super().__init__()
         whole = load_classifier("efficientnet_lite0")
         self.stem = nn.Sequential(whole.conv_stem, whole.bn1)
-        self.blocks = nn.ModuleList(whole.blocks[:3])
+        self.blocks = nn.ModuleList(whole.blocks[:count])
         mean, std = (torch.tensor(v).view(3, 1, 1) for v in (whole.preprocess.mean, whole.preprocess.std))
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
@@ -47,7 +50,7 @@ class EarlyBlocks(nn.Module):
         return outputs
 
 
-CHANNELS = 3 + 16 + 24 + 40
+CHANNELS = {3: 3 + 16 + 24 + 40, 4: 3 + 16 + 24 + 40 + 80}
 FINE = 3 + 16 + 24  # channels with more than 4 places a side: their spread within a place counts
 
 
@@ -56,11 +59,10 @@ def _pooled(x: Tensor) -> Tensor:
 
 
 def moments(outputs: list[Tensor]) -> Tensor:
-    """Mean, and standard deviation of the fine channels, within each of 4 x 4 places: P x 126 x 4 x 4."""
+    """Mean, and standard deviation of the fine channels, within each of 4 x 4 places: 126 channels
+    (206 with four blocks)."""
     means = [_pooled(x) for x in outputs]
-    spreads = [
-        (_pooled(x * x) - m * m).clamp(min=0).sqrt() for x, m in zip(outputs[:-1], means)
-    ]
+    spreads = [(_pooled(x * x) - m * m).clamp(min=0).sqrt() for x, m in zip(outputs[:3], means)]
     return torch.cat(means + spreads, dim=1)
 
 
@@ -122,9 +124,11 @@ class QualityNet(nn.Module):
     def __init__(self, reference: bool = True):
         super().__init__()
         self.reference = reference
-        self.extractor = EarlyBlocks()
-        seen = CHANNELS + FINE
-        self.judge = Judge(2 * seen + CHANNELS if reference else seen)
+        # alone, a patch is judged by what it shows too: blurred, or a clear sky?
+        count = 3 if reference else 4
+        self.extractor = EarlyBlocks(count)
+        seen = CHANNELS[count] + FINE
+        self.judge = Judge(2 * seen + CHANNELS[count] if reference else seen)
         if reference:
             self.visible = nn.Parameter(torch.tensor(-3.0))  # log of the difference half noticed
 

@@ -12,22 +12,22 @@ from .lessons import Lessons
 from .network import QualityNet, pooled
 
 BATCH = 16  # photos
+SEEN = 48  # patches of a photo, drawn anew each time
 RATES = {"judge": 2e-3, "visible": 1e-2}
 PATIENCE = 12  # epochs without a better answer on the references kept for validation
 LOCAL = 0.25  # weight of the patches' errors beside the photos'
-BESIDE = 1.0  # weight of the errors of undistorted places
+BESIDE = 0.5  # weight of the errors of undistorted places
 
 
 def _batch(lessons: Sequence[Lessons], picks: Sequence[tuple[int, int]]):
-    """Features, coverage and scores of the picked photos, patches side by side."""
-    chosen = [lessons[a] for a, _ in picks]
-    rows = [b for _, b in picks]
+    """Features, coverage and scores of the picked photos, some patches of each side by side."""
+    chosen = [(lessons[a], b, torch.randperm(lessons[a].covered.shape[1])[:SEEN]) for a, b in picks]
     features = [
-        torch.cat([group.features[i][b] for group, b in zip(chosen, rows)]).float()
-        for i in range(len(chosen[0].features))
+        torch.cat([group.features[i][b][patches] for group, b, patches in chosen]).float()
+        for i in range(len(chosen[0][0].features))
     ]
-    covered = torch.stack([group.covered[b] for group, b in zip(chosen, rows)])
-    return features, covered, torch.stack([group.scores[b] for group, b in zip(chosen, rows)])
+    covered = torch.stack([group.covered[b][patches] for group, b, patches in chosen])
+    return features, covered, torch.stack([group.scores[b] for group, b, _ in chosen])
 
 
 def loss(network: QualityNet, features: list[Tensor], covered: Tensor, scores: Tensor) -> Tensor:
