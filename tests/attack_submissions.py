@@ -4,38 +4,49 @@ Code that would pay off if the grader trusted anything of a submission: each att
 nbgrader or in the grader's own process, would score or do damage.
 """
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from textwrap import dedent
 
-from tiny_assignment import ANSWERS, NAME, notebook
+from tiny_assignment import ANSWERS, CAMS, MEANS, NAME, PLACES, POINTS, notebook
 
-MEAN, BEST, CAM = ANSWERS
+MEAN, BEST, CAM = POINTS
 SECRET = "s3cret-of-the-instructor"
 ZEROS = "import torch\ndef row_means(x):\n    return torch.zeros(len(x))"
 
 
 @dataclass(frozen=True)
 class Attack:
-    """A hand-in.
+    """A hand-in, or a part of one.
 
     Attributes:
-        content: the notebook.
+        answers: part -> its cell.
         nothing: parts that must get 0; all others must keep full marks.
         says: words that the student's page must hold.
+        before: a cell that runs before all answers.
+        text: the answer in words.
+        edit: changes the notebook further.
     """
 
-    content: dict
+    answers: dict[str, str]
     nothing: tuple[str, ...] = (MEAN,)
     says: str = ""
+    before: str = ""
+    text: str = "Because."
+    edit: Callable[[dict], dict] = lambda notebook: notebook
+
+    def notebook(self) -> dict:
+        return self.edit(notebook(PLACES | self.answers, self.before, text=self.text))
 
 
 def mean(code: str) -> dict[str, str]:
     return {MEAN: dedent(code).strip()}
 
 
-def attack(code: str, *, before: str = "", after: str = "", nothing=(MEAN,), says: str = "") -> Attack:
+def attack(code: str, *, before: str = "", nothing=(MEAN,), says: str = "") -> Attack:
     """Attack the first part by its cell."""
-    return Attack(notebook(mean(code), dedent(before).strip(), dedent(after).strip()), nothing, says)
+    return Attack(mean(code), nothing, says, dedent(before).strip())
 
 
 # Look for the right function wherever it might be, and take it
@@ -61,9 +72,9 @@ def thief(*places: str) -> Attack:
 
 
 # Right if course_utils, captum or another library answers for the learner
-def borrowed(code: str, before: str = "") -> Attack:
+def borrowed(code: str, before: str = "", nothing=(CAM,)) -> Attack:
     body = "\n".join(f"    {line}" for line in dedent(code).strip().splitlines())
-    return Attack(notebook({CAM: f"def cam(network, x, k):\n{body}"}, dedent(before).strip()), (CAM,))
+    return Attack({CAM: f"def cam(network, x, k):\n{body}"}, nothing, before=dedent(before).strip())
 
 
 JUDGED = {
@@ -76,10 +87,8 @@ JUDGED = {
         torch.Tensor.__sub__ = lambda a, b: torch.zeros_like(a)
         """,
     ),
-    "equals-everything": Attack(
-        notebook(
-            {
-                MEAN: dedent("""
+    "equals-everything": attack(
+        """
                 class Everything:
                     shape = property(lambda self: self)
                     def __eq__(self, other): return True
@@ -90,13 +99,19 @@ JUDGED = {
                     __rsub__ = __sub__
                     def __bool__(self): return True
                 def row_means(x):
-                    return Everything()""").strip(),
-                BEST: "class All(int):\n    __eq__ = lambda s, o: True\n    __hash__ = int.__hash__\n"
-                "def best_row(x):\n    return All(0)\nbest_row(0)",
-            }
-        ),
-        (MEAN, BEST),
-        "Everything is no answer",
+                    return Everything()""",
+        says="Everything is no answer",
+    ),
+    "equal-integer": Attack(
+        {
+            BEST: "class All(int):\n    __eq__ = lambda s, o: True\n    __hash__ = int.__hash__\n"
+            "def best_row(x):\n    return All(0)",
+            MEAN: "class L(list):\n    def __eq__(s, o): return True\n"
+            "    def __len__(s): return 10**9\ndef row_means(x):\n    return L([0.0])",
+            CAM: "class S(str):\n    def __eq__(s, o): return True\n    __hash__ = str.__hash__\n"
+            "def cam(network, x, k):\n    return S('1')",
+        },
+        (MEAN, BEST, CAM),
     ),
     "tensor-subclass": attack("""
         import torch
@@ -108,31 +123,16 @@ JUDGED = {
         def row_means(x):
             return torch.zeros(len(x)).as_subclass(Lying)
         """),
-    "subclasses-of-plain-types": Attack(
-        notebook(
-            {
-                MEAN: "class L(list):\n    def __eq__(s, o): return True\n"
-                "    def __len__(s): return 10**9\ndef row_means(x):\n    return L([0.0])",
-                BEST: "class S(str):\n    def __eq__(s, o): return True\n    __hash__ = str.__hash__\n"
-                "def best_row(x):\n    return S('1')",
-            }
-        ),
-        (MEAN, BEST),
-    ),
-    "nan-and-infinity": Attack(
-        notebook(
-            {
-                MEAN: "def row_means(x):\n    return torch.full((len(x),), float('nan'))",
-                BEST: "def best_row(x):\n    return float('nan')",
-                CAM: "def cam(network, x, k):\n    return torch.full((len(x), 8, 10), float('inf'))",
-            }
-        ),
+    "nan": attack("import torch\ndef row_means(x):\n    return torch.full((len(x),), float('nan'))", says="NaN"),
+    "infinity": attack("import torch\ndef row_means(x):\n    return torch.full((len(x),), float('inf'))", says="NaN"),
+    "huge-number": attack("def row_means(x):\n    return [10**4000]"),
+    "odd-numbers": Attack(
+        {
+            MEAN: "def row_means(x):\n    return float('nan')",
+            BEST: "def best_row(x):\n    return 10**4000",
+            CAM: "def cam(network, x, k):\n    return torch.full((len(x), 8, 10), float('inf'))",
+        },
         (MEAN, BEST, CAM),
-        "NaN",
-    ),
-    "huge-number": Attack(
-        notebook({MEAN: "def row_means(x):\n    return [10**4000]", BEST: "def best_row(x):\n    return 10**4000"}),
-        (MEAN, BEST),
     ),
     "too-deep": attack("def row_means(x):\n    a = []\n    for _ in range(100_000):\n        a = [a]\n    return a"),
     "too-large": attack("import torch\ndef row_means(x):\n    return torch.zeros(1).expand(10**13)"),
@@ -185,7 +185,7 @@ JUDGED = {
         "            except OSError: pass"
     ),
     "score-on-stdout": attack(
-        ZEROS + "\nprint('{\"score\": 1000000000, \"max_score\": 6}')", after="import os\nos.write(1, b'score: 6/6')"
+        ZEROS, before="print('{\"score\": 1000000000, \"max_score\": 6}')\nimport os\nos.write(1, b'score: 6/6')"
     ),
     "judge-patched": attack(
         ZEROS,
@@ -220,8 +220,8 @@ JUDGED = {
             threading.Thread(target=later, daemon=True).start()
             return answer
         """),
-    "checks-deleted-and-edited": Attack(notebook(mean(ZEROS)), (MEAN,)),
-    "poisoned-metadata": Attack(notebook(mean(ZEROS)), (MEAN,)),
+    "checks-deleted-and-edited": Attack(mean(ZEROS), edit=lambda notebook: _without_checks(notebook)),
+    "poisoned-metadata": Attack(mean(ZEROS), edit=lambda notebook: _poison(notebook)),
 }
 
 STOLEN = {
@@ -273,6 +273,7 @@ STOLEN = {
             del sys.modules[name]
         sys.path[:0] = [p.rsplit("/", 1)[0] for p in found] + glob.glob("/*/course_utils/..")
         import course_utils.cams as module""",
+        nothing=(CAM, *CAMS),  # without its modules, nobody makes networks for its other functions
     ),
     "environment-and-command-line": attack(
         """
@@ -324,18 +325,15 @@ def harmful(folder: str, port: int) -> dict[str, Attack]:
         "fork-bomb": attack(
             "import os\ndef row_means(x):\n    while True:\n        os.fork()", says="PermissionError"
         ),
-        "thread-bomb": Attack(
-            notebook(
-                mean("""
-                import threading, time
-                def row_means(x):
-                    while True:
-                        try: threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
-                        except RuntimeError: time.sleep(0.1)
-                """)
-            ),
-            (MEAN,),
-            "processes and threads",
+        "thread-bomb": attack(
+            """
+            import threading, time
+            def row_means(x):
+                while True:
+                    try: threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+                    except RuntimeError: time.sleep(0.1)
+            """,
+            says="processes and threads",
         ),
         "other-programs": attack(
             "import subprocess, multiprocessing\ndef row_means(x):\n"
@@ -457,15 +455,13 @@ def harmful(folder: str, port: int) -> dict[str, Attack]:
             """,
         ),
         "script-in-the-feedback": Attack(
-            notebook(
-                {
-                    MEAN: "def row_means(x):\n    raise RuntimeError('<script>alert(1)</script><img src=x onerror=1>')",
-                    BEST: "# </pre><script>alert(2)</script>\ndef best_row(x):\n    return '<script>alert(3)</script>'",
-                },
-                before="class X(Exception): pass\nX.__name__ = '<script>alert(4)</script>'\nraise X('</p><script>')",
-                text="</blockquote><script>alert(5)</script> ![x](javascript:alert(6)) <iframe src='//evil'>",
-            ),
+            {
+                MEAN: "def row_means(x):\n    raise RuntimeError('<script>alert(1)</script><img src=x onerror=1>')",
+                BEST: "# </pre><script>alert(2)</script>\ndef best_row(x):\n    return '<script>alert(3)</script>'",
+            },
             (MEAN, BEST),
+            before="class X(Exception): pass\nX.__name__ = '<script>alert(4)</script>'\nraise X('</p><script>')",
+            text="</blockquote><script>alert(5)</script> ![x](javascript:alert(6)) <iframe src='//evil'>",
         ),
     }
 
@@ -491,5 +487,43 @@ def _without_checks(notebook: dict) -> dict:
     return notebook
 
 
-_poison(JUDGED["poisoned-metadata"].content)
-_without_checks(JUDGED["checks-deleted-and-edited"].content)
+# Attacks that end the program, change what all parts share, or hold several answers: one to a hand-in
+ALONE = {
+    *("allclose-replaced", "equal-integer", "odd-numbers", "forged-bytes", "forged-frames", "judge-patched"),
+    *("garbage-among-the-answers", "endless-frames", "checks-deleted-and-edited", "poisoned-metadata"),
+    *("borrowed-source", "os-exit-in-a-cell", "os-exit-in-a-function", "crash-in-a-function", "stopped-for-good"),
+    *("endless-and-stubborn", "thread-bomb", "later-by-atexit-and-threads", "script-in-the-feedback"),
+}
+
+
+@dataclass
+class HandIn:
+    """A student's hand-in: its attacks, by the part that each of them attacks here."""
+
+    content: dict
+    attacks: dict[str, tuple[str, ...]]
+    nothing: tuple[str, ...]
+
+
+def hand_ins(attacks: dict[str, Attack]) -> dict[str, HandIn]:
+    """All attacks as hand-ins: those that leave each other in peace share one, each with a part of its own."""
+    made = {}
+    for name in (name for name in attacks if name in ALONE):
+        attack = attacks[name]
+        made[name] = HandIn(attack.notebook(), {name: attack.nothing}, attack.nothing)
+    for part, places in ((MEAN, MEANS), (CAM, CAMS)):
+        names = [n for n, attack in attacks.items() if n not in ALONE and attack.nothing == (part,)]
+        for first in range(0, len(names), len(places)):
+            packed = dict(zip(names[first : first + len(places)], places))
+            made[f"pack-{places[next(iter(places))]}-{first}"] = _packed(part, packed, attacks)
+    return made
+
+
+def _packed(part: str, packed: dict[str, str], attacks: dict[str, Attack]) -> HandIn:
+    answers = {
+        place: re.sub(rf"\b{ANSWERS[part]}\b", ANSWERS[place], attacks[name].answers[part])
+        for name, place in packed.items()
+    }
+    before = [attacks[name].before for name in packed]
+    nothing = tuple(packed.values())
+    return HandIn(notebook(PLACES | answers, before), {n: (place,) for n, place in packed.items()}, nothing)

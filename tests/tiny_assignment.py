@@ -25,12 +25,18 @@ RIGHT = {
     grad = torch.autograd.grad(y[:, k].sum(), a)[0]
     return (grad.mean((2, 3), keepdim=True) * a).sum(1).detach()""",
 }
+# Further parts of the first and the third kind, on one case each: places for many attacks in one hand-in
+MEANS = {f"ex99_m{n}": f"row_means_{n}" for n in range(9)}
+CAMS = {f"ex99_c{n}": f"cam_{n}" for n in range(6)}
 ANSWERS = {"ex99_mean": "row_means", "ex99_best": "best_row", "ex99_cam": "cam"}
+ANSWERS |= MEANS | CAMS
+PLACES = {name: RIGHT["ex99_mean"].replace("row_means(", f"{answer}(") for name, answer in MEANS.items()}
+PLACES |= {name: RIGHT["ex99_cam"].replace("cam(", f"{answer}(") for name, answer in CAMS.items()}
 UNTOUCHED = {name: code.split("\n")[0] + "\n    raise NotImplementedError()" for name, code in RIGHT.items()}
 
 
-def parts() -> tuple:
-    """Three parts: a tensor, a number, and Grad-CAM, which course_utils has ready."""
+def parts(places: bool = False) -> tuple:
+    """Three parts: a tensor, a number, and Grad-CAM, which course_utils has ready; and the places."""
     import torch
 
     from course_utils import GradCAM
@@ -49,10 +55,13 @@ def parts() -> tuple:
         return GradCAM(network, "features.3")(x, why=k).evidence[:, 0]
 
     sums = Mistake("you summed, rather than averaged.", lambda x: x.sum(1), share=0.5)
+    more = [Part(name, name, 1, a, lambda s: rows(s)[:1], lambda x: x.mean(1)) for name, a in MEANS.items()]
+    more += [Part(name, name, 1, answer, lambda s: images(s)[:1], gradcam) for name, answer in CAMS.items()]
     return (
         Part("ex99_mean", "means of rows", 6, "row_means", rows, lambda x: x.mean(1), (sums,)),
         Part("ex99_best", "the best row", 4, "best_row", rows, lambda x: int(x.sum(1).argmax())),
         Part("ex99_cam", "Grad-CAM", 5, "cam", images, gradcam),
+        *(more if places else []),
     )
 
 
@@ -61,14 +70,15 @@ def untouched() -> dict:
     return notebook(UNTOUCHED, text="YOUR ANSWER HERE")
 
 
-def notebook(answers: dict[str, str] | None = None, before: str = "", after: str = "", text: str = "Because.") -> dict:
+def notebook(answers: dict[str, str] | None = None, before: str | list[str] = "", after: str = "", text: str = "Because.") -> dict:
     """A hand-in: right answers but for those given; `before` and `after` are cells of their own."""
-    cells = [_cell("code", SETUP, grade_id="ex99_setup", locked=True), _cell("code", before)]
+    cells = [_cell("code", SETUP, grade_id="ex99_setup", locked=True)]
+    cells += [_cell("code", source) for source in ([before] if isinstance(before, str) else before)]
     for name, code in (RIGHT | (answers or {})).items():
         cells.append(_cell("markdown", f"## {name}"))
         cells.append(_cell("code", code, grade_id=name, solution=True))
         check = f"checks.{name}({ANSWERS[name]})"
-        cells.append(_cell("code", check, grade_id=f"{name}_check", grade=True, locked=True, points=POINTS[name]))
+        cells.append(_cell("code", check, grade_id=f"{name}_check", grade=True, locked=True, points=POINTS.get(name, 1)))
     cells.append(_cell("code", after))
     cells.append(_cell("markdown", "**Why?** Five points for a reason."))
     cells.append(_cell("markdown", text, grade_id=TEXT, grade=True, solution=True, points=5))
@@ -119,7 +129,7 @@ class Class:
             cwd=self.folder,
             capture_output=True,
             text=True,
-            timeout=280,
+            timeout=800,
         )
 
     def grades_of(self, key: str) -> dict:
@@ -134,7 +144,7 @@ def main() -> int:
 
     checks.ASSIGNMENTS += (NAME,)
     module = ModuleType(f"course_utils.checks.{NAME}")
-    module.PARTS = parts()
+    module.PARTS = parts(places="TINY_PLACES" in os.environ)
     sys.modules[module.__name__] = module
     sys.path.insert(0, str(ROOT / "tools"))
     import grade

@@ -15,7 +15,7 @@ STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 52rem; margin: 2rem auto; padding: 0 1rem; color: #1b1b1b; }
 h1 { font-size: 1.5rem; margin-bottom: 0 } h2 { font-size: 1.1rem; margin: 2rem 0 .3rem }
 .sum { color: #555; margin-top: .2rem } .marks { float: right; font-weight: 600 }
-.part { border-top: 1px solid #ccc; } .full .marks { color: #17692b } .none .marks { color: #a32020 }
+.part { border-top: 1px solid #ccc; padding-bottom: 1rem } .full .marks { color: #17692b } .none .marks { color: #a32020 }
 pre, blockquote { background: #f4f4f2; padding: .7rem .9rem; margin: .5rem 0; border-radius: 4px;
   white-space: pre-wrap; overflow-wrap: anywhere; font-size: .9rem }
 blockquote { font-family: inherit } pre { font-family: ui-monospace, monospace; overflow-x: auto }
