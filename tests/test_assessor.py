@@ -68,6 +68,13 @@ def test_the_score_is_the_weighted_mean_of_its_patches(assessor, photo, damaged)
     assert assessor.score(damaged, photo) == pytest.approx(by_hand.item(), abs=1e-6)
 
 
+def test_undamaged_patches_do_not_hide_the_damaged_ones(assessor, photo, damaged):
+    """Two thirds of the photo are damaged; as much as all of it would cost, if it counts by area."""
+    everywhere = distort(photo, "noisy compression", 5).image
+    lost, all_lost = (1 - assessor.score(image, photo) for image in (damaged, everywhere))
+    assert 0.5 * all_lost < lost < 0.85 * all_lost
+
+
 def test_pooling_by_hand():
     """Scores 0.2 and 0.8 of weights 1 and 3: (0.2 + 2.4) / 4."""
     assert pooled(torch.tensor([0.2, 0.8]), torch.tensor([1.0, 3.0])).item() == pytest.approx(0.65)

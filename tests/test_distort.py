@@ -91,4 +91,4 @@ def test_wrong_arguments_are_named(photo, arguments, words):
 
 def test_every_kind_of_picture_becomes_rgb():
     grey = load_photo("camera").convert("L").crop((0, 0, 96, 96))
-    assert distort(grey, "blur", 2).image.mode == "RGB"
+    assert distort(grey, "white noise", 2).image.mode == "RGB"

@@ -73,9 +73,9 @@ def test_the_extractor_does_not_change(tiny, tmp_path):
 
 
 def test_loss_by_hand():
-    """One photo of score 0.5, one patch whose left half is distorted: its places want 0.5 and 1, the
-    photo 0.75. Answers of 0.75 everywhere: photo and patch are right, and the undistorted half is
-    0.25 too low: 0.125 on average over all places."""
+    """One photo of score 0.5, one patch whose left half is distorted: its places want 0.5 and 1, patch
+    and photo 0.75. Answers of 0.75: the undistorted half is 0.25 too low, 0.125 on average over all
+    places. Distorted everywhere, photo and patch are 0.25 too high."""
 
     class Flat:
         reference = True
@@ -87,6 +87,8 @@ def test_loss_by_hand():
     covered[..., :2] = 1
     found = training.loss(Flat(), [torch.zeros(1)], covered, torch.tensor([0.5]))
     assert found.item() == pytest.approx(training.BESIDE * 0.125)
+    found = training.loss(Flat(), [torch.zeros(1)], torch.ones(1, 1, 4, 4), torch.tensor([0.5]))
+    assert found.item() == pytest.approx(0.25 + training.LOCAL * 0.25)
 
 
 def scored(reference, score=0.4):

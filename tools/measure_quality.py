@@ -26,8 +26,14 @@ from course_utils.quality.loading import FILES
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 PHOTOS = ("chelsea", "coffee", "china", "flower", "rocket", "motorcycle")
-CASES = {5: 104, 3: 52, 1: 52}  # by level: eight or four of each of thirteen types
-SIDES = (128, 241)  # of the region, in pixels: shortest, and just beyond the longest
+LARGE, SMALL = (160, 289), (96, 160)  # pixels a side of the region: shortest, and just too long
+# name -> level, sides, cases: eight or four of each of thirteen types
+SERIES = {
+    "5": (5, LARGE, 104),
+    "3": (3, LARGE, 52),
+    "1": (1, LARGE, 52),
+    "5, small": (5, SMALL, 52),
+}
 WORSE = 0.25
 
 
@@ -39,21 +45,21 @@ def photo(name: str) -> Image.Image:
     return whole.crop((left, top, left + width, top + height))
 
 
-def region(picture: Image.Image, rng: np.random.Generator) -> tuple[int, int, int, int]:
+def region(picture: Image.Image, sides: tuple[int, int], rng) -> tuple[int, int, int, int]:
     """A rectangle somewhere in the photo: left, top, right, bottom."""
-    width, height = rng.integers(*SIDES, 2)
+    width, height = rng.integers(*sides, 2)
     left = rng.integers(0, picture.width - width + 1)
     top = rng.integers(0, picture.height - height + 1)
     return int(left), int(top), int(left + width), int(top + height)
 
 
-def shares(assessor: Assessor, case: int, level: int) -> tuple[str, float, float]:
+def shares(assessor: Assessor, case: int, level: int, sides=LARGE) -> tuple[str, float, float]:
     """One case: its type; how much of the evidence of "why not 1?" lies inside the damaged region,
     and of "why not 0.25?" outside."""
     rng = np.random.default_rng([case, level])
     kind = list(KINDS)[case % len(KINDS)]
     picture = photo(PHOTOS[case % len(PHOTOS)])
-    left, top, right, bottom = box = region(picture, rng)
+    left, top, right, bottom = box = region(picture, sides, rng)
     damaged = distort(picture, kind, level, region=box, seed=case).image
     reference = picture if assessor.network.reference else None
     evidence = assessor.explain(damaged, reference, rather_than=[1, WORSE]).evidence
@@ -64,12 +70,12 @@ def shares(assessor: Assessor, case: int, level: int) -> tuple[str, float, float
 
 
 def localisation(pool: ProcessPoolExecutor) -> dict:
-    """By level: the share of cases with at least 0.8 inside, and the mean share by type."""
+    """By series: the share of cases with at least 0.8 inside, and the mean share by type."""
     figures = {}
-    for level, cases in CASES.items():
-        jobs = pool.map(partial(_case, level=level), range(cases))
-        rows = list(tqdm(jobs, f"level {level}", cases, unit=" cases"))
-        figures[str(level)] = {
+    for name, (level, sides, cases) in SERIES.items():
+        jobs = pool.map(partial(_case, level=level, sides=sides), range(cases))
+        rows = list(tqdm(jobs, f"level {name}", cases, unit=" cases"))
+        figures[name] = {
             "at least 0.8 inside": round(mean(inside >= 0.8 for _, inside, _ in rows), 3),
             "inside": round(mean(inside for _, inside, _ in rows), 3),
             "not worse outside": round(mean(outside for _, _, outside in rows), 3),
@@ -87,8 +93,8 @@ def _assessor(reference: bool) -> Assessor:
     return load_assessor(reference)
 
 
-def _case(case: int, level: int) -> tuple[str, float, float]:
-    return shares(_assessor(True), case, level)
+def _case(case: int, level: int, sides: tuple[int, int]) -> tuple[str, float, float]:
+    return shares(_assessor(True), case, level, sides)
 
 
 def _falls(kind: str, reference: bool) -> int:

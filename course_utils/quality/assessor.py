@@ -24,6 +24,10 @@ class LocalScores:
     scores: Tensor
     weights: Tensor
 
+    def pooled(self) -> float:
+        """The photo's score, kept in [0, 1]."""
+        return pooled(self.scores.flatten(), self.weights.flatten()).clamp(0, 1).item()
+
 
 @dataclass(frozen=True)
 class QualityExplanation:
@@ -34,7 +38,7 @@ class QualityExplanation:
         rather_than: the K scores q.
         evidence: K x H x W, signed and unscaled; positive where the photo is better than q and holds
             the score up, negative where it is worse and pulls the score down.
-        local: scores and weights of the patches that were asked.
+        local: scores and weights of the patches side by side, of which the score is made.
     """
 
     score: float
@@ -76,8 +80,7 @@ class Assessor:
         Raises:
             ImageError: no PIL image, too small, of two sizes; a reference missing or not wanted.
         """
-        local = self.local_scores(distorted, reference)
-        return pooled(local.scores.flatten(), local.weights.flatten()).clamp(0, 1).item()
+        return self.local_scores(distorted, reference).pooled()
 
     def local_scores(
         self, distorted: Image.Image, reference: Image.Image | None = None, step: int = SIDE
@@ -120,9 +123,9 @@ class Assessor:
             seen = ForwardPass(_PatchScores(self.network, *others), pixels, f"network.{self.network.layer}")
             scores = seen.logits  # P x 1
             evidence.append(seen.evidence(2 * (scores - asked).unsqueeze(-1)))
-        local = self.local_scores(distorted, reference, step)
+        local = self.local_scores(distorted, reference)
         maps = lay_back(torch.cat(evidence), patches)
-        return QualityExplanation(self.score(distorted, reference), tuple(asked.tolist()), maps, local)
+        return QualityExplanation(local.pooled(), tuple(asked.tolist()), maps, local)
 
     def explain_globally(
         self,
@@ -137,7 +140,7 @@ class Assessor:
         """
         asked = torch.tensor(_checked(rather_than), dtype=torch.float32)
         map_of_score, local = self.why(distorted, reference)
-        s = self.score(distorted, reference)
+        s = local.pooled()
         return QualityExplanation(
             s, tuple(asked.tolist()), 2 * (s - asked).view(-1, 1, 1) * map_of_score, local
         )

@@ -1,7 +1,9 @@
 """How well scores agree with people: rank and linear correlation, as is customary in the field."""
 
+import warnings
+
 import numpy as np
-from scipy.optimize import curve_fit
+from scipy.optimize import OptimizeWarning, curve_fit
 from scipy.stats import pearsonr, spearmanr
 
 
@@ -24,7 +26,9 @@ def plcc(answers: np.ndarray, opinions: np.ndarray) -> float:
     x, y = np.asarray(answers, float), np.asarray(opinions, float)
     ends = (y.max(), y.min()) if srocc(x, y) >= 0 else (y.min(), y.max())
     start = [*ends, np.median(x), x.std() / 2 + 1e-9]
-    fitted, _ = curve_fit(logistic, x, y, p0=start, maxfev=20_000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OptimizeWarning)  # on the covariance, which is not used
+        fitted, _ = curve_fit(logistic, x, y, p0=start, maxfev=20_000)
     return float(pearsonr(logistic(x, *fitted), y).statistic)
 
 
