@@ -191,11 +191,14 @@ def test_the_published_way_gives_one_picture_for_all_q_above_the_score(assessor,
     assert torch.allclose(one / one.abs().max(), other / other.abs().max(), atol=1e-6)
 
 
-def test_other_weights_give_other_maps(assessor, photo, damaged):
-    torch.manual_seed(0)
-    random = Assessor(QualityNet(True))
-    maps = [a.explain(damaged, photo, rather_than=[0.6]).evidence.flatten() for a in (assessor, random)]
-    assert torch.corrcoef(torch.stack(maps))[0, 1] < 0.6
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_other_weights_give_other_maps(assessor, photo, seed):
+    """On a photo distorted everywhere; beside undistorted patches, any weights would find the damage."""
+    worse = distort(photo, "blur", 5).image
+    torch.manual_seed(seed)
+    both = assessor, Assessor(QualityNet(True))
+    maps = [a.explain(worse, photo, rather_than=[a.score(worse, photo)]).evidence.flatten() for a in both]
+    assert torch.corrcoef(torch.stack(maps))[0, 1].abs() < 0.5
 
 
 @pytest.mark.parametrize("wrong", [[], [1.2], [-0.1, 0.5]])
@@ -243,11 +246,20 @@ def test_weights_are_under_three_megabytes(name):
     assert len(loading._weights(name)) < 3_000_000
 
 
-def test_the_cards_figures_reach_what_the_course_promises():
+def test_people_agree_with_the_assessor_more_than_with_any_measure_beside_it():
+    card = loading.card()["quality_reference"]
+    beside = {name: card[name]["srocc"] for name in ("PSNR", "SSIM", "MS-SSIM")}
+    assert card["this assessor"]["srocc"] > max(beside.values()) + 0.05
+
+
+def test_without_a_reference_it_agrees_better_than_psnr_with_one():
     card = loading.card()
-    assert card["quality_reference"]["this assessor"]["srocc"] >= 0.93
-    assert card["quality_no_reference"]["this assessor"]["srocc"] >= 0.85
-    assert card["quality_reference"]["localisation"]["5"]["at least 0.8 inside"] >= 0.9
+    alone = card["quality_no_reference"]["this assessor"]["srocc"]
+    assert alone >= 0.85 and alone > card["quality_reference"]["PSNR"]["srocc"]
+
+
+def test_why_not_one_points_at_the_damage_in_nine_cases_of_ten():
+    assert loading.card()["quality_reference"]["localisation"]["5"]["at least 0.8 inside"] >= 0.9
 
 
 def test_the_shipped_weights_give_the_cards_figures_on_made_cases(assessor):
