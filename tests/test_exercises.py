@@ -51,6 +51,12 @@ def test_there_is_no_solution_of_another_name():
     assert folders <= set(ASSIGNMENTS)
 
 
+def test_no_module_takes_the_name_of_a_check():
+    """It would hide the check as soon as it is imported: `checks.ex05_trap` would be the module."""
+    modules = {path.stem for path in (ROOT / "course_utils" / "checks").glob("*.py")}
+    assert not modules & {part.name for one in WRITTEN for part in one.parts}
+
+
 # --- generated ------------------------------------------------------------------------------------
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from ..rendering import positive_maps
-from . import ex02_capture as seen
+from . import ex02_hooks as seen
 from . import ex02_maps as maps
 from .part import Case, Mistake, Part
 
