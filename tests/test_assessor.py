@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from course_utils import ForwardPass, load_photo
+from course_utils import ForwardPass, load_photo, shipped
 from course_utils.errors import ImageError, WeightsError
 from course_utils.quality import Assessor, distort, load_assessor, loading
 from course_utils.quality.assessor import _PatchScores, as_pixels
@@ -229,21 +229,21 @@ def test_bosse_can_be_asked_the_same_questions(photo, damaged):
 
 @pytest.mark.parametrize("name", loading.FILES.values())
 def test_damaged_weights_are_refused(monkeypatch, name):
-    real = loading._data
-    monkeypatch.setattr(loading, "_data", lambda f: real(f) + (b"x" if f.endswith("tensors") else b""))
+    real = shipped._data
+    monkeypatch.setattr(shipped, "_data", lambda f, of: real(f, of) + (b"x" if f.endswith("tensors") else b""))
     with pytest.raises(WeightsError, match="damaged"):
-        loading._weights(name)
+        shipped.weights("quality", name)
 
 
 def test_missing_weights_are_told_how_to_be_made(monkeypatch, tmp_path):
-    monkeypatch.setattr(loading.resources, "files", lambda package: tmp_path)
+    monkeypatch.setattr(shipped.resources, "files", lambda package: tmp_path)
     with pytest.raises(WeightsError, match="missing .* make train-quality"):
         load_assessor()
 
 
 @pytest.mark.parametrize("name", loading.FILES.values())
 def test_weights_are_under_three_megabytes(name):
-    assert len(loading._weights(name)) < 3_000_000
+    assert len(shipped.weights("quality", name)) < 3_000_000
 
 
 def test_people_agree_with_the_assessor_more_than_with_any_measure_beside_it():

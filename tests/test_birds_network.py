@@ -5,8 +5,8 @@ import re
 import pytest
 import torch
 
+from course_utils import shipped
 from course_utils.birds import SPECIES, differences, draw
-from course_utils.birds import network as module
 from course_utils.birds.network import VARIANTS, BirdNet, card, load_birds_network
 from course_utils.cams import ContrastCAM, GradCAM
 from course_utils.errors import WeightsError
@@ -98,16 +98,16 @@ def test_the_receptive_field_is_as_stated(blurry, field):
 
 
 def test_damaged_weights_are_refused_in_words(monkeypatch):
-    whole = module._data
+    whole = shipped._data
     monkeypatch.setattr(
-        module, "_data", lambda f: whole(f)[:-1] if f.endswith("safetensors") else whole(f)
+        shipped, "_data", lambda f, of: whole(f, of)[:-1] if f.endswith("safetensors") else whole(f, of)
     )
     with pytest.raises(WeightsError, match="birds.safetensors is damaged.*make train-birds"):
         load_birds_network()
 
 
 def test_missing_weights_are_named(monkeypatch, tmp_path):
-    monkeypatch.setattr(module.resources, "files", lambda package: tmp_path)
+    monkeypatch.setattr(shipped.resources, "files", lambda package: tmp_path)
     with pytest.raises(WeightsError, match="birds.safetensors is missing"):
         load_birds_network()
 

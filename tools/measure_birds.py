@@ -8,13 +8,12 @@ Seeds from 1,000,000 on: birds that no network was trained on.
 """
 
 import argparse
-import json
 from functools import lru_cache
 from itertools import permutations
-from pathlib import Path
 
 import numpy as np
 import torch
+from model_card import fill_in, note, table
 from tqdm import tqdm
 
 from course_utils.birds import PARTS, SPECIES, VALUES, differences, draw
@@ -31,8 +30,6 @@ from course_utils.measures import (
 )
 from course_utils.rendering import positive_maps
 
-DATA = Path(__file__).resolve().parent.parent / "data"
-BEGIN, END = "<!-- figures: written by tools/measure_birds.py -->", "<!-- end of figures -->"
 NAMES = list(SPECIES)
 UNSEEN = 1_000_000  # the first seed that no training draws
 TOLERANCE = 8  # pixels: 1/16 of the side
@@ -168,12 +165,6 @@ def measure(name, count):
     }
 
 
-def table(head, rows):
-    """A Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
-
-
 def written(record):
     """The card's figures as Markdown."""
     text = []
@@ -230,13 +221,9 @@ def main():
         print("  ranking", own["ranking"], "\n  deletion", own["deletion"])
         record = card()
         record[name] = {"sha256": record[name]["sha256"], **own}
-        (DATA / "birds.json").write_text(json.dumps(record, indent=2) + "\n")
+        note("birds", record)
     if all("accuracy" in record.get(name, {}) for name in VARIANTS):
-        file = DATA / "birds.md"
-        before, _, after = file.read_text().partition(BEGIN)
-        file.write_text(
-            before + BEGIN + "\n\n" + written(record) + "\n" + END + after.partition(END)[2]
-        )
+        fill_in("birds", "measure_birds.py", written(record))
 
 
 if __name__ == "__main__":

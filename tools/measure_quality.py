@@ -7,24 +7,22 @@ every step. Two: only a known region is distorted, so that "why not 1?" must poi
 not worse?" elsewhere.
 """
 
-import json
 import os
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
-from pathlib import Path
 from statistics import mean
 
 import numpy as np
 import torch
+from model_card import fill_in, note, table
 from PIL import Image
 from tqdm import tqdm
 
 from course_utils import load_photo
 from course_utils.quality import KINDS, LEVELS, Assessor, DistortionWarning, distort, load_assessor
-from course_utils.quality.loading import FILES
+from course_utils.quality.loading import FILES, card
 
-DATA = Path(__file__).resolve().parent.parent / "data"
 PHOTOS = ("chelsea", "coffee", "china", "flower", "rocket", "motorcycle")
 LARGE, SMALL = (160, 289), (96, 160)  # pixels a side of the region: shortest, and just too long
 # name -> level, sides, cases: eight or four of each of thirteen types
@@ -116,42 +114,43 @@ def steps(pool: ProcessPoolExecutor, reference: bool) -> dict[str, str]:
     return {kind: f"{falls} of {len(PHOTOS)}" for kind, falls in zip(KINDS, found)}
 
 
-def table(head: list[str], rows: list[list]) -> list[str]:
-    lines = [head, ["---"] * len(head), *rows]
-    return ["| " + " | ".join(map(str, line)) + " |" for line in lines] + [""]
-
-
 def page(record: dict) -> str:
     """The figures of data/quality.json as the card's tables."""
-    lines = []
+    pieces = []
     for name in FILES.values():
         own = record[name]
-        lines += [f"## `{name}`", "", f"sha256 of the weights: `{own['sha256']}`", ""]
-        lines += [
+        pieces += [f"## `{name}`", f"sha256 of the weights: `{own['sha256']}`"]
+        pieces.append(
             f"Learned from Kodak's photos {_list(own['learned'])}, stopped by {_list(own['stopped_by'])}, "
-            f"measured on {_list(own['held_out'])}, which it never saw ({own['photos']} photos).",
-            "",
-        ]
-        measures = {k: v for k, v in own.items() if isinstance(v, dict) and "srocc" in v}
-        types = list(next(iter(measures.values()))["within"])
-        head = ["", "SROCC", "PLCC", *(f"type {t}" for t in types)]
-        lines += table(
-            head,
-            [[k, f"**{v['srocc']:.3f}**", f"{v['plcc']:.3f}", *v["within"].values()] for k, v in measures.items()],
+            f"measured on {_list(own['held_out'])}, which it never saw ({own['photos']} photos)."
         )
+        pieces.append(_agreement({k: v for k, v in own.items() if isinstance(v, dict) and "srocc" in v}))
         if "localisation" in own:
-            found = own["localisation"]
-            lines += ["Only a region is distorted; share of the evidence that lies where it should:", ""]
-            head = ["level", "cases >= 0.8 inside", "why not 1?: inside", f"why not {WORSE}?: outside"]
-            lines += table(head, [[n, *(f"{x:.0%}" for x in list(f.values())[:3])] for n, f in found.items()])
-            lines += ["*Why not 1?*, mean share inside, by type:", ""]
-            lines += table(
-                ["type", *(f"level {n}" for n in found)],
-                [[k, *(f"{f['by type'][k]:.0%}" for f in found.values())] for k in KINDS],
-            )
-        lines += ["Photos whose score falls at every level, by type:", ""]
-        lines += table(["type", "photos"], [list(item) for item in own["steps"].items()])
-    return "\n".join(lines)
+            pieces += _localised(own["localisation"])
+        pieces.append("Photos whose score falls at every level, by type:")
+        pieces.append(table(["type", "photos"], [list(item) for item in own["steps"].items()]))
+    return "\n\n".join(pieces) + "\n"
+
+
+def _agreement(measures: dict[str, dict]) -> str:
+    types = list(next(iter(measures.values()))["within"])
+    rows = [
+        [name, f"**{own['srocc']:.3f}**", f"{own['plcc']:.3f}", *own["within"].values()]
+        for name, own in measures.items()
+    ]
+    return table(["", "SROCC", "PLCC", *(f"type {t}" for t in types)], rows)
+
+
+def _localised(found: dict[str, dict]) -> list[str]:
+    columns = ("at least 0.8 inside", "inside", "not worse outside")
+    head = ["level", "cases >= 0.8 inside", "why not 1?: inside", f"why not {WORSE}?: outside"]
+    by_type = [[k, *(f"{own['by type'][k]:.0%}" for own in found.values())] for k in KINDS]
+    return [
+        "Only a region is distorted; share of the evidence that lies where it should:",
+        table(head, [[level, *(f"{own[c]:.0%}" for c in columns)] for level, own in found.items()]),
+        "*Why not 1?*, mean share inside, by type:",
+        table(["type", *(f"level {level}" for level in found)], by_type),
+    ]
 
 
 def _list(numbers: list[int]) -> str:
@@ -159,18 +158,13 @@ def _list(numbers: list[int]) -> str:
 
 
 def main() -> None:
-    file = DATA / "quality.json"
-    record = json.loads(file.read_text())
+    record = card()
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         for reference, name in FILES.items():
             record[name]["steps"] = steps(pool, reference)
         record[FILES[True]]["localisation"] = localisation(pool)
-    file.write_text(json.dumps(record, indent=2) + "\n")
-    card = DATA / "quality.md"
-    before, after = "<!-- figures: written by tools/measure_quality.py -->\n", "<!-- end of figures -->"
-    text = card.read_text()
-    start, end = text.index(before) + len(before), text.index(after)
-    card.write_text(text[:start] + "\n" + page(record) + "\n" + text[end:])
+    note("quality", record)
+    fill_in("quality", "measure_quality.py", page(record))
 
 
 if __name__ == "__main__":

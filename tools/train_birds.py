@@ -15,24 +15,21 @@ parts within what the network knows (Hesse et al., FunnyBirds, ICCV 2023).
 """
 
 import argparse
-import hashlib
-import json
 import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache, partial
-from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from model_card import keep
 from safetensors.torch import save
 from tqdm import tqdm
 
 from course_utils.birds import PARTS, SPECIES, draw, nearest_species
 from course_utils.birds.network import VARIANTS, BirdNet
 
-DATA = Path(__file__).resolve().parent.parent / "data"
 NAMES = list(SPECIES)
 # what the three networks differ in; the seeds from 1,000,000 on are kept for measuring
 PLANS = {
@@ -97,17 +94,6 @@ def train(name: str, count: int = BIRDS) -> BirdNet:
     return network.eval()
 
 
-def keep(name: str, network: BirdNet) -> None:
-    """Write the weights, and their sha256 into data/birds.json."""
-    content = save({key: value.contiguous() for key, value in network.state_dict().items()})
-    (DATA / f"{name}.safetensors").write_bytes(content)
-    file = DATA / "birds.json"
-    record = json.loads(file.read_text()) if file.exists() else {}
-    record[name] = {"sha256": hashlib.sha256(content).hexdigest()}
-    file.write_text(json.dumps(record, indent=2) + "\n")
-    print(f"{name}: {len(content) / 1000:.0f} kB, sha256 {record[name]['sha256']}")
-
-
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description="Train the networks of the drawn birds.")
     parser.add_argument(
@@ -120,7 +106,8 @@ def main(arguments: list[str]) -> None:
             f"no network called {', '.join(sorted(unknown))}; there are {', '.join(VARIANTS)}"
         )
     for name in options.names or VARIANTS:
-        keep(name, train(name))
+        weights = {key: value.contiguous() for key, value in train(name).state_dict().items()}
+        keep("birds", name, save(weights))
     print("Now measure them: .venv/bin/python tools/measure_birds.py")
 
 

@@ -11,8 +11,6 @@ tools/measure_quality.py measures what the explanations are worth.
 """
 
 import argparse
-import hashlib
-import json
 import os
 import shutil
 import sys
@@ -23,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from model_card import DATA, keep
 from skimage.metrics import structural_similarity
 from tqdm import tqdm
 
@@ -56,7 +55,7 @@ def _prepare_one(group: tuple[bool, list[tuple]], cache: Path, source) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", DistortionWarning)
     reference, number = group
-    prepare(QualityNet(reference), [s for s in source() if s.reference == number], cache, quiet=True)
+    prepare(QualityNet(reference), [s for s in source() if s.reference == number], cache)
 
 
 def lessons(reference: bool, source, cache: Path) -> dict[int, Lessons]:
@@ -68,7 +67,7 @@ def lessons(reference: bool, source, cache: Path) -> dict[int, Lessons]:
         jobs = pool.map(partial(_prepare_one, cache=cache, source=source), [(reference, n) for n in numbers])
         for _ in tqdm(jobs, "looking at references", len(numbers), unit=" references"):
             pass
-    return prepare(QualityNet(reference), scored, cache, quiet=True)
+    return prepare(QualityNet(reference), scored, cache)
 
 
 def others(distorted: np.ndarray, reference: np.ndarray) -> dict[str, float]:
@@ -99,17 +98,6 @@ def report(assessor: Assessor, scored: list[Scored]) -> dict:
     return {name: agreement([row[name] for row in rows], people, types) for name in rows[0]}
 
 
-def keep(name: str, network: QualityNet, figures: dict, data: Path) -> None:
-    """Write the weights, and their sha256 and figures into quality.json."""
-    content = packed(network)
-    (data / f"{name}.safetensors").write_bytes(content)
-    file = data / "quality.json"
-    record = json.loads(file.read_text()) if file.exists() else {}
-    record[name] = {"sha256": hashlib.sha256(content).hexdigest(), **figures}
-    file.write_text(json.dumps(record, indent=2) + "\n")
-    print(f"{name}: {len(content) / 1000:.0f} kB, sha256 {record[name]['sha256']}")
-
-
 def train(reference: bool, source, options: argparse.Namespace) -> None:
     by_reference = lessons(reference, source, options.cache)
     learned, stopping, held = split(sorted(by_reference))
@@ -122,7 +110,8 @@ def train(reference: bool, source, options: argparse.Namespace) -> None:
     )
     test = [s for s in source() if s.reference in held and (options.tid2013 or s.type in REMADE)]
     figures = {"learned": learned, "stopped_by": stopping, "held_out": held, "photos": len(test)}
-    keep(FILES[reference], network, figures | report(Assessor(network), test), options.data)
+    figures |= report(Assessor(network), test)
+    keep("quality", FILES[reference], packed(network), figures, options.data)
 
 
 def main(arguments: list[str]) -> None:
@@ -133,7 +122,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--only", choices=["reference", "no-reference"], help="one of the two")
     parser.add_argument("--epochs", type=int, help=f"default {EPOCHS[True]} and {EPOCHS[False]}")
     parser.add_argument("--cache", type=Path, default=ROOT / ".cache" / "quality")
-    parser.add_argument("--data", type=Path, default=ROOT / "data", help="where the weights go")
+    parser.add_argument("--data", type=Path, default=DATA, help="where the weights go")
     options = parser.parse_args(arguments)
     if not options.tid2013 and not (options.references and options.scores):
         parser.error("give --tid2013 FOLDER, or --references FOLDER and --scores FILE.")

@@ -1,14 +1,11 @@
 """Small networks that name the drawn birds, with weights trained for this course
 (tools/train_birds.py)."""
 
-import hashlib
-import json
-from importlib import resources
-
 from safetensors.torch import load
 from torch import Tensor, nn
 
-from ..errors import WeightsError, closest
+from .. import shipped
+from ..errors import closest
 from ..preprocess import Preprocess
 from .species import SPECIES
 
@@ -89,7 +86,7 @@ def load_birds_network(name: str = "birds") -> BirdNet:
     if name not in VARIANTS:
         raise ValueError(f"No network of birds is called {name!r}.{closest(name, VARIANTS)}")
     network = BirdNet(blurry=name == "birds_blurry")
-    network.load_state_dict(load(_weights(name)))
+    network.load_state_dict(load(shipped.weights("birds", name)))
     network.preprocess = Preprocess(SIZE, SIZE, (0.5,) * 3, (0.5,) * 3)
     network.categories = list(SPECIES)
     network.layer = "features"
@@ -99,24 +96,4 @@ def load_birds_network(name: str = "birds") -> BirdNet:
 def card() -> dict:
     """What data/birds.json records of each network: sha256 of its weights and its measured
     figures."""
-    return json.loads(_data("birds.json"))
-
-
-def _weights(name: str) -> bytes:
-    content = _data(f"{name}.safetensors")
-    if hashlib.sha256(content).hexdigest() != card()[name]["sha256"]:
-        raise WeightsError(
-            f"The file {name}.safetensors is damaged (its sha256 differs). Fetch the course's data folder "
-            f"anew, or train the network again: make train-birds"
-        )
-    return content
-
-
-def _data(file: str) -> bytes:
-    path = resources.files("course_utils.data") / file
-    if not path.is_file():
-        raise WeightsError(
-            f"The file {file} is missing from the course's data folder. Install the course again, or train "
-            f"the networks: make train-birds"
-        )
-    return path.read_bytes()
+    return shipped.record("birds")

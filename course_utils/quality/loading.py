@@ -1,11 +1,8 @@
 """The assessors whose judges were trained for this course (tools/train_quality.py)."""
 
-import hashlib
-import json
-from importlib import resources
-
 from safetensors.torch import load, save
 
+from .. import shipped
 from ..errors import WeightsError
 from .assessor import Assessor
 from .network import QualityNet
@@ -27,12 +24,13 @@ def load_assessor(reference: bool = True) -> Assessor:
     Raises:
         WeightsError: its weights are missing or damaged.
     """
+    name = FILES[bool(reference)]
     network = QualityNet(bool(reference))
-    judge = {name: value.float() for name, value in load(_weights(FILES[bool(reference)])).items()}
+    judge = {key: value.float() for key, value in load(shipped.weights("quality", name)).items()}
     missing, unknown = network.load_state_dict(judge, strict=False)
-    if unknown or any(not name.startswith(("extractor.", "judge.scale.num")) for name in missing):
+    if unknown or any(not key.startswith(("extractor.", "judge.scale.num")) for key in missing):
         raise WeightsError(
-            f"{FILES[bool(reference)]}.safetensors belongs to another version of the course. Install the "
+            f"{name}.safetensors belongs to another version of the course. Install the "
             "course again, or train the assessors: make train-quality"
         )
     return Assessor(network)
@@ -51,24 +49,4 @@ def packed(network: QualityNet) -> bytes:
 
 def card() -> dict:
     """What data/quality.json records of each assessor: sha256 of its weights, measured figures."""
-    return json.loads(_data("quality.json"))
-
-
-def _weights(name: str) -> bytes:
-    content = _data(f"{name}.safetensors")
-    if hashlib.sha256(content).hexdigest() != card()[name]["sha256"]:
-        raise WeightsError(
-            f"The file {name}.safetensors is damaged (its sha256 differs). Fetch the course's data folder "
-            "anew, or train the assessor again: make train-quality"
-        )
-    return content
-
-
-def _data(file: str) -> bytes:
-    path = resources.files("course_utils.data") / file
-    if not path.is_file():
-        raise WeightsError(
-            f"The file {file} is missing from the course's data folder. Install the course again, or "
-            "train the assessors: make train-quality"
-        )
-    return path.read_bytes()
+    return shipped.record("quality")

@@ -17,7 +17,7 @@ INSIDE = Path(__file__).resolve().parent / "inside"
 # The modules that go in; of every other one only the name goes in.
 GIVEN = {
     *("bird_explorer", "classifiers", "controls", "errors", "explorer", "figures", "inputs"),
-    *("layers", "overlays", "photos", "picture", "preprocess", "quiz", "widgets"),
+    *("layers", "overlays", "photos", "picture", "preprocess", "quiz", "shipped", "widgets"),
     *("birds.__init__", "birds.anatomy", "birds.canvas", "birds.drawing", "birds.network"),
     *("birds.scenery", "birds.species"),
     *("checks.answers", "checks.networks", "checks.part"),
