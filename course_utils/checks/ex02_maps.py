@@ -1,19 +1,16 @@
 """Cases, right answers and known mistakes of ex02_gradcam: from weights to the drawn map."""
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..rendering import positive_maps, upsample
+from .chance import normal
 from .part import Case, Mistake
 
-
-def _random(seed: int, *shape: int) -> Tensor:
-    generator = torch.Generator().manual_seed(
-        15485863 * seed + sum(n * 31**k for k, n in enumerate(shape))
-    )
-    return torch.randn(*shape, generator=generator)
-
+_random = partial(normal, 15485863, 31)
 
 # --- weights --------------------------------------------------------------------------------------
 

@@ -1,19 +1,15 @@
 """Cases, right answers and known mistakes of ex03_counterfactual: the map and its two identities."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from ..rendering import upsample
+from .chance import normal
 from .part import Case, Mistake
 
-
-def random(seed: int, *shape: int) -> Tensor:
-    """Numbers around 0, the same for the same seed and shape."""
-    generator = torch.Generator().manual_seed(
-        49979687 * seed + sum(n * 29**k for k, n in enumerate(shape))
-    )
-    return torch.randn(*shape, generator=generator)
-
+random = partial(normal, 49979687, 29)
 
 # --- evidence against -----------------------------------------------------------------------------
 

@@ -6,15 +6,11 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor
 
+from .chance import dice
 from .judging import by_key, shown
 from .part import Part, close
 
 WEAK = 0.1  # strength below which a map is next to nothing, as in lecture 4
-
-
-def dice(seed: int, number: int) -> torch.Generator:
-    """Random numbers of one case."""
-    return torch.Generator().manual_seed(1000 * seed + number)
 
 
 def contrasts(logits: Tensor, maps: Tensor) -> Tensor:

@@ -4,8 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .ex04_choosing import ERROR, WHICH, dice
-from .judging import by_key
+from .chance import dice
+from .ex04_choosing import ERROR, WHICH
+from .judging import by_key, named
 from .part import Mistake, Part
 
 _MAPS = "N, K, h, w"
@@ -224,10 +225,7 @@ def _gap_says(key: str, value, claimed: Tensor, given: Tensor, logits: Tensor) -
     ]  # fmt: skip
     if key == "cancel" and abs(value) < 1e-9:
         return "this is 0, as for right maps. Measure the maps as they were handed over."
-    for wrong, says in known:
-        if abs(value - wrong.item()) <= 1e-6 * abs(wrong.item()) + 1e-9:
-            return says
-    return "" if value == value else "it is NaN."
+    return named(value, known, 1e-6) or ("" if value == value else "it is NaN.")
 
 
 IDENTITIES = Part(

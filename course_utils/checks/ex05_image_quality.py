@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from .ex04_choosing import dice
+from .chance import dice
 from .ex05_places import FIND, LAY_BACK, PICTURE
 from .ex05_whole import PROOF, TRAP
 from .part import Mistake, Part

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .ex04_choosing import dice
+from .chance import dice
 from .part import Mistake, Part, Verdict
 
 NOTHING = "nowhere"  # the answer where no fault is to be found (None means: not attempted)

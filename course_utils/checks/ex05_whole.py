@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from .ex04_choosing import dice
+from .chance import dice
 from .part import Mistake, Part
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .. import measures
-from .ex06_scores import dice
+from .chance import dice
 from .part import Mistake, Part
 
 

@@ -5,8 +5,9 @@ import torch
 from scipy.stats import rankdata, spearmanr
 from torch import Tensor, nn
 
+from .chance import dice
 from .ex06_game import POINTING
-from .ex06_scores import AREA, VERDICT, dice
+from .ex06_scores import AREA, VERDICT
 from .networks import Network
 from .part import Mistake, Part
 

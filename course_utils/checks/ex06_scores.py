@@ -6,13 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .judging import by_key
+from .chance import dice
+from .judging import by_key, named
 from .part import Part
-
-
-def dice(seed: int, number: int) -> torch.Generator:
-    """Random numbers of one case."""
-    return torch.Generator().manual_seed(1000 * seed + number)
 
 
 def _area_cases(seed: int) -> list[tuple]:
@@ -52,28 +48,21 @@ def _area_says(key: str, got: Any, margins: Tensor) -> str:
     relative = right / right[:, :1]
     way = right.shape[1] - 1
     together = right.mean(0) / right[:, 0].mean()
-    known = {
-        "this is the plain mean. The first and the last value count half (trapezoids).": (
-            relative.mean()
-        ),
-        "from the first step to the last the way is 1: divide by the number of intervals.": (
-            torch.trapezoid(relative).mean()
-        ),
-        "divide by the first margin, not by the largest: the curve begins at 1.": (
-            torch.trapezoid(right / right.amax(1, True)).mean() / way
-        ),
-        "divide every margin by that of its own first step.": torch.trapezoid(right).mean() / way,
-        "make each image's margins relative first, then take the mean over the images.": (
-            torch.trapezoid(together) / way
-        ),
-        "images whose margin begins at 0 or below are in it: leave them out.": (
-            torch.trapezoid(rows / rows[:, :1]).mean() / way
-        ),
-    }
-    for says, wrong in known.items():
-        if abs(got - wrong.item()) <= 1e-4 * abs(wrong.item()):
-            return says
-    return "" if got == got else "it is NaN. Are images with a margin of 0 left out?"
+    known = [
+        (relative.mean(),
+         "this is the plain mean. The first and the last value count half (trapezoids)."),
+        (torch.trapezoid(relative).mean(),
+         "from the first step to the last the way is 1: divide by the number of intervals."),
+        (torch.trapezoid(right / right.amax(1, True)).mean() / way,
+         "divide by the first margin, not by the largest: the curve begins at 1."),
+        (torch.trapezoid(right).mean() / way, "divide every margin by that of its own first step."),
+        (torch.trapezoid(together) / way,
+         "make each image's margins relative first, then take the mean over the images."),
+        (torch.trapezoid(rows / rows[:, :1]).mean() / way,
+         "images whose margin begins at 0 or below are in it: leave them out."),
+    ]  # fmt: skip
+    nan = "" if got == got else "it is NaN. Are images with a margin of 0 left out?"
+    return named(got, known, 1e-4) or nan
 
 
 AREA = Part(

@@ -1,13 +1,13 @@
 """Judges for answers of several pieces, each of which is worth its share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from textwrap import shorten
 from typing import Any
 
 from torch import Tensor
 
 from .answers import plain
-from .part import Verdict, close
+from .part import Verdict, close, kind
 
 _TOLERANCE = 1e-4
 
@@ -49,7 +49,7 @@ def _number(value: Any) -> Any:
 
 
 def _fault(key: str, got: Any, right: Any, says: Callable[..., str], case: tuple) -> str:
-    got_kind, wanted = kind(got), kind(right)
+    got_kind, wanted = _kind(got), _kind(right)
     if right is None:
         return f"there is none in this case, so it is None, not {shown(got)}."
     if got is None:
@@ -59,16 +59,16 @@ def _fault(key: str, got: Any, right: Any, says: Callable[..., str], case: tuple
     return says(key, got, *case) or f"you have {shown(got)}, which is not right."
 
 
-def kind(value: Any) -> str:
-    """A value's type and shape, in words."""
+def _kind(value: Any) -> str:
+    """A value's type and shape in words; lists of any length are alike."""
     if value is None:
         return "None"
-    if isinstance(value, Tensor):
-        return f"a tensor of shape ({', '.join(map(str, value.shape))})"
-    if isinstance(value, list):
-        return "a list"
-    names = {bool: "True or False", int: "a whole number", float: "a number", str: "a string"}
-    return names.get(type(value), f"a {type(value).__name__}")
+    return "a list" if isinstance(value, list) else kind(value)
+
+
+def named(value: float, known: Iterable[tuple[Tensor, str]], tolerance: float) -> str:
+    """What the first of the known (wrong number, sentence) that `value` equals says; "" for none."""
+    return next((says for wrong, says in known if close(value, wrong.item(), tolerance)), "")
 
 
 def shown(value: Any) -> str:

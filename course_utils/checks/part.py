@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from .answers import AnswerError, Failure, plain
+from .networks import Network
 
 Case = tuple  # the arguments of one call of the learner's function
 VISIBLE = 0  # the seed of the cases that the notebook's check uses
@@ -93,7 +94,7 @@ class Part:
         return self._compared(answer, case)
 
     def _wanted(self, case: Case) -> str:
-        return f"`{self.answer}` must give {_kind(self.right(case))}." if self.reference else ""
+        return f"`{self.answer}` must give {kind(self.right(case))}." if self.reference else ""
 
     def right(self, case: Case) -> Any:
         """The right answer to a case, made of plain types."""
@@ -117,7 +118,7 @@ class Part:
         return Verdict(0.0, self._differs(answer, right))
 
     def _differs(self, answer: Any, right: Any) -> str:
-        got, wanted = _kind(answer), _kind(right)
+        got, wanted = kind(answer), kind(right)
         if got != wanted:
             axes = f" ({self.axes})" if self.axes else ""
             return f"expected {wanted}{axes}, got {got}."
@@ -140,8 +141,6 @@ class Part:
 
 def _built(case: Case) -> Case:
     """The case with its networks made."""
-    from .networks import Network
-
     return tuple(item.build() if isinstance(item, Network) else item for item in case)
 
 
@@ -154,7 +153,8 @@ def _infinite(value: Any) -> bool:
     return type(value) is float and not isfinite(value)
 
 
-def _kind(value: Any) -> str:
+def kind(value: Any) -> str:
+    """A value's type and shape in words."""
     if isinstance(value, Tensor):
         return f"a tensor of shape ({', '.join(map(str, value.shape))})"
     names = {bool: "True or False", int: "a whole number", float: "a number", str: "a string"}

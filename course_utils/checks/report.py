@@ -5,7 +5,6 @@ from typing import Any
 
 from .part import NOT_ATTEMPTED, VISIBLE, Part, Verdict, call
 
-
 _passed: set[str] = set()  # the parts whose check passed in this session
 
 
@@ -53,7 +52,7 @@ def marks(part: Part, verdicts: Sequence[Verdict]) -> float:
 
 def sentence(part: Part, verdicts: Sequence[Verdict]) -> str:
     """One line or two: a pass, not attempted yet, or the first thing that is wrong."""
-    if all(verdict is NOT_ATTEMPTED or verdict == NOT_ATTEMPTED for verdict in verdicts):
+    if all(verdict == NOT_ATTEMPTED for verdict in verdicts):
         return f"… {part.name}: not attempted yet."
     wrong = [(number, v) for number, v in enumerate(verdicts, 1) if v.share < 1]
     if not wrong:
