@@ -1,7 +1,6 @@
 """What the contrast explorer knows, draws and says: all of it but the controls (no ipywidgets here)."""
 
 import html
-import io
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Callable
@@ -16,7 +15,7 @@ from .engine import ForwardPass
 from .errors import ClassError, closest
 from .inputs import class_name
 from .overlays import outlined, overlay, overlay_colours, strongest
-from .picture import figure_html
+from .picture import figure_html, jpeg
 
 SIDE = 224  # pixels of a panel on the page, at most
 
@@ -162,10 +161,8 @@ def _panel(pixels: np.ndarray, mask: Tensor | None, alt: str, caption: str) -> s
         large = Image.fromarray(mask.cpu().numpy()).resize(picture.size, Image.Resampling.NEAREST)
         picture = Image.fromarray((outlined(picture, np.asarray(large)) * 255).astype("uint8"))
         alt += " The known answer is outlined."
-    buffer = io.BytesIO()
-    picture.save(buffer, "jpeg", quality=92, subsampling=0)
     style = f"flex:1 1 130px;max-width:{SIDE}px"  # five beside one another, two on a phone
-    return figure_html(buffer.getvalue(), alt, caption, style, "width:100%", "jpeg")
+    return figure_html(jpeg(picture), alt, caption, style, "width:100%", "jpeg")
 
 
 def _legend(strength: float, outline: bool) -> str:

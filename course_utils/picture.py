@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from PIL import Image
 
 SHARP = 144  # dots per inch of the PNG, drawn on the page at 96
 
@@ -45,6 +46,13 @@ class Picture:
         # on a phone it is scrolled sideways, rather than shrunk until its words cannot be read
         image = f"width:{width}px;min-width:min({width}px, 32em)"
         return figure_html(self.png(), self.alt, self.caption, "overflow-x:auto", image)
+
+
+def jpeg(picture: Image.Image) -> bytes:
+    """A picture for a widget, as a JPEG file's content: good, and small enough to be sent at every step."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "jpeg", quality=92, subsampling=0)
+    return buffer.getvalue()
 
 
 def figure_html(

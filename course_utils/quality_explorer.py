@@ -1,7 +1,6 @@
 """A slider for q: "why this score, rather than q?", drawn anew at every step, on one scale for all q."""
 
 import html
-import io
 
 import ipywidgets as w
 import numpy as np
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from .controls import Panel, answering, dropdown, grid
 from .overlays import SIGNED, as_pixels, signed_overlay
-from .picture import figure_html
+from .picture import figure_html, jpeg
 from .quality.assessor import Assessor, QualityExplanation
 from .quality_figures import in_words
 
@@ -103,11 +102,9 @@ class QualityExplorer(Panel):
 
 
 def _panel(pixels: np.ndarray, alt: str, caption: str) -> str:
-    buffer = io.BytesIO()
     picture = Image.fromarray((pixels * 255).round().astype("uint8"))
-    picture.save(buffer, "jpeg", quality=92, subsampling=0)
     return figure_html(
-        buffer.getvalue(), alt, caption, "flex:1 1 16em;max-width:32em", "width:100%", "jpeg"
+        jpeg(picture), alt, caption, "flex:1 1 16em;max-width:32em", "width:100%", "jpeg"
     )
 
 
