@@ -100,14 +100,14 @@ def scored(reference, score=0.4):
 
 def test_lessons_are_kept_and_read_again(tmp_path):
     own = QualityNet(reference=True)
-    first = prepare(own, [scored(1)], tmp_path, views=3)[1]
+    first = prepare(own, [scored(1)], tmp_path)[1]
     own.extractor = None  # a second look would fail
-    again = prepare(own, [scored(1)], tmp_path, views=3)[1]
+    again = prepare(own, [scored(1)], tmp_path)[1]
     assert torch.equal(first.features[0], again.features[0])
 
 
 def test_a_reference_teaches_itself_as_one_and_regions_are_covered_in_part(tmp_path):
-    made = prepare(QualityNet(reference=True), [scored(1)], tmp_path, views=3)[1]
+    made = prepare(QualityNet(reference=True), [scored(1)], tmp_path)[1]
     assert made.scores.tolist() == pytest.approx([1, 0.4, 0.4, 0.4]) and made.types.tolist() == [0, 8, 8, 8]
     shares = made.covered.flatten(1).mean(dim=1)
     assert shares[:3].tolist() == [1, 1, 1] and 0 < shares[3] < 1

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
-from tqdm import tqdm
 
 from .assessor import as_pixels
 from .network import GRID, QualityNet
@@ -16,6 +15,7 @@ from .patches import SIDE, cut
 from .tid2013 import Scored
 
 PATCHES = 96  # of each view of a photo
+VIEWS = 3  # of each distorted photo, see `_view`
 PRISTINE = 0  # the type of a photo that is its own reference
 
 
@@ -73,17 +73,16 @@ def _seen(network: QualityNet, view: list[Tensor], rng: np.random.Generator):
     return [part.half() for part in network.features(*looked)], cells
 
 
-def _of_reference(network: QualityNet, scored: Sequence[Scored], views: int, bar: tqdm) -> Lessons:
+def _of_reference(network: QualityNet, scored: Sequence[Scored]) -> Lessons:
     rng = np.random.default_rng([scored[0].reference, network.reference])
     rows = []
     for number, item in enumerate(scored):
         distorted, reference = item.open()
         if number == 0:
             rows.append((*_seen(network, _view(reference, reference, 0, rng), rng), 1.0, PRISTINE))
-        for view in range(views):
+        for view in range(VIEWS):
             seen = _seen(network, _view(distorted, reference, view, rng), rng)
             rows.append((*seen, item.score, item.type))
-        bar.update()
     features, covered, scores, types = zip(*rows)
     return Lessons(
         [torch.stack(part) for part in zip(*features)],
@@ -93,17 +92,13 @@ def _of_reference(network: QualityNet, scored: Sequence[Scored], views: int, bar
     )
 
 
-def prepare(
-    network: QualityNet, scored: Iterable[Scored], cache: Path, views: int = 3, quiet: bool = False
-) -> dict[int, Lessons]:
+def prepare(network: QualityNet, scored: Iterable[Scored], cache: Path) -> dict[int, Lessons]:
     """Lessons by reference; each reference's are kept in `cache`, so that a second call reads them.
 
     Args:
         network: its extractor is used, its judge is not.
         scored: the photos.
         cache: a folder; made if missing. Delete it when the photos or the extractor change.
-        views: 1 for measuring, 3 for learning (see `_view`).
-        quiet: no progress bar.
     """
     cache.mkdir(parents=True, exist_ok=True)
     by_reference: dict[int, list[Scored]] = {}
@@ -111,16 +106,11 @@ def prepare(
         by_reference.setdefault(item.reference, []).append(item)
     network.eval()
     lessons = {}
-    total = sum(map(len, by_reference.values()))
-    with tqdm(total=total, desc="looking at photos", unit=" photos", disable=quiet) as bar:
-        for reference, items in by_reference.items():
-            file = cache / f"reference_{reference:03d}_{len(items)}_{views}.pt"
-            if not file.exists():
-                made = _of_reference(network, items, views, bar)
-                part = file.with_suffix(".part")
-                torch.save(vars(made), part)
-                part.replace(file)  # whole or not at all: an interruption leaves no half file
-            else:
-                bar.update(len(items))
-            lessons[reference] = Lessons(**torch.load(file, weights_only=True, mmap=True))
+    for reference, items in by_reference.items():
+        file = cache / f"reference_{reference:03d}_{len(items)}.pt"
+        if not file.exists():
+            part = file.with_suffix(".part")
+            torch.save(vars(_of_reference(network, items)), part)
+            part.replace(file)  # whole or not at all: an interruption leaves no half file
+        lessons[reference] = Lessons(**torch.load(file, weights_only=True, mmap=True))
     return lessons
