@@ -15,7 +15,7 @@ PAGES = sorted(
     for folder in ("lectures", "docs", "data", "exercises", "solutions", ".")
     for kind in ("*.ipynb", "*.md")
     for page in (ROOT / folder).glob(kind)
-)
+) + sorted(ROOT.glob("solutions/*/*.ipynb"))
 SKIPPED = re.compile(
     r"<!--.*?-->|```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$]*\$|\]\([^)]*\)|<[^>]+>|https?://\S+", re.DOTALL
 )
