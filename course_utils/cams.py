@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .engine import ForwardPass
@@ -107,7 +106,8 @@ class _CAM:
 
 def _one_hot(indices: Tensor, seen: ForwardPass) -> Tensor:
     """N x K class numbers -> N x K x classes, 1 at the class."""
-    return F.one_hot(indices, seen.logits.shape[1]).to(seen.activations.dtype)
+    zeros = seen.activations.new_zeros(*indices.shape, seen.logits.shape[1])
+    return zeros.scatter_(2, indices.unsqueeze(2), 1)  # F.one_hot checks and converts once more
 
 
 class GradCAM(_CAM):

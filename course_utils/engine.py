@@ -106,13 +106,15 @@ class ForwardPass:
     @staticmethod
     def _asked_about(cotangents: Tensor) -> Tensor:
         """The classes that any of the questions is about."""
-        return cotangents.flatten(0, -2).any(dim=0).nonzero().flatten()
+        questions = cotangents.flatten(0, -2)
+        asked = questions.any(dim=0) if len(questions) > 1 else questions[0]
+        return asked.nonzero().flatten()
 
     def _rows(self, cotangents: Tensor, asked: Tensor) -> Tensor:
         """alpha of a pooling + linear head: v W / (h w), of few classes from their rows only."""
         v, rows = cotangents.to(self.activations.dtype), self._closed_form()
         if len(asked) <= FEW:
-            v, rows = v[..., asked], rows[asked]
+            v, rows = v.index_select(-1, asked), rows.index_select(0, asked)
         return v @ rows / self._places
 
     def _closed_form(self) -> Tensor:
@@ -156,7 +158,7 @@ class ForwardPass:
             factors, maps = cotangents.to(self._table.dtype), self._table
         else:
             factors, maps = self.weights(cotangents), self.activations
-        evidence = (factors @ maps.flatten(2)).unflatten(2, maps.shape[2:])
+        evidence = torch.bmm(factors, maps.flatten(2)).unflatten(2, maps.shape[2:])
         return check_finite(evidence, "The evidence")
 
     def _read_off(self, cotangents: Tensor) -> tuple[Tensor, Tensor]:
