@@ -273,7 +273,7 @@ STOLEN = {
             del sys.modules[name]
         sys.path[:0] = [p.rsplit("/", 1)[0] for p in found] + glob.glob("/*/course_utils/..")
         import course_utils.cams as module""",
-        nothing=(CAM, *CAMS),  # without its modules, nobody makes networks for its other functions
+        nothing=(CAM,),
     ),
     "environment-and-command-line": attack(
         """
