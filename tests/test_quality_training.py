@@ -33,12 +33,12 @@ def network():
 
 
 def test_it_learns_what_the_features_tell(tiny, tmp_path):
-    learned = training.learn(network(), *tiny, tmp_path / "run", epochs=60)
+    learned, _ = training.learn(network(), *tiny, tmp_path / "run", epochs=60)
     assert srocc(training.answers(learned, tiny[1][0]), tiny[1][0].scores) > 0.9
 
 
 def test_an_interrupted_run_goes_on_to_the_same_end(tiny, tmp_path, monkeypatch):
-    whole = training.learn(network(), *tiny, tmp_path / "whole", epochs=4)
+    whole, _ = training.learn(network(), *tiny, tmp_path / "whole", epochs=4)
     real, calls = training.error, []
 
     def interrupted(*arguments):
@@ -52,7 +52,7 @@ def test_an_interrupted_run_goes_on_to_the_same_end(tiny, tmp_path, monkeypatch)
         training.learn(network(), *tiny, tmp_path / "cut", epochs=4)
     assert (tmp_path / "cut").exists()
     monkeypatch.setattr(training, "error", real)
-    resumed = training.learn(network(), *tiny, tmp_path / "cut", epochs=4)
+    resumed, _ = training.learn(network(), *tiny, tmp_path / "cut", epochs=4)
     assert not (tmp_path / "cut").exists()
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
@@ -61,8 +61,16 @@ def test_an_interrupted_run_goes_on_to_the_same_end(tiny, tmp_path, monkeypatch)
 def test_it_stops_when_nothing_gets_better(tiny, tmp_path, monkeypatch):
     epochs = []
     monkeypatch.setattr(training, "error", lambda *_: epochs.append(1) or float(len(epochs)))
-    training.learn(network(), *tiny, tmp_path / "run", epochs=100)
-    assert len(epochs) == 1 + training.PATIENCE
+    _, kept_at = training.learn(network(), *tiny, tmp_path / "run", epochs=100)
+    assert len(epochs) == 1 + training.PATIENCE and kept_at == 1
+
+
+def test_with_nothing_to_validate_by_it_keeps_the_last(tiny, tmp_path):
+    lessons, _ = tiny
+    ended, kept_at = training.learn(network(), lessons, [], tmp_path / "run", epochs=3)
+    shorter, _ = training.learn(network(), lessons, [], tmp_path / "run", epochs=2)
+    assert kept_at == 3
+    assert not torch.equal(ended.judge.mix, shorter.judge.mix)
 
 
 def test_the_extractor_does_not_change(tiny, tmp_path):
@@ -75,7 +83,8 @@ def test_the_extractor_does_not_change(tiny, tmp_path):
 def test_loss_by_hand():
     """One photo of score 0.5, one patch whose left half is distorted: its places want 0.5 and 1, patch
     and photo 0.75. Answers of 0.75: the undistorted half is 0.25 too low, 0.125 on average over all
-    places. Distorted everywhere, photo and patch are 0.25 too high."""
+    places. Distorted everywhere, photo and patch are 0.25 too high. One photo alone is in line with
+    nothing: the correlation is 0."""
 
     class Flat:
         reference = True
@@ -86,9 +95,16 @@ def test_loss_by_hand():
     covered = torch.zeros(1, 1, 4, 4)
     covered[..., :2] = 1
     found = training.loss(Flat(), [torch.zeros(1)], covered, torch.tensor([0.5]))
-    assert found.item() == pytest.approx(training.BESIDE * 0.125)
+    assert found.item() == pytest.approx(training.BESIDE * 0.125 + training.CORRELATION)
     found = training.loss(Flat(), [torch.zeros(1)], torch.ones(1, 1, 4, 4), torch.tensor([0.5]))
-    assert found.item() == pytest.approx(0.25 + training.LOCAL * 0.25)
+    assert found.item() == pytest.approx(0.25 + training.LOCAL * 0.25 + training.CORRELATION)
+
+
+def test_correlation_by_hand():
+    """Around their means -1 0 1 and -1 1 0: (1 + 0 + 0) / (sqrt 2 * sqrt 2)."""
+    a, b = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([4.0, 6.0, 5.0])
+    assert training.correlation(a, b).item() == pytest.approx(0.5)
+    assert training.correlation(a, -2 * a).item() == pytest.approx(-1)
 
 
 def scored(reference, score=0.4):

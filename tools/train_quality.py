@@ -41,7 +41,7 @@ WIDER = {k.number: name for name, k in KINDS.items() if k.number in (6, 9, 16, 1
 
 
 def split(references: list[int]) -> tuple[list[int], list[int], list[int]]:
-    """References to learn from, to stop by, and to report: by reference, never by photo."""
+    """References to learn from, to stop by, and to report on: by reference, never by photo."""
     held = max(1, len(references) // 4)
     rest, test = references[:-held], references[-held:]
     stop = max(1, len(rest) // 6)
@@ -101,15 +101,22 @@ def report(assessor: Assessor, scored: list[Scored]) -> dict:
 def train(reference: bool, source, options: argparse.Namespace) -> None:
     by_reference = lessons(reference, source, options.cache)
     learned, stopping, held = split(sorted(by_reference))
-    network = learn(
-        QualityNet(reference),
-        [by_reference[n] for n in learned],
-        [by_reference[n] for n in stopping],
-        options.cache / f"{FILES[reference]}.checkpoint",
-        options.epochs or EPOCHS[reference],
-    )
+    name = FILES[reference]
+
+    def taught(checkpoint: str, by: list[int], validated_by: list[int], epochs: int):
+        groups = ([by_reference[n] for n in numbers] for numbers in (by, validated_by))
+        return learn(QualityNet(reference), *groups, options.cache / checkpoint, epochs)
+
+    # first how long, judged by references kept apart; then all of them teach for so long
+    how_long = options.cache / f"{name}.epochs"
+    if not how_long.exists():
+        _, epochs = taught(f"{name}.trial", learned, stopping, options.epochs or EPOCHS[reference])
+        how_long.write_text(str(epochs))
+    epochs = int(how_long.read_text())
+    network, _ = taught(f"{name}.checkpoint", learned + stopping, [], epochs)
     test = [s for s in source() if s.reference in held and (options.tid2013 or s.type in REMADE)]
-    figures = {"learned": learned, "stopped_by": stopping, "held_out": held, "photos": len(test)}
+    figures = {"learned": learned + stopping, "stopped_by": stopping, "epochs": epochs}
+    figures |= {"held_out": held, "photos": len(test)}
     figures |= report(Assessor(network), test)
     keep("quality", FILES[reference], packed(network), figures, options.data)
 

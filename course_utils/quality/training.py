@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
@@ -17,6 +18,7 @@ RATES = {"judge": 2e-3, "visible": 1e-2}
 PATIENCE = 12  # epochs without a better answer on the references kept for validation
 LOCAL = 0.25  # weight of the patches' errors beside the photos'
 BESIDE = 0.5  # weight of the errors of undistorted places
+CORRELATION = 0.5  # weight of 1 - correlation of a batch's photos with their scores
 
 
 def _batch(lessons: Sequence[Lessons], picks: Sequence[tuple[int, int]]):
@@ -31,7 +33,8 @@ def _batch(lessons: Sequence[Lessons], picks: Sequence[tuple[int, int]]):
 
 
 def loss(network: QualityNet, features: list[Tensor], covered: Tensor, scores: Tensor) -> Tensor:
-    """Mean absolute error (Bosse et al., eq. 6 and 8) of photos, of patches, and of undistorted places.
+    """Mean absolute error (Bosse et al., eq. 6 and 8) of photos, of patches, and of undistorted places;
+    and how far the photos' scores are from being in line with people's.
 
     A place's own score is 1 where it is undistorted and the photo's where it is distorted.
     """
@@ -41,11 +44,17 @@ def loss(network: QualityNet, features: list[Tensor], covered: Tensor, scores: T
     patches, wanted_patches = places.mean(dim=(2, 3)), wanted.mean(dim=(2, 3))
     # Nobody was asked about photos damaged in part. That damage counts by its area is our assumption;
     # without one, undamaged patches could take all the weight, and hide any fault beside them.
-    photos = (pooled(patches, weights) - wanted_patches.mean(dim=1)).abs().mean()
+    own, people = pooled(patches, weights), wanted_patches.mean(dim=1)
+    photos = (own - people).abs().mean()
     near = (patches - wanted_patches).abs().mean()
     # damage beside a place must not lower its score
     beside = ((places - wanted).abs() * (1 - covered)).mean()
-    return photos + LOCAL * near + BESIDE * beside
+    return photos + LOCAL * near + BESIDE * beside + CORRELATION * (1 - correlation(own, people))
+
+
+def correlation(a: Tensor, b: Tensor) -> Tensor:
+    """Pearson's, -1 to 1, of two lists of numbers; 0 where one of them does not vary."""
+    return F.cosine_similarity(a - a.mean(), b - b.mean(), dim=0)
 
 
 @torch.inference_mode()
@@ -76,12 +85,16 @@ def learn(
     checkpoint: Path,
     epochs: int = 40,
     seed: int = 0,
-) -> QualityNet:
+) -> tuple[QualityNet, int]:
     """Learn; keep the weights that did best on the validation references.
 
     The weights that are judged and kept are a running average of those that learn. After every epoch
     all is saved to `checkpoint`, from which an interrupted run goes on; the file is deleted at the
     end.
+
+    Returns:
+        The network, and after how many epochs its weights were kept: the last one, if nothing is
+        given to validate by.
     """
     torch.manual_seed(seed)
     # without a reference, damage in a part only cannot be told from what the photo shows
@@ -99,7 +112,7 @@ def learn(
         optimiser, [part["lr"] for part in parts], total_steps=epochs * steps
     )
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.99), use_buffers=True)
-    state = {"epoch": 0, "best": float("inf"), "since": 0, "kept": None}
+    state = {"epoch": 0, "best": float("inf"), "since": 0, "kept": None, "kept_at": 0}
     moving = {"network": network, "average": average, "optimiser": optimiser, "schedule": schedule}
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
@@ -121,13 +134,14 @@ def learn(
                 schedule.step()
                 average.update_parameters(network)
                 bar.update()
-            now = error(average.module, validation)
-            better = now < state["best"]
+            now = error(average.module, validation) if validation else float("nan")
+            better = not now >= state["best"]
             state["epoch"] += 1
             state["since"] = 0 if better else state["since"] + 1
             if better:
-                state["best"], state["kept"] = now, _judge_of(average.module)
-            bar.set_postfix(error=f"{now:.4f}", best=f"{state['best']:.4f}")
+                state |= {"best": now, "kept": _judge_of(average.module), "kept_at": state["epoch"]}
+            if validation:
+                bar.set_postfix(error=f"{now:.4f}", best=f"{state['best']:.4f}")
             torch.save(
                 {"state": state, "random": torch.get_rng_state()}
                 | {name: part.state_dict() for name, part in moving.items()},
@@ -136,7 +150,7 @@ def learn(
             checkpoint.with_suffix(".part").replace(checkpoint)
     network.load_state_dict(state["kept"], strict=False)
     checkpoint.unlink(missing_ok=True)
-    return network.eval()
+    return network.eval(), state["kept_at"]
 
 
 def _judge_of(network: QualityNet) -> dict[str, Tensor]:
