@@ -14,6 +14,7 @@ from .cams import ContrastCAM, CounterfactualCAM, Explanation, GradCAM
 from .engine import ForwardPass
 from .errors import ClassError, closest
 from .inputs import class_name
+from .measures import energy_inside
 from .overlays import outlined, overlay, overlay_colours, strongest
 from .picture import figure_html, jpeg
 
@@ -119,12 +120,6 @@ def known_answer(scene: Scene, truth: Truth | None, p: int, q: int) -> Tensor | 
     return mask
 
 
-def share(values: Tensor, mask: Tensor) -> float | None:
-    """How much of a map's sum lies inside the mask, 0 to 1; None for an empty map."""
-    total = float(values.sum())
-    return float(values[mask.to(values.device)].sum()) / total if total > 0 else None
-
-
 def in_digits(p: float | Tensor) -> str:
     """A probability with three digits after the point; a smaller one as a power of ten, never as 0."""
     p = float(p)
@@ -206,8 +201,8 @@ def _shares(scene: Scene, values: Tensor, mask: Tensor | None) -> list[str]:
     regions = scene.regions | ({"known answer": mask} if mask is not None else {})
     shares = []
     for region, inside in regions.items():
-        lies, covers = share(values, inside), float(inside.float().mean())
-        if lies is not None and covers < 0.99:  # of the whole picture every map lies inside
+        lies, covers = energy_inside(values, inside), float(inside.float().mean())
+        if lies == lies and covers < 0.99:  # an empty map's share is NaN; all maps lie in the whole picture
             shares.append(f"{lies:.0%} in the {html.escape(region)} ({covers:.0%} of the picture)")
     return ["Of the first contrast's map, " + ", ".join(shares) + "."] if shares else []
 

@@ -50,6 +50,6 @@ def signed_maps(evidence: Tensor, size: tuple[int, int], scale: float | None = N
     Returns:
         ... x H x W in [-1, 1]; all zeros when there is no evidence at all.
     """
-    maps = upsample(evidence, size)
+    maps = upsample(evidence.detach(), size)
     scale = float(maps.abs().max()) if scale is None else scale
     return (maps / scale).clamp(-1, 1) if scale > 0 else torch.zeros_like(maps)

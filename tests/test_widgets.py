@@ -22,7 +22,8 @@ from course_utils import ContrastCAM, load_classifier
 from course_utils.bird_explorer import bird_explorer, known_parts
 from course_utils.birds import draw
 from course_utils.errors import ClassError
-from course_utils.explorer import in_digits, search_in_words, share
+from course_utils.explorer import in_digits, search_in_words
+from course_utils.measures import energy_inside
 from course_utils.preprocess import Preprocess
 from course_utils.widgets import NONE, STRENGTHS, ContrastExplorer
 
@@ -167,10 +168,6 @@ class TestStatusLine:
 
     def test_a_region_as_large_as_the_picture_is_left_out(self, explorer):
         assert "in the face" not in words(explorer) and "in the eyes" in words(explorer)
-
-    def test_share_of_an_empty_map_is_unknown(self):
-        assert share(torch.zeros(2, 2), torch.ones(2, 2, dtype=torch.bool)) is None
-        assert share(torch.tensor([[3.0, 1.0]]), torch.tensor([[True, False]])) == 0.75
 
 
 class TestQuestionsAtTheirEdges:
@@ -451,7 +448,7 @@ class TestBirds:
         explorer.known.value = True
         values = explorer.answers[-1].maps[0, 0]
         bill = torch.as_tensor(draw("flamingo", 1_000_007).masks["bill"])
-        assert f"{share(values, bill):.0%} in the known answer" in words(explorer)
+        assert f"{energy_inside(values, bill):.0%} in the known answer" in words(explorer)
         assert "The known answer is outlined." in Figures(explorer).alts[-1]
 
     def test_an_upload_has_no_known_answer(self):

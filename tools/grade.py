@@ -36,22 +36,22 @@ def main(arguments: list[str] | None = None) -> int:
         assignment = load(options.assignment, options.solutions)
         limits = Limits(**dict(options.limit))
         submissions = collect(options.submitted, assignment.name, limits.notebook)
-        store = Store(options.grades / assignment.name)
-        seed = store.seed(options.seed)
         with _alone(options.grades), tempfile.TemporaryDirectory(prefix="grading-") as folder:
             place = Place(stage.stage(Path(folder) / "stage"), walled=not options.unsafe)
             check(place)
             if options.unsafe:
                 print(UNSAFE, file=sys.stderr)
-            batch = Batch(Grader(assignment, place, limits, seed), store, stage.version())
+            store = Store(options.grades / assignment.name)
+            grader = Grader(assignment, place, limits, store.seed(options.seed))
+            batch = Batch(grader, store, stage.version())
             try:
                 failed = grade_all(batch, submissions, options.jobs)
             except KeyboardInterrupt:
                 failed = ["Interrupted: what was graded is kept; the same command goes on from there."]
-    except (ValueError, FileNotFoundError, NoSandbox, Busy) as error:
+            complaints = _write(options, assignment, store)
+    except (ValueError, OSError, NoSandbox, Busy) as error:
         print(error, file=sys.stderr)
         return 1
-    complaints = _write(options, assignment, store)
     for sentence in (*failed, *complaints):
         print(sentence, file=sys.stderr)
     return 1 if failed else 0
@@ -103,6 +103,7 @@ class Busy(RuntimeError):
 
 @contextmanager
 def _alone(grades: Path):
+    grades.mkdir(parents=True, exist_ok=True)
     with (grades / ".lock").open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

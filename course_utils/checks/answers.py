@@ -65,8 +65,10 @@ def _plain(value, depth: int):
         return {key: _plain(item, depth - 1) for key, item in value.items()}
     if kind in (Tensor, torch.nn.Parameter):
         return _tensor(value)
-    if kind is np.ndarray or isinstance(value, np.generic):
-        return _plain(torch.as_tensor(np.asarray(value)).clone(), depth) if np.ndim(value) else value.item()
+    if isinstance(value, np.generic):
+        return value.item()
+    if kind is np.ndarray:
+        raise AnswerError("A numpy array is no answer: return a torch tensor (`torch.from_numpy` makes one).")
     raise AnswerError(f"A {kind.__name__} is no answer.")
 
 

@@ -88,16 +88,19 @@ EVIDENCE_MISTAKES = (
 
 
 def cases_map(seed: int) -> list[Case]:
-    """A batch with an empty map among others; a single map; one without any evidence."""
+    """A batch with an empty map among others; a single map; one without any evidence; one that is
+    positive everywhere."""
     more = seed % 3
     batch = _random(seed, 3, 4, 5 + more) * torch.tensor([1.0, 5.0, 0.2])[:, None, None]
     batch[1 + seed % 2] = -batch[1 + seed % 2].abs()
     none = torch.zeros(1, 2 + more, 3)
+    two = _random(seed, 2, 7, 7)
+    two[1] = two[1].abs() + 0.5
     return [
         (_random(seed, 1, 3, 3 + more), (24, 24)),
         (batch, (32, 40 + 3 * more)),
         (none, (12, 18)),
-        (_random(seed, 2, 7, 7), (30 + more, 52)),
+        (two, (30 + more, 52)),
     ]
 
 
@@ -139,6 +142,8 @@ MAP_MISTAKES = (
             lambda S, size: upsample(S.relu(), size), share=0.5),
     Mistake("the smallest value was shifted to 0: a map without evidence for c would then be bright "
             "somewhere. Cut at zero instead.", _min_max),
+    Mistake("the smallest value was shifted to 0: a map that is positive everywhere would then have a dark "
+            "place. Divide by the maximum only.", lambda S, size: _min_max(S.relu(), size)),
     Mistake("places that speak against c look as if they spoke for it: ReLU, not the absolute value.",
             lambda S, size: positive_maps(S.abs(), size)),
     Mistake("the negative places are still there: ReLU.", lambda S, size: _divided(upsample(S, size))),

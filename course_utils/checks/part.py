@@ -16,6 +16,7 @@ from .answers import AnswerError, Failure, plain
 from .networks import Network
 
 Case = tuple  # the arguments of one call of the learner's function
+CHANGED = "ChangedArguments"  # the `Failure` of a function that leaves its arguments otherwise
 VISIBLE = 0  # the seed of the cases that the notebook's check uses
 
 
@@ -85,6 +86,8 @@ class Part:
             answer = plain(answer)
         except AnswerError as error:
             return Verdict(0.0, f"{error} {self._wanted(case)}")
+        if answer is None and not self.is_value:
+            return Verdict(0.0, f"`{self.answer}` returned None: is its `return` missing?")
         if answer is None or answer == [] or answer == {}:
             return NOT_ATTEMPTED
         if isinstance(answer, Failure):
@@ -103,6 +106,8 @@ class Part:
     def _failed(self, failure: Failure) -> Verdict:
         if failure.error == "NotImplementedError":
             return NOT_ATTEMPTED
+        if failure.error == CHANGED:
+            return Verdict(0.0, failure.message)
         where = f" (line {failure.line} of your function)" if failure.line else ""
         text = f"{failure.error}: {failure.message}"
         teaches = next((says for words, says in self.failures if words.lower() in text.lower()), "")
@@ -188,9 +193,14 @@ def close(answer: Any, right: Any, tolerance: float) -> bool:
 
 
 def call(function: Any, case: Case) -> Any:
-    """What a learner's function gives for one case: an answer of any type, or a `Failure`."""
+    """What a learner's function gives for one case: an answer of any type, or a `Failure`; that, too,
+    if it changed what it was given."""
+    given = _copies(_built(case))
+    before = _copies(given), _hooks(given)
     try:
-        return function(*_copies(_built(case)))
+        answer = function(*given)
+        said = _changed(function, given, *before)
+        return Failure(CHANGED, said) if said else answer
     except Exception as error:  # whatever a learner's code may raise is an answer to be judged
         trace, line = error.__traceback__, 0
         code = getattr(function, "__code__", None)
@@ -199,6 +209,35 @@ def call(function: Any, case: Case) -> Any:
                 line = trace.tb_lineno - code.co_firstlineno
             trace = trace.tb_next
         return Failure(type(error).__name__, str(error)[:300], line)
+
+
+def _changed(function: Any, given: Case, before: Case, hooks: int) -> str:
+    """What the function did to its arguments, as a sentence; "" if nothing."""
+    if _hooks(given) > hooks:
+        return "a hook is still on the network: keep what `register_...hook` returns, and call its `remove()`."
+    code = getattr(function, "__code__", None)
+    for place, (now, then) in enumerate(zip(given, before)):
+        if not _same(now, then):
+            name = f" `{code.co_varnames[place]}`" if code and place < code.co_argcount else ""
+            return f"your function changed its argument{name}; others still need it. Work on a clone."
+    return ""
+
+
+def _same(now: Any, then: Any) -> bool:
+    if isinstance(then, Tensor):
+        return now is then or (now.shape == then.shape and bool(torch.equal(now.detach(), then.detach())))
+    if isinstance(then, (list, tuple)):
+        return len(now) == len(then) and all(map(_same, now, then))
+    if isinstance(then, dict):
+        return now.keys() == then.keys() and all(_same(now[key], then[key]) for key in then)
+    return now is then or now == then
+
+
+def _hooks(case: Case) -> int:
+    """How many hooks are on the networks of a case."""
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    modules = [m for item in case if isinstance(item, torch.nn.Module) for m in item.modules()]
+    return sum(len(getattr(module, kind)) for module in modules for kind in kinds)
 
 
 def _copies(case: Case) -> Case:

@@ -3,8 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from .part import NOT_ATTEMPTED, VISIBLE, Part, Verdict, call
+import torch
+from torch import Tensor
 
+from .part import NOT_ATTEMPTED, VISIBLE, Case, Part, Verdict, call, close
+
+# of a case that a constant would get right
+LUCK = "the easy case is right, as it would be for a function that always gives the same; get another one right."
 _passed: set[str] = set()  # the parts whose check passed in this session
 
 
@@ -42,7 +47,36 @@ def judge(part: Part, answer: Any, seed: int = VISIBLE) -> list[Verdict]:
     if answer is None:
         return [NOT_ATTEMPTED]
     cases = part.cases(seed)
-    return [part.verdict(answer if part.is_value else call(answer, case), case) for case in cases]
+    answers = [answer if part.is_value else call(answer, case) for case in cases]
+    return without_luck(part, list(map(part.verdict, answers, cases)), cases)
+
+
+def without_luck(part: Part, verdicts: Sequence[Verdict], cases: Sequence[Case]) -> list[Verdict]:
+    """The verdicts, but what is right by luck counts only beside something that is not.
+
+    Luck is what a function gets that always answers the same: nothing but 0, 1 or -1, or one string.
+    """
+    right = {number for number, verdict in enumerate(verdicts) if verdict.share > 0}
+    if part.reference is None or not right or len(right) == len(cases):
+        return list(verdicts)
+    answers = [part.right(case) for case in cases]
+    first = answers[min(right)]
+    same = {n for n, one in enumerate(answers) if type(first) is str and one == first}
+    lucky = [same, *({n for n, one in enumerate(answers) if close(filled(one, f), one, 0)} for f in (0, 1, -1))]
+    if not any(right <= cases_of for cases_of in lucky):
+        return list(verdicts)
+    return [Verdict(0.0, LUCK) if number in right else verdict for number, verdict in enumerate(verdicts)]
+
+
+def filled(value: Any, number: int) -> Any:
+    """The same with nothing but this number in it."""
+    if isinstance(value, Tensor):
+        return torch.full_like(value, number)
+    if type(value) is list:
+        return [filled(item, number) for item in value]
+    if type(value) is dict:
+        return {key: filled(item, number) for key, item in value.items()}
+    return type(value)(number) if type(value) in (int, float, bool) else value
 
 
 def marks(part: Part, verdicts: Sequence[Verdict]) -> float:

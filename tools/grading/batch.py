@@ -111,6 +111,7 @@ def _guarded(work: Callable, submission: Submission, there) -> None:
 
 
 def _said(process, here) -> str:
-    if here.poll():
+    try:
         return here.recv()
-    return f"its process ended with {process.exitcode}"
+    except EOFError:  # it was ended from outside before it could say anything
+        return f"its process ended with {process.exitcode}"

@@ -1,5 +1,6 @@
 """Marks given by hand: a CSV file that `make grade` writes, an instructor fills, and it reads again."""
 
+import codecs
 import csv
 import hashlib
 import io
@@ -8,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .assignment import Assignment
-from .store import write
+from .store import EARLIER, write
 from .table import safe, to_csv
 
 KEY, STUDENT, COMMENT = "key", "student", "comment"
@@ -46,13 +47,29 @@ class ByHand:
 
 
 def read(path: Path, assignment: Assignment) -> ByHand:
-    """The marks in the file, as a spreadsheet may have left it: `;` between columns, 2,5 for 2.5."""
+    """The marks in the file, as a spreadsheet may have left it: `;` or tabs between columns, 2,5 for
+    2.5, in UTF-8, UTF-16 or Windows' own encoding.
+
+    Raises:
+        ValueError: columns are missing, or it is no table: nothing can be added to it without loss.
+    """
     found = ByHand()
     if not path.exists():
         return found
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    text = _decoded(path.read_bytes())
+    csv.field_size_limit(max(len(text), csv.field_size_limit()))
     head = text.split("\n", 1)[0]
-    found.rows = list(csv.DictReader(io.StringIO(text), delimiter=";" if head.count(";") > head.count(",") else ","))
+    try:
+        found.rows = list(csv.DictReader(io.StringIO(text), delimiter=max(",;\t", key=head.count)))
+    except csv.Error as error:
+        raise ValueError(f"{path} cannot be read as a table ({error}): mend it. Nothing was written.") from None
+    columns = {column.strip() for column in head.replace(";", ",").replace("\t", ",").replace('"', "").split(",")}
+    missing = [name for name in (KEY, *(text.name for text in assignment.texts)) if name not in columns]
+    if missing:
+        raise ValueError(
+            f"{path} has no column {', '.join(missing)}, so its marks cannot be told apart: mend it, or take it "
+            "away to begin anew. Nothing was written."
+        )
     for number, row in enumerate(found.rows, 2):
         key = _unquoted(row.get(KEY))
         for one in assignment.texts:
@@ -67,6 +84,16 @@ def read(path: Path, assignment: Assignment) -> ByHand:
                 found.marks[key, one.name] = mark
         found.comments[key] = _unquoted(row.get(COMMENT))
     return found
+
+
+def _decoded(content: bytes) -> str:
+    """What a spreadsheet saved, as text."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", "replace")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", "replace")
 
 
 def _mark(written: str, most: float) -> float | None:
@@ -87,14 +114,20 @@ def update(path: Path, grades: list[dict], assignment: Assignment, found: ByHand
     """Add a row for each new student; what was filled in stays, also of students who are gone.
 
     Texts that were handed in anew after they had been marked are complained about until somebody
-    empties the row's cell `answers`.
+    empties the row's cell `answers`; so are marks of nobody. The file that is replaced is kept.
     """
     names = [text.name for text in assignment.texts]
+    handed_in = {grade["key"] for grade in grades}
+    for key in sorted({key for key, _ in found.marks} - handed_in):
+        found.complaints.append(
+            f"{path.name} holds marks for '{key}', who handed in nothing: did a spreadsheet change the name?"
+        )
     rows = {_unquoted(row.get(KEY)): row for row in found.rows}
     for grade in grades:
         row = rows.setdefault(grade["key"], {})
         row |= {KEY: grade["key"], STUDENT: grade["student"]}
         digest = hashlib.sha256(json.dumps(grade["texts"], sort_keys=True).encode()).hexdigest()[:8]
+        digest = f"a{digest}"  # a letter first: no spreadsheet takes it for a number
         marked = any((row.get(name) or "").strip() for name in names)
         if not marked or not (row.get(READ) or "").strip():
             row[READ] = digest
@@ -106,4 +139,11 @@ def update(path: Path, grades: list[dict], assignment: Assignment, found: ByHand
     header = [KEY, STUDENT, *names, COMMENT, READ]
     ordered = sorted(rows.values(), key=lambda row: ((row.get(STUDENT) or "").lower(), row.get(KEY) or ""))
     lines = [[_unquoted(row.get(name)) for name in header] for row in ordered]
-    write(path, to_csv([header, *lines]))
+    new = to_csv([header, *lines])
+    if found.rows and path.read_bytes() != new.encode():
+        old = path.read_bytes()
+        kept = f"{path.stem}-{hashlib.sha256(old).hexdigest()[:12]}{path.suffix}"
+        earlier = path.parent / assignment.name / EARLIER / kept
+        earlier.parent.mkdir(parents=True, exist_ok=True)
+        earlier.write_bytes(old)
+    write(path, new)

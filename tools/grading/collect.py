@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from .notebook import Unreadable, read_bytes
+from .notebook import Unreadable, read_bytes, shown
 
 PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,79}")
 RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")  # Windows' own
@@ -32,7 +32,7 @@ class Submission:
 
     def digest(self) -> str:
         """Of what was handed in."""
-        return hashlib.sha256(self.content or b"nothing:" + self.trouble.encode()).hexdigest()
+        return hashlib.sha256(self.content or b"nothing:" + self.trouble.encode("utf-8", "replace")).hexdigest()
 
 
 def collect(submitted: Path, assignment: str, most: int) -> list[Submission]:
@@ -58,6 +58,8 @@ def _of(folder: Path, assignment: str, most: int) -> Submission:
         return Submission(student, key, read_bytes(path, most), "", remarks)
     except Unreadable as error:
         return Submission(student, key, None, str(error))
+    except OSError as error:  # a folder that may not be entered: this student's trouble only
+        return Submission(student, key, None, f"what was handed in cannot be read ({error.strerror}).")
 
 
 def _notebook(folder: Path, assignment: str) -> tuple[Path, tuple[str, ...]]:
@@ -78,12 +80,6 @@ def _notebook(folder: Path, assignment: str) -> tuple[Path, tuple[str, ...]]:
         raise Unreadable(f"there are {len(others)} notebooks, and none is called {notebook.name}.")
     found = shown(others[0].name)[:80]
     return others[0], (f"The file is called {found} rather than {notebook.name}; it was graded all the same.",)
-
-
-def shown(name: str) -> str:
-    """A file's name as text that can be written anywhere: no control characters, no half bytes."""
-    text = os.fsencode(name).decode("utf-8", "replace")
-    return "".join(character if character.isprintable() else "\ufffd" for character in text)
 
 
 def file_key(name: str) -> str:

@@ -6,11 +6,12 @@ import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 
 from course_utils.checks.answers import AnswerError, Network, from_bytes, to_bytes
 from course_utils.checks.part import NOT_ATTEMPTED, Part, Verdict
-from course_utils.checks.report import marks, sentence
+from course_utils.checks.report import marks, sentence, without_luck
 
 from . import watch
 from .assignment import BLANK, Assignment
@@ -111,6 +112,7 @@ class _Asked:
     def _write_job(self, folder: Path, limits: Limits, first: int) -> None:
         job = {
             "cells": self.notebook.code(),
+            "first_cells": self._first_cells(),
             "parts": [
                 {"answer": p.answer, "is_value": p.is_value, "cases": len(cases), "skip": number < first}
                 for number, (p, cases) in enumerate(zip(self.parts, self.cases))
@@ -136,7 +138,7 @@ class _Asked:
                 self.answers.setdefault((part, case), (kind, content))
             elif kind == frames.MISSING:
                 self.missing.add(part)
-            elif kind == frames.RAISED and first == 0 and not self._is_given(part):
+            elif kind == frames.RAISED and first == 0 and (not self._is_given(part) or content.startswith(b"TimeUp")):
                 self.raised.append(f"Code cell {part + 1} stopped with {content.decode('utf-8', 'replace')}")
         return bool(run.frames) and run.frames[-1][0] == frames.END
 
@@ -144,6 +146,10 @@ class _Asked:
         """Whether a code cell is the course's own: those that draw pictures need what is withheld."""
         code = self.notebook.code()
         return number < len(code) and code[number] in self.grader.assignment.given
+
+    def _first_cells(self) -> int:
+        """How many cells of the course's own stand before the first of the learner's."""
+        return sum(1 for _ in takewhile(self._is_given, range(len(self.notebook.code()))))
 
     def _how(self, run: watch.Run) -> str:
         """How a run ended before its end, as a sentence."""
@@ -168,6 +174,7 @@ class _Asked:
         """A part's marks and message."""
         part = self.parts[number]
         verdicts = [self._verdict(number, case) for case in range(len(self.cases[number]))]
+        verdicts = without_luck(part, verdicts, self.cases[number])
         return _marked(part, verdicts, "\n\n".join(self.notebook.named(part.name)))
 
     def _verdict(self, number: int, case: int) -> Verdict:

@@ -44,26 +44,33 @@ class Notebook:
         return [cell.source for cell in self.cells if cell.name == name]
 
 
+def shown(name: str) -> str:
+    """A file's name as text that can be written anywhere: no control characters, no half bytes."""
+    text = os.fsencode(name).decode("utf-8", "replace")
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
+
+
 def read_bytes(path: Path, most: int) -> bytes:
     """The content of an ordinary file that lies where it seems to lie.
 
     Raises:
         Unreadable: it is a link, no file, or larger than `most` bytes.
     """
+    name = shown(path.name)
     try:
         # a link could lead to solutions/; opening a pipe could wait for ever
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.EMLINK):
-            raise Unreadable(f"{path.name} is a link: hand in the file itself.") from None
-        raise Unreadable(f"{path.name} cannot be opened ({error.strerror}).") from None
+            raise Unreadable(f"{name} is a link: hand in the file itself.") from None
+        raise Unreadable(f"{name} cannot be opened ({error.strerror}).") from None
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise Unreadable(f"{name} is not a file.")
     with os.fdopen(file, "rb") as opened:
-        about = os.fstat(opened.fileno())
-        if not stat.S_ISREG(about.st_mode):
-            raise Unreadable(f"{path.name} is not a file.")
         content = opened.read(most + 1)
     if len(content) > most:
-        raise Unreadable(f"{path.name} is larger than {most / 1e6:.0f} MB: clear its outputs and hand it in again.")
+        raise Unreadable(f"{name} is larger than {most / 1e6:.0f} MB: clear its outputs and hand it in again.")
     return content
 
 

@@ -83,6 +83,7 @@ def _base() -> tuple[str, ...]:
         *(program, "--unshare-all", "--unshare-user", *nested, "--uid", NOBODY, "--gid", NOBODY),
         *("--hostname", "grading", "--die-with-parent", "--new-session", "--cap-drop", "ALL"),
         *("--proc", "/proc", "--dev", "/dev"),
+        *("--dev-bind", "/dev/null", "/dev/zero"),  # mapped, that one is memory which no limit counts
     )
 
 

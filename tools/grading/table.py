@@ -2,19 +2,22 @@
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 
 from .assignment import Assignment
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")
+# What begins a formula (also in full width), at the beginning of a cell, or behind what a spreadsheet
+# may take for the end of one: a semicolon where it expects them between columns, a line break, a tab
+SIGN = r"(?=\s*[=+\-@%|\uff1d\uff0b\uff0d\uff20])"
+FORMULA = re.compile(rf"(\A(?=[\t\r\n])|\A{SIGN}|[;\t\r\n]{SIGN})")
 
 
 def safe(value) -> str:
-    """A cell that no spreadsheet takes for a formula."""
+    """A cell that no spreadsheet takes for a formula: an apostrophe stands before each beginning of one."""
     if isinstance(value, float | int):
         return f"{value:g}"
-    text = "" if value is None else str(value)
-    return f"'{text}" if text.startswith(FORMULA) else text
+    return FORMULA.sub(r"\1'", "" if value is None else str(value))
 
 
 def to_csv(rows: Sequence[Sequence]) -> str:

@@ -104,7 +104,9 @@ def run_cells(shell, job: dict, fd: int, output: Output) -> None:
     for number, source in enumerate(job["cells"]):
         frames.write(fd, frames.CELL, number)
         output.left = output.most
-        given = min(job["cell_seconds"], max(LEAST_SECONDS, left))
+        # the course's own imports take what they take: on a busy machine that is no fault of the learner
+        most = left if number < job["first_cells"] else job["cell_seconds"]
+        given = min(most, max(LEAST_SECONDS, left))
         try:
             clock.start(given)
             result = shell.run_cell(source, store_history=False)

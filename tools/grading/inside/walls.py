@@ -16,12 +16,15 @@ CLONE_THREAD = 0x10000
 _ALLOW, _DENY, _KILL = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x80000000
 _ABSENT = 0x00050000 | errno.ENOSYS  # for clone3: the C library then uses clone
 _LOAD, _EQUAL, _AT_LEAST, _BITS, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-_NUMBER, _ARCH, _FIRST_ARGUMENT = 0, 4, 16  # where they lie in what the kernel hands to the filter
+_NUMBER, _ARCH, _FIRST_ARGUMENT, _FOURTH_ARGUMENT = 0, 4, 16, 40  # where they lie in what the kernel hands to the filter
 _NO_NEW_PRIVILEGES, _SECCOMP, _FILTER = 38, 22, 2  # prctl's names
 
 # New processes and programs, other processes' memory, mounts and namespaces, sockets, and memory
 # that no limit counts.
 _BOTH = {"open_tree": 428, "move_mount": 429, "fsopen": 430, "pidfd_getfd": 438, "io_uring_setup": 425}
+_BOTH |= {"memfd_secret": 447}
+_MMAP = {"x86_64": 9, "aarch64": 222}
+_SHARED, _ANONYMOUS = 0x01, 0x20  # together: memory that the limits of a process do not count
 _FILTERED = {
     "x86_64": (0xC000003E, 56, {
         "fork": 57, "vfork": 58, "execve": 59, "execveat": 322, "ptrace": 101,
@@ -29,13 +32,14 @@ _FILTERED = {
         "pivot_root": 155, "unshare": 272, "setns": 308, "socket": 41, "memfd_create": 319,
         "userfaultfd": 323, "perf_event_open": 298, "bpf": 321, "add_key": 248,
         "request_key": 249, "keyctl": 250, "shmget": 29, "mq_open": 240,
+        "msgget": 68, "semget": 64,
     }),
     "aarch64": (0xC00000B7, 220, {
         "execve": 221, "execveat": 281, "ptrace": 117, "process_vm_readv": 270,
         "process_vm_writev": 271, "mount": 40, "umount2": 39, "pivot_root": 41, "unshare": 97,
         "setns": 268, "socket": 198, "memfd_create": 279, "userfaultfd": 282,
         "perf_event_open": 241, "bpf": 280, "add_key": 217, "request_key": 218, "keyctl": 219,
-        "shmget": 194, "mq_open": 180,
+        "shmget": 194, "mq_open": 180, "msgget": 186, "semget": 190,
     }),
 }  # fmt: skip
 _CLONE3 = 435
@@ -60,7 +64,7 @@ def filter_system_calls() -> bool:
     """Deny new processes, sockets and the like from now on; whether this machine can."""
     if platform.system() != "Linux" or platform.machine() not in _FILTERED:
         return False
-    program = _program(*_FILTERED[platform.machine()])
+    program = _program(*_FILTERED[platform.machine()], _MMAP[platform.machine()])
     code = ctypes.create_string_buffer(b"".join(program))
 
     class Program(ctypes.Structure):
@@ -73,7 +77,7 @@ def filter_system_calls() -> bool:
     return libc.prctl(_SECCOMP, _FILTER, ctypes.byref(handed), 0, 0) == 0
 
 
-def _program(arch: int, clone: int, denied: dict[str, int]) -> list[bytes]:
+def _program(arch: int, clone: int, denied: dict[str, int], mmap: int) -> list[bytes]:
     """The filter in the kernel's machine language (classic BPF)."""
 
     def step(code: int, value: int, yes: int = 0, no: int = 0) -> bytes:
@@ -91,6 +95,14 @@ def _program(arch: int, clone: int, denied: dict[str, int]) -> list[bytes]:
     ]
     for number in (*_BOTH.values(), *denied.values()):
         steps += [step(_EQUAL, number, 0, 1), step(_RETURN, _DENY)]
+    steps += [
+        step(_EQUAL, mmap, 0, 5),
+        step(_LOAD, _FOURTH_ARGUMENT),
+        step(_BITS, _ANONYMOUS, 0, 2),
+        step(_BITS, _SHARED, 0, 1),
+        step(_RETURN, _DENY),
+        step(_RETURN, _ALLOW),
+    ]
     return steps + [
         step(_EQUAL, clone, 0, 3),
         step(_LOAD, _FIRST_ARGUMENT),
