@@ -149,12 +149,12 @@ def _torchvision(name: str) -> tuple[nn.Module, Preprocess]:
         raise WeightsError(
             f"The weights of {name} must be downloaded once, and that failed "
             f"({getattr(reason, 'reason', reason)}). Without a connection use {', '.join(OFFLINE)}."
-        ) from reason
+        ) from None
     except (RuntimeError, EOFError, UnpicklingError) as reason:
         raise WeightsError(
             f"The weights of {name} are damaged ({shorten(str(reason), 200)}). Delete {file}, if it "
             "is still there, and try again."
-        ) from reason
+        ) from None
     own = weights.transforms()
     return network, Preprocess(
         own.resize_size[0], own.crop_size[0], tuple(own.mean), tuple(own.std), own.interpolation.value

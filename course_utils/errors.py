@@ -1,5 +1,6 @@
 """Errors that a learner can act on: what was wrong, and what to do about it."""
 
+import re
 from difflib import get_close_matches
 from typing import Iterable
 
@@ -33,9 +34,11 @@ def closest(name: str, names: Iterable[str], n: int = 3) -> str:
     """
     real = {candidate.lower(): candidate for candidate in reversed(list(names))}
     typed = str(name).lower()
-    near = get_close_matches(typed, real, n=n, cutoff=0.6)
-    # a part of a longer name counts as near too: "tabby" for "tabby, tabby cat"
-    near += [low for low in real if len(typed) > 2 and typed in low and low not in near]
+    # first the names of which it is a word ("cat": "tiger cat"), last those that merely contain it
+    word = re.compile(rf"(?<!\w){re.escape(typed)}(?!\w)")
+    parts = [low for low in reversed(real) if len(typed) > 2 and typed in low]
+    near = [low for low in parts if word.search(low)] + get_close_matches(typed, real, n=n, cutoff=0.6)
+    near = list(dict.fromkeys(near + parts))
     found = [f"'{real[low]}'" for low in near[:n]]
     if not found:
         return ""

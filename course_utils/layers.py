@@ -100,6 +100,10 @@ def find_layer(model: nn.Module, layer: str | nn.Module | None = None) -> tuple[
     Raises:
         LayerError: no such layer (the closest real names are given), or a `nn.Linear`.
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(
+            f"The network must be an nn.Module, such as load_classifier(...) gives, not a {type(model).__name__}."
+        )
     if layer is None:
         layer = default_layer(model)
     if isinstance(layer, nn.Module):

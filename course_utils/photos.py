@@ -196,7 +196,7 @@ def _fetch(what: str, save: Callable[[pooch.HTTPDownloader], object]) -> None:
         elif "known hash" in reason:  # pooch has deleted it by now
             reason = "it arrived damaged, with another sha256, and was not kept"
         names = ", ".join(available_photos())
-        raise OSError(f"'{what}' was not fetched ({reason}); at hand are {names}.") from error
+        raise OSError(f"'{what}' was not fetched ({reason}); at hand are {names}.") from None
 
 
 def _read(path: Path) -> bytes:
@@ -228,7 +228,7 @@ def _decode(label: str, picture: bytes | memoryview | Image.Image) -> Image.Imag
             fault = f"not one of {', '.join(FORMATS)}; a web page or a phone's HEIC will not do"
         elif isinstance(error, (Image.DecompressionBombWarning, Image.DecompressionBombError)):
             fault, cure = f"more than {Image.MAX_IMAGE_PIXELS:,} pixels", "make it smaller first"
-        raise ValueError(f"{label} cannot be read as a picture ({fault}): {cure}.") from error
+        raise ValueError(f"{label} cannot be read as a picture ({fault}): {cure}.") from None
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

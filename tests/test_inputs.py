@@ -277,3 +277,8 @@ def test_suggestions_are_no_more_than_asked():
 
 def test_an_empty_name_is_near_nothing():
     assert closest("", ["resnet50"]) == ""
+
+
+def test_names_of_which_it_is_a_word_come_first():
+    names = ["crate", "oxcart", "tiger cat", "catamaran", "Persian cat", "cart"]
+    assert closest("cat", names) == " Did you mean 'tiger cat', 'Persian cat' or 'cart'?"

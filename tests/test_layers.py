@@ -296,3 +296,8 @@ def test_what_is_no_grid_of_the_batch_is_refused(shape, n):
         f"'stem', read as a grid, is {' x '.join(map(str, shape))}, not N x C x h x w with N = {n}"
         in text
     )
+
+
+def test_a_name_in_place_of_a_network():
+    with pytest.raises(TypeError, match="must be an nn.Module, such as load_classifier"):
+        find_layer("efficientnet_lite0")

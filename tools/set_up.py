@@ -18,7 +18,7 @@ import sys
 
 OLDEST = (3, 11)
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-GIGABYTES = 6.5  # of the finished .venv on Linux, where torch brings CUDA
+GIGABYTES = 6.7  # of the finished .venv on Linux, where torch brings CUDA
 
 
 def main():
