@@ -193,8 +193,7 @@ def close(answer: Any, right: Any, tolerance: float) -> bool:
 
 
 def call(function: Any, case: Case) -> Any:
-    """What a learner's function gives for one case: an answer of any type, or a `Failure`; that, too,
-    if it changed what it was given."""
+    """A function's answer to one case, of any type, or a `Failure`: it raised, or changed its arguments."""
     given = _copies(_built(case))
     before = _copies(given), _hooks(given)
     try:
@@ -224,13 +223,11 @@ def _changed(function: Any, given: Case, before: Case, hooks: int) -> str:
 
 
 def _same(now: Any, then: Any) -> bool:
-    if isinstance(then, Tensor):
-        return now is then or (now.shape == then.shape and bool(torch.equal(now.detach(), then.detach())))
-    if isinstance(then, (list, tuple)):
-        return len(now) == len(then) and all(map(_same, now, then))
     if isinstance(then, dict):
         return now.keys() == then.keys() and all(_same(now[key], then[key]) for key in then)
-    return now is then or now == then
+    if isinstance(then, (list, tuple)):
+        return len(now) == len(then) and all(map(_same, now, then))
+    return now is then or (torch.equal(now.detach(), then) if isinstance(then, Tensor) else now == then)
 
 
 def _hooks(case: Case) -> int:

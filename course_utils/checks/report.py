@@ -69,14 +69,14 @@ def without_luck(part: Part, verdicts: Sequence[Verdict], cases: Sequence[Case])
 
 
 def filled(value: Any, number: int) -> Any:
-    """The same with nothing but this number in it."""
+    """The same with nothing but this number in it, and without words."""
     if isinstance(value, Tensor):
         return torch.full_like(value, number)
     if type(value) is list:
         return [filled(item, number) for item in value]
     if type(value) is dict:
         return {key: filled(item, number) for key, item in value.items()}
-    return type(value)(number) if type(value) in (int, float, bool) else value
+    return type(value)(number) if type(value) in (int, float, bool) else "" if value else value
 
 
 def marks(part: Part, verdicts: Sequence[Verdict]) -> float:

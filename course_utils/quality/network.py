@@ -105,7 +105,8 @@ class Judge(nn.Module):
         around = h.mean(dim=(2, 3), keepdim=True).expand_as(h)
         h = F.relu(self.context(torch.cat([h, around], dim=1)))
         maps = self.quality(BASE + 1 - changed * torch.sigmoid(self.opinion(h)))
-        scores = torch.einsum("k,pkij->pij", self.mix.softmax(dim=0), maps) - BASE
+        # = sum_k v_k A_k - BASE, written so that it is exactly 1 where nothing differs
+        scores = 1 - torch.einsum("k,pkij->pij", self.mix.softmax(dim=0), BASE + 1 - maps)
         return scores, self.weight(h.mean(dim=(2, 3))).squeeze(1) + 1e-6
 
 

@@ -97,7 +97,7 @@ WRONG = (
             'S.relu()[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]',
             'S[:, None], size=size, mode="bilinear", align_corners=False)[:, 0].relu()',
         ),
-        0.75,
+        0,
         "you enlarged first and cut at zero afterwards",
     ),
     Wrong(
@@ -120,7 +120,7 @@ WRONG = (
         1.88,
         "the nearest place, repeated",
     ),
-    Wrong("ex02_map", ("S.relu()", "S.abs()"), 0.75, "ReLU, not the absolute value"),
+    Wrong("ex02_map", ("S.relu()", "S.abs()"), 0, "ReLU, not the absolute value"),
     Wrong(
         "ex02_overlay",
         ("a = (strength * heat)[..., None]", "a = strength"),
@@ -166,8 +166,8 @@ WRONG = (
             "        y = model(x)[torch.arange(len(x)), c].sum()\n"
             "        A, gradient = kept[0].detach(), torch.autograd.grad(y, kept[0])[0]",
         ),
-        1.5,
-        "Whoever hangs up a hook takes it down",
+        0,
+        "a hook is still on the network",
     ),
     Wrong(
         "ex02_share",

@@ -120,17 +120,17 @@ WRONG = (
     Wrong(
         "ex05_picture",
         ("largest = evidence.abs().max()", "largest = evidence.max()"),
-        0.5,
+        0,
         "take magnitudes",
     ),
-    Wrong("ex05_picture", ("red, blue =", "blue, red ="), 0.5, "the colours are turned round"),
+    Wrong("ex05_picture", ("red, blue =", "blue, red ="), 0, "the colours are turned round"),
     Wrong(
         "ex05_picture",
         (
             "largest = evidence.abs().max()",
             "evidence = evidence.relu()\n    largest = evidence.abs().max()",
         ),
-        0.5,
+        0,
         "the blue is missing",
     ),
     Wrong("ex05_picture", (" if largest > 0 else evidence", ""), 1.5, "NaN or infinity"),

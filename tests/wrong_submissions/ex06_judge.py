@@ -84,7 +84,7 @@ WRONG = (
     Wrong(
         "ex06_alike",
         ("        a, b = a - a.mean(), b - b.mean()\n", ""),
-        0.75,
+        0,
         "take the mean of the ranks away",
     ),
     Wrong("ex06_alike", ("if size > 0:", "if True:"), 2.25, "NaN"),
