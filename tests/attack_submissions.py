@@ -345,27 +345,6 @@ def harmful(folder: str, port: int) -> dict[str, Attack]:
             says="allocate",
         ),
         "memory-bomb-in-a-cell": attack(ZEROS, before="b'x' * 10**11", says="MemoryError"),
-        "shared-memory-bomb": attack(  # counted by no limit of a process, and by no look at what it holds
-            """
-            import mmap
-            def row_means(x):
-                kept = []
-                while True:
-                    kept.append(mmap.mmap(-1, 2**26))
-                    kept[-1].write(b"x" * 2**26)
-                    kept[-1].madvise(mmap.MADV_DONTNEED)
-            """,
-            says="PermissionError",
-        ),
-        "zeros-as-memory": attack(
-            """
-            import mmap, os
-            def row_means(x):
-                file = os.open("/dev/zero", os.O_RDWR)
-                return mmap.mmap(file, 2**26)
-            """,
-            says="OSError",
-        ),
         "disk-bomb": attack(
             """
             import os
@@ -483,6 +462,27 @@ def harmful(folder: str, port: int) -> dict[str, Attack]:
             (MEAN, BEST),
             before="class X(Exception): pass\nX.__name__ = '<script>alert(4)</script>'\nraise X('</p><script>')",
             text="</blockquote><script>alert(5)</script> ![x](javascript:alert(6)) <iframe src='//evil'>",
+        ),
+        "shared-memory-bomb": attack(  # counted by no limit of a process, and by no look at what it holds
+            """
+            import mmap
+            def row_means(x):
+                kept = []
+                while True:
+                    kept.append(mmap.mmap(-1, 2**26))
+                    kept[-1].write(b"x" * 2**26)
+                    kept[-1].madvise(mmap.MADV_DONTNEED)
+            """,
+            says="PermissionError",
+        ),
+        "zeros-as-memory": attack(
+            """
+            import mmap, os
+            def row_means(x):
+                file = os.open("/dev/zero", os.O_RDWR)
+                return mmap.mmap(file, 2**26)
+            """,
+            says="OSError",
         ),
     }
 
