@@ -1,4 +1,8 @@
-"""Networks that name what is in a photo, ready to be questioned."""
+"""Networks that name what is in a photo, ready to be questioned.
+
+timm and torchvision are imported where a network is made: they take as long to import as all else
+in the course, and the checks, the grader and the drawn birds do without them.
+"""
 
 import hashlib
 import importlib.util
@@ -8,9 +12,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 from textwrap import shorten
 
-import timm
 import torch
-import torchvision
 from torch import nn
 
 from .birds.network import VARIANTS as BIRDS
@@ -74,6 +76,8 @@ _TOLD_APART = {
 
 def imagenet_categories() -> list[str]:
     """The names of the 1000 ImageNet classes, each one different (torchvision's list, mended)."""
+    import torchvision
+
     names = torchvision.models.ResNet50_Weights.IMAGENET1K_V1.meta["categories"]
     return [_TOLD_APART.get(index, name) for index, name in enumerate(names)]
 
@@ -116,11 +120,15 @@ def load_classifier(name: str = "efficientnet_lite0") -> nn.Module:
 
 def torchvision_names() -> list[str]:
     """Networks of torchvision with ImageNet classification weights."""
+    import torchvision
+
     return torchvision.models.list_models(module=torchvision.models)
 
 
 def _packaged(name: str) -> tuple[nn.Module, Preprocess]:
     """A timm network filled with packaged weights: the same tensors in the same order."""
+    import timm
+
     weights = OFFLINE[name]
     path = weights.path()
     if hashlib.sha256(path.read_bytes()).hexdigest() != weights.sha256:
@@ -139,6 +147,8 @@ def _packaged(name: str) -> tuple[nn.Module, Preprocess]:
 
 def _torchvision(name: str) -> tuple[nn.Module, Preprocess]:
     """A torchvision network with its own default weights, downloaded once and checked."""
+    import torchvision
+
     weights = torchvision.models.get_model_weights(name).DEFAULT
     file = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
     try:

@@ -1,12 +1,13 @@
-"""What a network sees of a photo: resized, cropped in the centre, normalised."""
+"""What a network sees of a photo: resized, cropped in the centre, normalised.
+
+torchvision is imported where a photo is prepared, as in `classifiers.py`.
+"""
 
 from dataclasses import dataclass
 
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as TF
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Preprocess:
 
     def __call__(self, photo: Image.Image) -> Tensor:
         """A PIL photo of any size and mode -> 3 x crop x crop floats, normalised."""
+        from torchvision.transforms.v2 import functional as TF
+
         if not isinstance(photo, Image.Image):
             raise TypeError(
                 f"preprocess reads a PIL photo, not a {type(photo).__name__}: "
@@ -38,6 +41,9 @@ class Preprocess:
 
     def crop_photo(self, photo: Image.Image) -> Image.Image:
         """The photo as the network sees it, crop x crop pixels, before normalisation."""
+        from torchvision.transforms import InterpolationMode
+        from torchvision.transforms.v2 import functional as TF
+
         photo = TF.resize(photo.convert("RGB"), self.resize, InterpolationMode(self.interpolation))
         return TF.center_crop(photo, [self.crop, self.crop])
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torchvision.transforms.v2 import functional as TF
 
 from ..engine import ForwardPass
 from ..errors import ImageError
@@ -232,7 +232,7 @@ def as_pixels(photo: Image.Image, which: str = "given") -> Tensor:
             f"The {which} photo must be a PIL image, not {type(photo).__name__}: load_photo(...) or "
             "Image.fromarray(...)."
         )
-    return TF.pil_to_tensor(photo.convert("RGB")).float() / 255
+    return torch.from_numpy(np.array(photo.convert("RGB"))).movedim(-1, 0).float() / 255
 
 
 def _checked(rather_than: Sequence[float]) -> list[float]:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 from scipy import ndimage
-from scipy.signal import wiener
 
 Pixels = np.ndarray
 
@@ -104,6 +103,8 @@ def quantisation(pixels: Pixels, strength: float, rng: np.random.Generator) -> P
 
 def denoising(pixels: Pixels, strength: float, rng: np.random.Generator) -> Pixels:
     """What remains once white noise has been added and taken out by a Wiener filter of 7 x 7."""
+    from scipy.signal import wiener  # a second to import, for this type only
+
     noisy = white_noise(pixels, strength, rng)
     channels = [wiener(noisy[..., c].astype(np.float64), 7, strength**2) for c in range(3)]
     return np.stack(channels, axis=-1).astype(np.float32)
