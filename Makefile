@@ -11,6 +11,10 @@ JOBS ?= 2
 ARGS ?=
 SUBMITTED ?= submitted
 VENV := .venv/bin
+# Linux (glibc): keep freed memory at hand. Networks free and fetch the same megabytes again and again,
+# and fetching them from the system, page by page, costs the lectures up to a third of their time.
+export MALLOC_MMAP_THRESHOLD_ ?= 33554432
+export MALLOC_TRIM_THRESHOLD_ ?= 2147483647
 
 .DEFAULT_GOAL := help
 .PHONY: help lab test lectures slides exercises grade benchmark train-birds train-quality check setup lock clean
