@@ -11,7 +11,6 @@ from types import ModuleType
 import timm  # noqa: F401 (not used here, but once for all forks)
 import torch
 from IPython.core.interactiveshell import InteractiveShell
-from traitlets.config import Config
 
 from course_utils import checks, widgets  # noqa: F401
 from course_utils.checks.part import Part
@@ -113,7 +112,8 @@ def in_a_process_of_its_own(cells: list[str]) -> list[str]:
 
 def _run_all(cells: list[str], there) -> None:
     torch.set_num_threads(1)  # the other threads did not come along into the fork
-    shell = InteractiveShell.instance(config=Config(HistoryManager={"enabled": False}))
+    shell = InteractiveShell.instance()
+    shell.history_manager.enabled = False
     for cell in cells:
         result = shell.run_cell(cell)
         error = result.error_before_exec or result.error_in_exec
