@@ -16,7 +16,8 @@ def _left_as_found(model: nn.Module) -> Iterator[None]:
     """Evaluation mode inside; every module's own flag as before afterwards, also after an error."""
     found = [model]  # as model.modules(), which takes three times as long
     for module in found:
-        found.extend(child for child in module._modules.values() if child is not None)
+        if module._modules:
+            found.extend(child for child in module._modules.values() if child is not None)
     training = [module for module in found if module.training]
     try:
         for module in training:

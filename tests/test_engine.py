@@ -160,6 +160,17 @@ def test_answers_read_from_the_table_are_those_without_it(head):
     close(second.evidence(v), first.evidence(v), 1e-12)
 
 
+@pytest.mark.parametrize("alike", [True, False], ids=["differ in a few classes", "differ in all"])
+def test_questions_about_all_classes_are_answered_together_as_one_by_one(alike):
+    """Contrasts share the posterior; W is then multiplied once for all of them."""
+    torch.manual_seed(0)
+    model, x = torchvision.models.resnet18(num_classes=200).eval(), torch.rand(2, 3, 64, 64)
+    v = torch.rand(2, 1, 200).expand(2, 3, 200).clone() if alike else torch.rand(2, 3, 200)
+    v[:, torch.arange(3), torch.arange(3)] -= 1
+    by_autograd = ForwardPass(model, x, to_grid=lambda a: a)
+    close(ForwardPass(model, x).evidence(v), by_autograd.evidence(v), 1e-5)
+
+
 def test_size_is_height_and_width_of_the_images():
     assert ForwardPass(RandomNet(), random_images(size=(6, 9)), "target").size == (6, 9)
 
