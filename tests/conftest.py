@@ -13,6 +13,9 @@ import pytest
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# jsonschema builds a grammar with it, for two seconds, to check addresses that no notebook has
+sys.modules.setdefault("rfc3987_syntax", None)
+
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 

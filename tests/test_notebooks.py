@@ -25,7 +25,7 @@ NOTEBOOKS = sorted(
 )
 NOTEBOOKS = [path for path in NOTEBOOKS if ".ipynb_checkpoints" not in path.parts]
 CELL_SECONDS, NOTEBOOK_SECONDS = 180, 420  # to end what hangs; a lecture takes under two minutes
-# Without the grammar that jsonschema builds, for two seconds, to check addresses that no notebook has
+# as conftest.py, for the same reason
 LEAN_PYTEST = "import sys; sys.modules['rfc3987_syntax'] = None; import pytest; sys.exit(pytest.main())"
 CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
