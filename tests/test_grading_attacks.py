@@ -32,7 +32,7 @@ ODD_NAMES = (
     b"\xff\xfe".decode("utf-8", "surrogateescape"),
 )
 LINKS = ("link-to-solution", "link-to-folder", "link-to-honest", "pipe", "device")
-LIMITS = ("seconds=20", "restart=4", "cell_seconds=2", "call_seconds=2", "data=1.5e9", "memory=2e9", "tasks=60")
+LIMITS = ("seconds=12", "restart=4", "cell_seconds=2", "call_seconds=2", "data=1.5e9", "memory=2e9", "tasks=60")
 
 
 def hand_in_links(course: Class) -> None:

@@ -3,6 +3,7 @@
 import warnings
 from dataclasses import dataclass
 from math import exp, inf, log, log10
+from types import EllipsisType
 
 import numpy as np
 from PIL import Image
@@ -79,11 +80,13 @@ def distort(
     inside = _mask(region, reference.shape[:2])
     pixels, target = reference.astype(np.float32), LEVELS[level]
 
+    untouched = reference[inside]
+
     def made(strength: float) -> tuple[np.ndarray, float]:
         changed = KINDS[kind].apply(pixels, strength, np.random.default_rng([seed, KINDS[kind].number]))
-        result = reference.copy()
-        result[inside] = np.asarray(as_image(changed))[inside]
-        return result, psnr(result[inside], reference[inside])
+        result, touched = reference.copy(), np.asarray(as_image(changed))[inside]
+        result[inside] = touched
+        return result, psnr(touched, untouched)
 
     strength = _search(lambda s: made(s)[1] - target, KINDS[kind])
     result, reached = made(strength)
@@ -97,11 +100,11 @@ def _all_kinds() -> str:
     return "There are: " + ", ".join(KINDS) + "."
 
 
-def _mask(region: Region | None, shape: tuple[int, int]) -> np.ndarray:
-    """The region as a boolean H x W mask."""
+def _mask(region: Region | None, shape: tuple[int, int]) -> np.ndarray | EllipsisType:
+    """The region as a boolean H x W mask; everywhere as `...`, which indexes all in a hundredth of the time."""
     height, width = shape
     if region is None:
-        return np.ones(shape, bool)
+        return ...
     if isinstance(region, np.ndarray):
         if region.shape != shape or region.dtype != bool or not region.any():
             got = f"{' x '.join(map(str, region.shape))} {region.dtype}"
