@@ -43,6 +43,11 @@ SECOND = [
         "choice.observe(show, 'value')\nshow(None)\ndisplay(w.VBox([w.HBox([choice]), out]))"
     ),
     new_code_cell("choice.value = 'cup'"),
+    new_markdown_cell(
+        "## A long slide\n\n" + "\n\n".join(f"Line {n}." for n in range(40)),
+        metadata={"slideshow": {"slide_type": "slide"}},
+    ),
+    new_code_cell("print('below the lines')"),
 ]
 
 
@@ -159,6 +164,21 @@ def test_slides_turn_and_keep_the_speakers_notes_off_the_screen(site, chromium):
     view.keyboard.press("Space")
     assert view.get_by_alt_text("a red dot").is_visible()
     view.close()
+
+
+def test_a_slide_higher_than_the_screen_goes_on_below(site, chromium):
+    view = chromium.new_page(viewport={"width": 1600, "height": 900})
+    view.goto((site.out / "slides" / "02_second.html").as_uri())
+    view.wait_for_function("window.Reveal && Reveal.isReady()")
+    seen, heights = "", []
+    for _ in range(view.evaluate("Reveal.getTotalSlides()")):
+        heights.append(view.evaluate("Reveal.getCurrentSlide().scrollHeight"))
+        seen += view.evaluate("Reveal.getCurrentSlide().innerText")
+        view.evaluate("Reveal.next()")
+    view.close()
+    assert len(heights) > 3 and max(heights) <= 720
+    assert re.findall(r"Line (\d+)", seen) == [str(n) for n in range(40)]
+    assert seen.count("A long slide") == len(heights) - 1 and "below the lines" in seen
 
 
 @pytest.mark.parametrize(

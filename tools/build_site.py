@@ -64,7 +64,7 @@ class Site:
         self.out.mkdir(parents=True)
         self._copy_styles()
         sources = self._run_lectures() + self._read_texts()
-        for source in sources:
+        for source in tqdm(sources, desc="Writing", unit="page"):
             self._write(source, sources)
         self._write(Source(Path("index.md"), self._index(sources)), sources)
         for page in sorted(self.out.rglob("*.html")):
@@ -78,7 +78,10 @@ class Site:
             name = path.relative_to(self.root)
             try:
                 self.runs[name] = run_notebook(path)
-            except (CellExecutionError, CellTimeoutError, DeadKernelError, WidgetError) as error:
+            except CellTimeoutError as error:
+                busy = "If this machine has other work, let it finish and build again."
+                self.faults.append(f"{name} did not run to its end: {error} {busy}")
+            except (CellExecutionError, DeadKernelError, WidgetError) as error:
                 self.faults.append(f"{name} did not run to its end: {error}")
             else:
                 done.append(Source(name, self.runs[name].notebook))
@@ -156,7 +159,7 @@ class Site:
         return str(soup)
 
     def _index(self, sources: list[Source]) -> nbformat.NotebookNode:
-        lectures = [f"{i}. {_entry(one)}" for i, one in enumerate(filter(_lecture, sources), 1)]
+        lectures = [f"- {_entry(one)}" for one in sources if one.lecture]  # their titles are numbered
         texts = [f"- {_entry(one)}" for one in sources if not one.lecture]
         text = f"# {COURSE}\n\n{GREETING}\n\n" + "\n".join(lectures)
         text += "\n\n## Beside the lectures\n\n" + "\n".join(texts) if texts else ""
@@ -166,14 +169,11 @@ class Site:
         style = (TEMPLATES / "style.css").read_text() + HtmlFormatter().get_style_defs(".highlight")
         (self.out / "style.css").write_text(style)
         if self.slides:
-            shutil.copy(TEMPLATES / "slides.css", self.out)
+            for name in ("slides.css", "slides.js"):
+                shutil.copy(TEMPLATES / name, self.out)
             (self.out / "reveal").mkdir()
             for name in ("LICENSE", "dist/reveal.js", "dist/reveal.css", "plugin/notes/notes.js"):
                 shutil.copy(ROOT / REVEAL / name, self.out / "reveal")
-
-
-def _lecture(source: Source) -> bool:
-    return source.lecture
 
 
 def _entry(source: Source) -> str:

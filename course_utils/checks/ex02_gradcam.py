@@ -68,7 +68,7 @@ def _cases_share(seed: int) -> list[Case]:
         (one, [3, 1, 15, 7 + more]),
         (signed, [2, 5, 9 + seed % 2, 16]),
         (torch.rand(2, 9, 9 + more, generator=generator), [0, 0, 9 + more, 9]),
-        (torch.rand(2, 10, 14, generator=generator), [6, 2, 7, 3 + more]),
+        (0.001 * torch.rand(2, 10, 14, generator=generator), [6, 2, 7, 3 + more]),  # faint maps
     ]
 
 
@@ -107,6 +107,8 @@ _SHARE_MISTAKES = (
             lambda maps, box: _shares(maps, box) * maps[0].numel() / _area(box), share=0.3),
     Mistake("you divided by the sum of the whole batch: each map is its own whole.",
             lambda maps, box: _shares(maps, box) * maps.relu().sum((1, 2)) / maps.relu().sum(), share=0.3),
+    Mistake("a faint map was divided by 1 rather than by its own, smaller sum. Only a sum of 0 needs care.",
+            lambda maps, box: _shares(maps, box) * maps.relu().sum((1, 2)).clamp(max=1), share=0.5),
     Mistake("this is the share *outside* the box.", lambda maps, box: 1 - _shares(maps, box)),
 )  # fmt: skip
 

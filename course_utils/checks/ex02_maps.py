@@ -49,9 +49,11 @@ WEIGHT_MISTAKES = (
 
 
 def cases_evidence(seed: int) -> list[Case]:
+    """The last layer has negative activations, as layers without a ReLU have."""
     more = seed % 3
-    shapes = (1, 5 + more, 4, 6), (3, 4, 5 + more, 5 + more), (2, 1, 3, 2 + more)
-    return [(_random(seed, *shape).abs(), _random(seed + 1, *shape[:2])) for shape in shapes]
+    shapes = (1, 5 + more, 4, 6), (3, 4, 5 + more, 5 + more), (2, 1, 3, 2 + more), (2, 4, 3, 3 + more)
+    cases = [(_random(seed, *shape).abs(), _random(seed + 1, *shape[:2])) for shape in shapes]
+    return [*cases[:3], (_random(seed + 2, *shapes[3]), cases[3][1])]
 
 
 def evidence(A: Tensor, alpha: Tensor) -> Tensor:
@@ -74,6 +76,8 @@ EVIDENCE_MISTAKES = (
             lambda A, alpha: _terms(A, alpha).mean(1), share=0.5),
     Mistake("the weights are missing: the sum of the feature maps belongs to no class.",
             lambda A, alpha: A.sum(1)),
+    Mistake("the negative activations are gone: not every layer ends with a ReLU. Multiply A as it is.",
+            lambda A, alpha: evidence(A.relu(), alpha)),
     Mistake("the weights have lost their sign.", lambda A, alpha: evidence(A, alpha.abs())),
     Mistake("you summed over the images as well: each has a map of its own.",
             lambda A, alpha: evidence(A, alpha).sum(0)),

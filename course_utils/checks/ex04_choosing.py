@@ -78,10 +78,13 @@ def _which_cases(seed: int) -> list[tuple]:
     return made
 
 
-def facts(logits: Tensor, maps: Tensor) -> dict[str, Any]:
-    """What the choice rests on (P, probabilities, rank correlations, strengths), and the choice."""
+def facts(logits: Tensor, maps: Tensor, every: Tensor | None = None) -> dict[str, Any]:
+    """What the choice rests on (P, probabilities, rank correlations, strengths), and the choice.
+
+    `every`: the contrast map of each Q, classes x h x w; those of cross-entropy if left out.
+    """
     p, predicted = logits.softmax(dim=0), int(logits.argmax())
-    every, grad = contrasts(logits, maps), maps[predicted]
+    every, grad = contrasts(logits, maps) if every is None else every, maps[predicted]
     rho = [float(spearmanr(s.flatten(), grad.flatten()).statistic) for s in every]
     peaks = every.flatten(1).amax(dim=1)
     strength = (peaks.clamp(min=0) / grad.max()).tolist()
@@ -113,8 +116,14 @@ def _choice_says(key: str, q: int, logits: Tensor, maps: Tensor) -> str:
     right, classes = known[key], len(logits)
     if not -1 <= q < classes:
         return f"there is no class {q} among {classes}."
+    differences = maps[known["P"]] - maps
+    differences[known["P"]] = maps[known["P"]]  # in place of 0, which has no rank correlation
+    confused = key != "near" and q == facts(logits, maps, differences)[key]
+    hint = " So it is with the maps S^P - S^Q; the task is about those of cross-entropy." * confused
     if q == -1:
-        return f"you found none, but class {right} meets the conditions."
+        return f"you found none, but class {right} meets the conditions.{hint}"
+    if confused:
+        return f"class {q} is not the one.{hint}"
     if q == known["P"]:
         return f"class {q} is P itself, the predicted class. Q has to be another one."
     if right == -1:

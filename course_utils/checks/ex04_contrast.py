@@ -100,6 +100,12 @@ VECTOR = Part(
             lambda y, p, q, loss: y[:, None] - F.one_hot(torch.tensor(q), y.shape[1]),
         ),
         Mistake(
+            "everything is divided by the number of images: F.cross_entropy takes the *mean* over a"
+            ' batch unless told otherwise. Each image asks for itself: reduction="sum".',
+            lambda *case: _by_autograd(*case) / len(case[0]),
+            share=0.5,
+        ),
+        Mistake(
             "the axes are K x N x classes: one row of the answer belongs to one image, so N comes"
             " first.",
             lambda *case: _by_autograd(*case).transpose(0, 1).contiguous(),

@@ -73,6 +73,11 @@ def _straight(steps: Tensor) -> Tensor:
     return steps.square().sum(dim=1).sqrt()
 
 
+_MIXED_UP = (
+    "rows and columns are mixed up: in reading order, a row has as many places as the map is wide;"
+    " and a place is (row, column), as `nonzero` gives it."
+)
+
 POINTING = Part(
     name="ex06_pointing",
     title="The pointing game",
@@ -112,9 +117,12 @@ POINTING = Part(
             share=0.25,
         ),
         Mistake(
-            "rows and columns are mixed up: in reading order, a row has as many places as the map"
-            " is wide.",
+            _MIXED_UP,
             _wrong_pointing(_straight, width=0),
+        ),
+        Mistake(
+            _MIXED_UP,
+            lambda maps, masks, tolerance: _wrong_pointing(_straight)(maps, masks.mT, tolerance),
         ),
         Mistake(
             "one number for the whole batch? Give one for every image, 1 for a hit and 0 for a"

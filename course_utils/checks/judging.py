@@ -53,7 +53,7 @@ def _fault(key: str, got: Any, right: Any, says: Callable[..., str], case: tuple
     if right is None:
         return f"there is none in this case, so it is None, not {shown(got)}."
     if got is None:
-        return "you have None, but there is one."
+        return f"you have None, where {wanted} is expected."
     if got_kind != wanted:
         return f"expected {wanted}, got {got_kind}."
     return says(key, got, *case) or f"you have {shown(got)}, which is not right."

@@ -125,7 +125,7 @@ class Part:
     def _differs(self, answer: Any, right: Any) -> str:
         got, wanted = kind(answer), kind(right)
         if got != wanted:
-            axes = f" ({self.axes})" if self.axes else ""
+            axes = f", that is ({self.axes}{',' * (',' not in self.axes)})" if self.axes else ""
             return f"expected {wanted}{axes}, got {got}."
         if _infinite(answer):
             return (
@@ -161,8 +161,8 @@ def _infinite(value: Any) -> bool:
 def kind(value: Any) -> str:
     """A value's type and shape in words."""
     if isinstance(value, Tensor):
-        return f"a tensor of shape ({', '.join(map(str, value.shape))})"
-    names = {bool: "True or False", int: "a whole number", float: "a number", str: "a string"}
+        return f"a tensor of shape {tuple(value.shape)}"
+    names = {bool: "True or False", int: "a whole number (int)", float: "a number (float)", str: "a string"}
     if type(value) in (list, dict):
         return f"a {'list' if type(value) is list else 'dictionary'} of {len(value)}"
     return names.get(type(value), type(value).__name__)

@@ -76,7 +76,7 @@ WRONG = (
     Wrong(
         "ex02_evidence",
         ('torch.einsum("nk,nkij->nij", alpha, A)', "(alpha[:, :, None, None] * A).mean(dim=1)"),
-        1.33,
+        1.25,
         "this is the *mean* over the channels",
     ),
     Wrong("ex02_evidence", ("alpha, A)", "alpha, A).relu()"), 1, "no ReLU yet"),
@@ -86,9 +86,10 @@ WRONG = (
             'torch.einsum("nk,nkij->nij", alpha, A)',
             "(alpha[:, :, None, None] * A).relu().sum(dim=1)",
         ),
-        0.33,
+        0.25,
         "*before* the sum",
     ),
+    Wrong("ex02_evidence", ("alpha, A)", "alpha, A.relu())"), 1.5, "negative activations are gone"),
     Wrong("ex02_evidence", ("->nij", "->ij"), 0, "you summed over the images as well"),
     Wrong("ex02_evidence", ("alpha, A)", "alpha.abs(), A)"), 0, "lost their sign"),
     Wrong(
@@ -181,6 +182,7 @@ WRONG = (
         1.25,
         "just *outside* the box",
     ),
+    Wrong("ex02_share", ("torch.where(total > 0, total, 1)", "total.clamp(min=1)"), 1.75, "a faint map"),
     Wrong("ex02_share", ("maps.relu()", "maps"), 1.65, "negative places are counted"),
     Wrong(
         "ex02_share",

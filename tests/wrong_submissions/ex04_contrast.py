@@ -11,6 +11,12 @@ WRONG = (
     ),
     Wrong(
         "ex04_vector",
+        ("return speaks[:, None] - q", "return (speaks[:, None] - q) / len(logits)"),
+        1.5,
+        "takes the *mean* over a batch",
+    ),
+    Wrong(
+        "ex04_vector",
         ("speaks = logits.softmax(dim=1)", "speaks = F.one_hot(torch.tensor(P), classes)"),
         0.75,
         "The gradient of the cross-entropy does not know P",
@@ -86,6 +92,12 @@ WRONG = (
         "ex04_identities", ('"cancel": total', '"sum": total'), 0, 'the keys "from table", "cancel"'
     ),
     # 4. which Q
+    Wrong(
+        "ex04_which",
+        ('torch.einsum("c,cij->ij", p, table) - table', "table[P] - table"),
+        2.67,
+        "So it is with the maps S^P - S^Q",
+    ),
     Wrong(
         "ex04_which",
         ("torch.arange(len(p)) != P", "torch.ones(len(p), dtype=torch.bool)"),

@@ -25,7 +25,7 @@ WRONG = (
         "ex05_pool",
         (_POOLED, "(weights * scores).sum(dim=0) / weights.sum(dim=0)"),
         0,
-        "shape (1) (N), got",
+        "shape (1,), that is (N,), got",
     ),
     # 2. the trap
     Wrong(

@@ -28,6 +28,12 @@ WRONG = (
         0.38,
         "rows and columns are mixed up",
     ),
+    Wrong(
+        "ex06_pointing",
+        ("one_map.shape[1]))", "one_map.shape[1])[::-1])"),
+        0.19,
+        "a place is (row, column)",
+    ),
     Wrong("ex06_pointing", ("return hits", "return hits.mean()"), 0, "Give one for every image"),
     # 2. deletion
     Wrong(
