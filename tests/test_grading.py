@@ -444,3 +444,10 @@ def test_hand_marks_of_students_who_are_gone_stay(tmp_path):
 def test_what_is_no_notebook_is_unreadable(content):
     with pytest.raises(Unreadable):
         parse(content)
+
+
+@pytest.mark.parametrize("piece", [b"[],", b"1,", b"{},"])
+def test_a_file_of_a_million_pieces_is_not_taken_to_pieces(piece, monkeypatch):
+    monkeypatch.setattr(json, "loads", lambda _: 1 / 0)
+    with pytest.raises(Unreadable, match="over a million pieces"):
+        parse(b'{"cells": [' + piece * 1_100_000 + b"0]}")
