@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import fcntl
+import gc
 import json
 import os
 import shutil
@@ -16,12 +17,20 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 # jsonschema builds a grammar with it, for two seconds, to check addresses that no notebook has
 sys.modules.setdefault("rfc3987_syntax", None)
 
+gc.disable()  # until all tests are collected
+
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 
 def pytest_collection_modifyitems(items):
     """The lectures first: a worker that begins one last lets the others wait for a minute."""
     items.sort(key=lambda item: item.path.name != "test_notebooks.py")
+
+
+def pytest_collection_finish():
+    """What was imported stays: nobody need look through a million objects for garbage again and again."""
+    gc.enable()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

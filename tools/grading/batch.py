@@ -1,6 +1,7 @@
 """Grade all submissions of a class: some at a time, each in a process of its own."""
 
 import contextlib
+import gc
 import multiprocessing
 import multiprocessing.connection
 import sys
@@ -73,6 +74,7 @@ def _spread(
 ) -> Iterator[tuple[str, str]]:
     """Run `work` on all, `jobs` at a time; (student, what went wrong or "") as each one ends."""
     context = multiprocessing.get_context("fork")  # torch is imported once, before
+    gc.freeze()  # so that no child copies what it only looks through for garbage
     running: dict[multiprocessing.Process, tuple[Submission, float, object]] = {}
     waiting = list(reversed(waiting))
     try:
