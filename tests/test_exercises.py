@@ -15,7 +15,7 @@ from course_utils import checks
 from course_utils.checks import ASSIGNMENTS
 from course_utils.checks.answers import to_bytes
 from course_utils.checks.part import VISIBLE, Part, call
-from course_utils.checks.report import Check, judge, marks, passed, sentence
+from course_utils.checks.report import Check, filled, judge, marks, passed, sentence, without_luck
 
 ROOT = Path(__file__).resolve().parent.parent
 ALL = [Assignment(name) for name in ASSIGNMENTS]
@@ -176,6 +176,19 @@ def test_an_untouched_exercise_gets_nothing_and_is_told_so(assignment, part):
         verdicts = judge(part, names.get(part.answer), seed)
         assert marks(part, verdicts) == 0
         assert "not attempted yet" in sentence(part, verdicts)
+
+
+@pytest.mark.parametrize("number", [0, 1, -1])
+@pytest.mark.parametrize(
+    "part",
+    [part for one in WRITTEN for part in one.parts if part.reference and not part.is_value],
+    ids=lambda part: part.name,
+)
+def test_a_constant_earns_nothing_or_of_several_pieces_a_third_at_most(part, number):
+    """It is even told of which shape and kind the answer is, and where there is none."""
+    cases = part.cases(SEEDS[0])
+    verdicts = [part.verdict(filled(part.right(case), number), case) for case in cases]
+    assert marks(part, without_luck(part, verdicts, cases)) <= (part.points / 3 if part.judge else 0)
 
 
 @each_part

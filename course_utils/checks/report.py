@@ -61,11 +61,22 @@ def without_luck(part: Part, verdicts: Sequence[Verdict], cases: Sequence[Case])
         return list(verdicts)
     answers = [part.right(case) for case in cases]
     first = answers[min(right)]
-    same = {n for n, one in enumerate(answers) if type(first) is str and one == first}
-    lucky = [same, *({n for n, one in enumerate(answers) if close(filled(one, f), one, 0)} for f in (0, 1, -1))]
-    if not any(right <= cases_of for cases_of in lucky):
+    one_word = [float(type(first) is str and one == first) for one in answers]
+    lucky = [one_word, *(_by_constant(part, answers, cases, number) for number in (0, 1, -1))]
+    if not any(all(v.share <= by_luck for v, by_luck in zip(verdicts, shares)) for shares in lucky):
         return list(verdicts)
     return [Verdict(0.0, LUCK) if number in right else verdict for number, verdict in enumerate(verdicts)]
+
+
+def _by_constant(part: Part, answers: list, cases: Sequence[Case], number: int) -> list[float]:
+    """What an answer with nothing but this number in it is worth in each case.
+
+    Of several pieces, some of which are always right by luck: nothing, unless all are in some case.
+    """
+    given = [filled(one, number) for one in answers]
+    if part.judge is not None and not any(close(*pair, 0) for pair in zip(given, answers)):
+        return [0.0] * len(cases)
+    return [part.verdict(one, case).share for one, case in zip(given, cases)]
 
 
 def filled(value: Any, number: int) -> Any:

@@ -31,7 +31,7 @@ WRONG = (
     Wrong(
         "ex06_pointing",
         ("one_map.shape[1]))", "one_map.shape[1])[::-1])"),
-        0.19,
+        0,
         "a place is (row, column)",
     ),
     Wrong("ex06_pointing", ("return hits", "return hits.mean()"), 0, "Give one for every image"),
