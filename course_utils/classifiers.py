@@ -1,7 +1,7 @@
 """Networks that name what is in a photo, ready to be questioned.
 
-timm and torchvision are imported where a network is made: they take as long to import as all else
-in the course, and the checks, the grader and the drawn birds do without them.
+timm and torchvision are imported where they are needed: they take as long to import as all else in
+the course, and the checks and the grader do without them.
 """
 
 import hashlib
