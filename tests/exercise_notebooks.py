@@ -11,11 +11,11 @@ from types import ModuleType
 import timm  # noqa: F401 (not used here, but once for all forks)
 import torch
 from IPython.core.interactiveshell import InteractiveShell
+from notebook_run import CELL_SECONDS
 
 from course_utils import checks, widgets  # noqa: F401
 from course_utils.checks.part import Part
 
-CELL_SECONDS = 180  # to end what hangs
 ROOT = Path(__file__).resolve().parent.parent
 
 

@@ -78,11 +78,10 @@ class Site:
             name = path.relative_to(self.root)
             try:
                 self.runs[name] = run_notebook(path)
-            except CellTimeoutError as error:
-                busy = "If this machine has other work, let it finish and build again."
-                self.faults.append(f"{name} did not run to its end: {error} {busy}")
-            except (CellExecutionError, DeadKernelError, WidgetError) as error:
-                self.faults.append(f"{name} did not run to its end: {error}")
+            except (CellExecutionError, CellTimeoutError, DeadKernelError, WidgetError) as error:
+                late = isinstance(error, CellTimeoutError)
+                cure = " If this machine has other work, let it finish and build again." if late else ""
+                self.faults.append(f"{name} did not run to its end: {error}{cure}")
             else:
                 done.append(Source(name, self.runs[name].notebook))
         return done

@@ -122,7 +122,8 @@ def page(record: dict) -> str:
         pieces += [f"## `{name}`", f"sha256 of the weights: `{own['sha256']}`"]
         pieces.append(
             f"Learned from Kodak's photos {_list(own['learned'])} for {own['epochs']} epochs, a number found "
-            f"with {_list(own['stopped_by'])} kept apart; measured on {_list(own['held_out'])}, which it never saw ({own['photos']} photos)."
+            f"with {_list(own['stopped_by'])} kept apart; measured on {_list(own['held_out'])}, which it never "
+            f"saw ({own['photos']} photos)."
         )
         pieces.append(_agreement({k: v for k, v in own.items() if isinstance(v, dict) and "srocc" in v}))
         if "localisation" in own:

@@ -1,6 +1,7 @@
 """What a learner sees of a check, and what a part's answers are worth."""
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -62,7 +63,7 @@ def without_luck(part: Part, verdicts: Sequence[Verdict], cases: Sequence[Case])
     answers = [part.right(case) for case in cases]
     first = answers[min(right)]
     one_word = [float(type(first) is str and one == first) for one in answers]
-    lucky = [one_word, *(_by_constant(part, answers, cases, number) for number in (0, 1, -1))]
+    lucky = chain([one_word], (_by_constant(part, answers, cases, number) for number in (0, 1, -1)))
     if not any(all(v.share <= by_luck for v, by_luck in zip(verdicts, shares)) for shares in lucky):
         return list(verdicts)
     return [Verdict(0.0, LUCK) if number in right else verdict for number, verdict in enumerate(verdicts)]

@@ -59,12 +59,13 @@ def read(path: Path, assignment: Assignment) -> ByHand:
     text = _decoded(path.read_bytes())
     csv.field_size_limit(max(len(text), csv.field_size_limit()))
     head = text.split("\n", 1)[0]
+    table = csv.DictReader(io.StringIO(text), delimiter=max(",;\t", key=head.count))
     try:
-        found.rows = list(csv.DictReader(io.StringIO(text), delimiter=max(",;\t", key=head.count)))
+        found.rows = list(table)
     except csv.Error as error:
         raise ValueError(f"{path} cannot be read as a table ({error}): mend it. Nothing was written.") from None
-    columns = {column.strip() for column in head.replace(";", ",").replace("\t", ",").replace('"', "").split(",")}
-    missing = [name for name in (KEY, *(text.name for text in assignment.texts)) if name not in columns]
+    wanted = KEY, *(one.name for one in assignment.texts)
+    missing = [name for name in wanted if name not in (table.fieldnames or ())]
     if missing:
         raise ValueError(
             f"{path} has no column {', '.join(missing)}, so its marks cannot be told apart: mend it, or take it "
@@ -140,8 +141,8 @@ def update(path: Path, grades: list[dict], assignment: Assignment, found: ByHand
     ordered = sorted(rows.values(), key=lambda row: ((row.get(STUDENT) or "").lower(), row.get(KEY) or ""))
     lines = [[_unquoted(row.get(name)) for name in header] for row in ordered]
     new = to_csv([header, *lines])
-    if found.rows and path.read_bytes() != new.encode():
-        old = path.read_bytes()
+    old = path.read_bytes() if found.rows else new.encode()
+    if old != new.encode():
         kept = f"{path.stem}-{hashlib.sha256(old).hexdigest()[:12]}{path.suffix}"
         earlier = path.parent / assignment.name / EARLIER / kept
         earlier.parent.mkdir(parents=True, exist_ok=True)

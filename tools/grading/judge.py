@@ -149,7 +149,8 @@ class _Asked:
 
     def _first_cells(self) -> int:
         """How many cells of the course's own stand before the first of the learner's."""
-        return sum(1 for _ in takewhile(self._is_given, range(len(self.notebook.code()))))
+        given = self.grader.assignment.given
+        return sum(1 for _ in takewhile(given.__contains__, self.notebook.code()))
 
     def _how(self, run: watch.Run) -> str:
         """How a run ended before its end, as a sentence."""

@@ -1,7 +1,7 @@
 // A slide that is higher than the screen goes on below, as a subslide does.
 "use strict";
 
-const WIDTH = 1280, HEIGHT = 720, MOST = 1000; // of a slide, in CSS pixels; and slides, should a break ever not help
+const WIDTH = 1280, HEIGHT = 720; // of a slide, in CSS pixels
 const UNITS = ".cell.text > *, .cell.code > .source, .cell.code > details, .outputs > *";
 
 /** The first thing that does not fit, or the heading just above it; nothing if all does. */
@@ -16,7 +16,8 @@ function tooLow(slide) {
 /** Move what does not fit to a new slide below, and so on with that one. */
 function fit(slide) {
   const title = slide.querySelector("h1, h2, h3")?.textContent;
-  for (let count = 0, unit; count < MOST && (unit = tooLow(slide)); count += 1) {
+  let unit;
+  while ((unit = tooLow(slide))) { // ends: each slide keeps one thing at least
     const rest = document.createRange();
     rest.setStartBefore(unit);
     rest.setEndAfter(slide.lastChild);
