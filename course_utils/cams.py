@@ -79,7 +79,9 @@ class _CAM:
             )
         if x.logits.dim() != 2:
             shape = " x ".join(map(str, x.logits.shape))
-            raise ClassError(f"The network's output is {shape}, not N x classes: use seen.ask(...).")
+            raise ClassError(
+                f"The network's output is {shape}, not N x classes: use seen.ask(...)."
+            )
         if self.categories and len(self.categories) != x.logits.shape[1]:
             raise ClassError(
                 f"model.categories holds {len(self.categories)} names, but the network answers "
@@ -94,7 +96,9 @@ class _CAM:
         indices = class_indices(which, len(seen), seen.logits.shape[1], self.categories)
         return indices.to(seen.logits.device)
 
-    def _explain(self, seen: ForwardPass, v: Tensor, sentence: str, *classes: Tensor) -> Explanation:
+    def _explain(
+        self, seen: ForwardPass, v: Tensor, sentence: str, *classes: Tensor
+    ) -> Explanation:
         """Answer the cotangents v, N x K x classes, each put into words."""
         rows = zip(*(c.tolist() for c in classes))
         questions = [
@@ -221,7 +225,9 @@ class ContrastCAM(_CAM):
         """
         loss = self._check_loss(loss or self.loss)
         if rather_than is None:
-            raise ClassError("Name the contrast class Q: rather_than='espresso', or a list of classes.")
+            raise ClassError(
+                "Name the contrast class Q: rather_than='espresso', or a list of classes."
+            )
         seen = self.look(x)
         p, q = self._classes(why, seen), self._classes(rather_than, seen)
         if 1 != p.shape[1] != q.shape[1] != 1:

@@ -167,5 +167,9 @@ def _torchvision(name: str) -> tuple[nn.Module, Preprocess]:
         ) from None
     own = weights.transforms()
     return network, Preprocess(
-        own.resize_size[0], own.crop_size[0], tuple(own.mean), tuple(own.std), own.interpolation.value
+        own.resize_size[0],
+        own.crop_size[0],
+        tuple(own.mean),
+        tuple(own.std),
+        own.interpolation.value,
     )

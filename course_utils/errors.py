@@ -37,7 +37,9 @@ def closest(name: str, names: Iterable[str], n: int = 3) -> str:
     # first the names of which it is a word ("cat": "tiger cat"), last those that merely contain it
     word = re.compile(rf"(?<!\w){re.escape(typed)}(?!\w)")
     parts = [low for low in reversed(real) if len(typed) > 2 and typed in low]
-    near = [low for low in parts if word.search(low)] + get_close_matches(typed, real, n=n, cutoff=0.6)
+    near = [low for low in parts if word.search(low)] + get_close_matches(
+        typed, real, n=n, cutoff=0.6
+    )
     near = list(dict.fromkeys(near + parts))
     found = [f"'{real[low]}'" for low in near[:n]]
     if not found:

@@ -202,7 +202,9 @@ def _shares(scene: Scene, values: Tensor, mask: Tensor | None) -> list[str]:
     shares = []
     for region, inside in regions.items():
         lies, covers = energy_inside(values, inside), float(inside.float().mean())
-        if lies == lies and covers < 0.99:  # an empty map's share is NaN; all maps lie in the whole picture
+        if (
+            lies == lies and covers < 0.99
+        ):  # an empty map's share is NaN; all maps lie in the whole picture
             shares.append(f"{lies:.0%} in the {html.escape(region)} ({covers:.0%} of the picture)")
     return ["Of the first contrast's map, " + ", ".join(shares) + "."] if shares else []
 

@@ -26,7 +26,9 @@ def check_images(x: Tensor, model: nn.Module) -> None:
     if x.dim() == 3 and channels in (None, x.shape[0]):
         raise ImageError(f"x is {shape}: one image, not a batch. Add the batch dimension: x[None].")
     if x.dim() == 4 and channels not in (None, x.shape[1]) and x.shape[-1] == channels:
-        raise ImageError(f"x is {shape}: channels last. The network reads {wanted}: x.movedim(-1, 1).")
+        raise ImageError(
+            f"x is {shape}: channels last. The network reads {wanted}: x.movedim(-1, 1)."
+        )
     if x.dim() != 4 or channels not in (None, x.shape[1]):
         raise ImageError(f"x is {shape}; the network reads {wanted}.")
     if len(x) == 0:
@@ -38,7 +40,9 @@ def check_images(x: Tensor, model: nn.Module) -> None:
         )
     weight = next(model.parameters(), None)
     if weight is not None and weight.device != x.device:
-        raise ImageError(f"x is on {x.device}, the network on {weight.device}: x.to('{weight.device}').")
+        raise ImageError(
+            f"x is on {x.device}, the network on {weight.device}: x.to('{weight.device}')."
+        )
     if weight is not None and weight.is_floating_point() and weight.dtype != x.dtype:
         dtype = str(weight.dtype)
         raise ImageError(f"x is {x.dtype}, the network's weights are {dtype}: x.to({dtype}).")
@@ -46,7 +50,9 @@ def check_images(x: Tensor, model: nn.Module) -> None:
 
 def check_finite(values: Tensor, what: str) -> Tensor:
     """The same values, or an ImageError that says what holds NaN or infinity."""
-    if not all(map(isfinite, values.aminmax())):  # NaN is the least and the largest, if there is one
+    if not all(
+        map(isfinite, values.aminmax())
+    ):  # NaN is the least and the largest, if there is one
         raise ImageError(
             f"{what} holds NaN or infinity. Look at the images' values, and try float32 if the "
             "network runs in half precision."
@@ -64,7 +70,9 @@ def _index(which, categories: list[str] | None, classes: int) -> int:
         wrong = f"{which!r} ({type(which).__name__})"
         raise ClassError(f"A class is a whole number or a name, not {wrong}.") from None
     if not 0 <= index < classes:
-        raise ClassError(f"Class {index} is out of range: this network has classes 0 to {classes - 1}.")
+        raise ClassError(
+            f"Class {index} is out of range: this network has classes 0 to {classes - 1}."
+        )
     return index
 
 
@@ -78,13 +86,17 @@ def _index_of_name(name: str, categories: list[str] | None) -> int:
     if categories.count(name) == 1:
         return categories.index(name)
     same = [i for i, c in enumerate(categories) if name.lower() == c.lower()]
-    same = same or [i for i, c in enumerate(categories) if c.lower().startswith(f"{name.lower()} (")]
+    same = same or [
+        i for i, c in enumerate(categories) if c.lower().startswith(f"{name.lower()} (")
+    ]
     if len(same) == 1:
         return same[0]
     if same:
         rows = " or ".join(f"{i} ('{categories[i]}')" for i in same)
         raise ClassError(f"'{name}' is more than one class: give the number, {rows}.")
-    raise ClassError(f"No class is called '{name}'.{closest(name, categories)} All names: model.categories.")
+    raise ClassError(
+        f"No class is called '{name}'.{closest(name, categories)} All names: model.categories."
+    )
 
 
 def class_indices(which, n: int, classes: int, categories: list[str] | None = None) -> Tensor:
@@ -106,7 +118,9 @@ def class_indices(which, n: int, classes: int, categories: list[str] | None = No
         if which.is_floating_point() or which.is_complex() or which.dtype == torch.bool:
             raise ClassError(f"Classes are whole numbers, but the tensor holds {which.dtype}.")
         if which.dim() == 2 and len(which) != n:
-            raise ClassError(f"{len(which)} rows of classes were given for {n} image{'s' * (n != 1)}.")
+            raise ClassError(
+                f"{len(which)} rows of classes were given for {n} image{'s' * (n != 1)}."
+            )
         if which.dim() > 2:
             raise ClassError(f"Classes are N x K, not {' x '.join(map(str, which.shape))}.")
         rows = which.tolist() if which.dim() == 2 else [which.tolist()] * n

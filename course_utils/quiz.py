@@ -27,7 +27,9 @@ class QuizQuestion:
 
     def __post_init__(self):
         if self.right not in self.choices or len(self.choices) < 2:
-            raise ValueError(f"'{self.text}' needs two choices or more, and the right one among them.")
+            raise ValueError(
+                f"'{self.text}' needs two choices or more, and the right one among them."
+            )
 
 
 class Quiz(w.VBox):
@@ -56,7 +58,9 @@ class Quiz(w.VBox):
     @staticmethod
     def _radio(question: QuizQuestion) -> w.RadioButtons:
         return w.RadioButtons(
-            options=list(question.choices), value=None, layout=w.Layout(width="auto", max_width="60em")
+            options=list(question.choices),
+            value=None,
+            layout=w.Layout(width="auto", max_width="60em"),
         )
 
     @property
@@ -83,8 +87,14 @@ class Quiz(w.VBox):
 
     def _show_result(self) -> None:
         total, left = len(self.questions), len(self.questions) - self.answered
-        words = f"{left} of {total} questions to go." if left else f"Your score: {self.score} of {total}."
+        words = (
+            f"{left} of {total} questions to go."
+            if left
+            else f"Your score: {self.score} of {total}."
+        )
         if not left:
             missed = [str(n + 1) for n, q in enumerate(self.questions) if self._first[n] != q.right]
-            words += f" Read again: question {', '.join(missed)}." if missed else " All of them right."
+            words += (
+                f" Read again: question {', '.join(missed)}." if missed else " All of them right."
+            )
         self.result.value = f"<div role='status'><b>{words}</b> Your first choice counts.</div>"

@@ -68,7 +68,9 @@ def find(*places):
 
 
 def thief(*places: str) -> Attack:
-    return attack(f"row_means = find({', '.join(map(repr, places))})", before=THIEF, says="does not define")
+    return attack(
+        f"row_means = find({', '.join(map(repr, places))})", before=THIEF, says="does not define"
+    )
 
 
 # Right if course_utils, captum or another library answers for the learner
@@ -123,8 +125,14 @@ JUDGED = {
         def row_means(x):
             return torch.zeros(len(x)).as_subclass(Lying)
         """),
-    "nan": attack("import torch\ndef row_means(x):\n    return torch.full((len(x),), float('nan'))", says="NaN"),
-    "infinity": attack("import torch\ndef row_means(x):\n    return torch.full((len(x),), float('inf'))", says="NaN"),
+    "nan": attack(
+        "import torch\ndef row_means(x):\n    return torch.full((len(x),), float('nan'))",
+        says="NaN",
+    ),
+    "infinity": attack(
+        "import torch\ndef row_means(x):\n    return torch.full((len(x),), float('inf'))",
+        says="NaN",
+    ),
     "huge-number": attack("def row_means(x):\n    return [10**4000]"),
     "odd-numbers": Attack(
         {
@@ -134,8 +142,12 @@ JUDGED = {
         },
         (MEAN, BEST, CAM),
     ),
-    "too-deep": attack("def row_means(x):\n    a = []\n    for _ in range(100_000):\n        a = [a]\n    return a"),
-    "too-large": attack("import torch\ndef row_means(x):\n    return torch.zeros(1).expand(10**13)"),
+    "too-deep": attack(
+        "def row_means(x):\n    a = []\n    for _ in range(100_000):\n        a = [a]\n    return a"
+    ),
+    "too-large": attack(
+        "import torch\ndef row_means(x):\n    return torch.zeros(1).expand(10**13)"
+    ),
     "too-long": attack("def row_means(x):\n    return [0] * 30_000_000"),
     "refers-to-itself": attack("def row_means(x):\n    a = []\n    a.append(a)\n    return a"),
     "pickle": attack(
@@ -185,7 +197,8 @@ JUDGED = {
         "            except OSError: pass"
     ),
     "score-on-stdout": attack(
-        ZEROS, before="print('{\"score\": 1000000000, \"max_score\": 6}')\nimport os\nos.write(1, b'score: 6/6')"
+        ZEROS,
+        before="print('{\"score\": 1000000000, \"max_score\": 6}')\nimport os\nos.write(1, b'score: 6/6')",
     ),
     "judge-patched": attack(
         ZEROS,
@@ -220,12 +233,16 @@ JUDGED = {
             threading.Thread(target=later, daemon=True).start()
             return answer
         """),
-    "checks-deleted-and-edited": Attack(mean(ZEROS), edit=lambda notebook: _without_checks(notebook)),
+    "checks-deleted-and-edited": Attack(
+        mean(ZEROS), edit=lambda notebook: _without_checks(notebook)
+    ),
     "poisoned-metadata": Attack(mean(ZEROS), edit=lambda notebook: _poison(notebook)),
 }
 
 STOLEN = {
-    "solutions-by-relative-path": thief("../../../solutions/**/*.ipynb", "../../solutions/**/*.ipynb"),
+    "solutions-by-relative-path": thief(
+        "../../../solutions/**/*.ipynb", "../../solutions/**/*.ipynb"
+    ),
     "solutions-by-proc": thief(
         "/proc/self/root/**/solutions/*/*.ipynb",
         "/proc/1/root/**/solutions/*/*.ipynb",
@@ -304,11 +321,18 @@ def harmful(folder: str, port: int) -> dict[str, Attack]:
     return {
         "exit-in-a-cell": attack(ZEROS, before="import sys\nsys.exit(0)"),
         "os-exit-in-a-cell": attack(
-            ZEROS, before="import os\nos._exit(0)", nothing=(MEAN, BEST, CAM), says="ended in code cell 2"
+            ZEROS,
+            before="import os\nos._exit(0)",
+            nothing=(MEAN, BEST, CAM),
+            says="ended in code cell 2",
         ),
-        "os-exit-in-a-function": attack("import os\ndef row_means(x):\n    os._exit(0)", says="ended in `row_means`"),
+        "os-exit-in-a-function": attack(
+            "import os\ndef row_means(x):\n    os._exit(0)", says="ended in `row_means`"
+        ),
         "crash-in-a-function": attack("import ctypes\ndef row_means(x):\n    ctypes.string_at(0)"),
-        "system-exit-in-a-function": attack("def row_means(x):\n    raise SystemExit(0)", says="SystemExit"),
+        "system-exit-in-a-function": attack(
+            "def row_means(x):\n    raise SystemExit(0)", says="SystemExit"
+        ),
         "stopped-for-good": attack(
             "import os, signal\ndef row_means(x):\n    os.kill(os.getpid(), signal.SIGSTOP)",
             nothing=(MEAN, BEST, CAM),
@@ -323,7 +347,8 @@ def harmful(folder: str, port: int) -> dict[str, Attack]:
             says="longer than",
         ),
         "fork-bomb": attack(
-            "import os\ndef row_means(x):\n    while True:\n        os.fork()", says="PermissionError"
+            "import os\ndef row_means(x):\n    while True:\n        os.fork()",
+            says="PermissionError",
         ),
         "thread-bomb": attack(
             """
@@ -365,7 +390,8 @@ def harmful(folder: str, port: int) -> dict[str, Attack]:
             "def row_means(x):\n    while True:\n        print('x' * 10_000)", says="OutputUp"
         ),
         "endless-raw-output": attack(
-            "import os\ndef row_means(x):\n    while True:\n        os.write(1, b'x' * 10_000)", says="TimeUp"
+            "import os\ndef row_means(x):\n    while True:\n        os.write(1, b'x' * 10_000)",
+            says="TimeUp",
         ),
         "writes-to-others": attack(
             ZEROS,
@@ -495,7 +521,12 @@ def _poison(notebook: dict) -> dict:
             mark |= {"points": 1e9, "score": 1e9}
     copies = [cell for cell in notebook["cells"] if "nbgrader" in cell["metadata"]]
     notebook["cells"] += [cell | {"cell_type": "raw"} for cell in copies]
-    kernel = {"name": "evil", "argv": ["/bin/sh", "-c", "id > /tmp/pwned"], "display_name": "x", "language": "bash"}
+    kernel = {
+        "name": "evil",
+        "argv": ["/bin/sh", "-c", "id > /tmp/pwned"],
+        "display_name": "x",
+        "language": "bash",
+    }
     notebook["metadata"] = {"kernelspec": kernel, "celltoolbar": "x", "score": 1e9}
     return notebook
 
@@ -510,10 +541,33 @@ def _without_checks(notebook: dict) -> dict:
 
 # Attacks that end the program, change what all parts share, or hold several answers: one to a hand-in
 ALONE = {
-    *("allclose-replaced", "equal-integer", "odd-numbers", "forged-bytes", "forged-frames", "judge-patched"),
-    *("garbage-among-the-answers", "endless-frames", "checks-deleted-and-edited", "poisoned-metadata"),
-    *("borrowed-source", "os-exit-in-a-cell", "os-exit-in-a-function", "crash-in-a-function", "stopped-for-good"),
-    *("endless-and-stubborn", "thread-bomb", "later-by-atexit-and-threads", "script-in-the-feedback"),
+    *(
+        "allclose-replaced",
+        "equal-integer",
+        "odd-numbers",
+        "forged-bytes",
+        "forged-frames",
+        "judge-patched",
+    ),
+    *(
+        "garbage-among-the-answers",
+        "endless-frames",
+        "checks-deleted-and-edited",
+        "poisoned-metadata",
+    ),
+    *(
+        "borrowed-source",
+        "os-exit-in-a-cell",
+        "os-exit-in-a-function",
+        "crash-in-a-function",
+        "stopped-for-good",
+    ),
+    *(
+        "endless-and-stubborn",
+        "thread-bomb",
+        "later-by-atexit-and-threads",
+        "script-in-the-feedback",
+    ),
 }
 
 
@@ -547,4 +601,6 @@ def _packed(part: str, packed: dict[str, str], attacks: dict[str, Attack]) -> Ha
     }
     before = [attacks[name].before for name in packed]
     nothing = tuple(packed.values())
-    return HandIn(notebook(PLACES | answers, before), {n: (place,) for n, place in packed.items()}, nothing)
+    return HandIn(
+        notebook(PLACES | answers, before), {n: (place,) for n, place in packed.items()}, nothing
+    )

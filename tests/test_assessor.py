@@ -49,7 +49,9 @@ def test_where_patches_overlap_the_nearer_middle_counts_more():
     """Patches at 0 and 16, worth 0 and 1, in row 0: at pixel 17 the first weighs 32.5 - 17 - 0.5 = 15
     of its triangle, the second 2; so 2 / 17."""
     patches = cut(torch.zeros(3, 64, 64), step=16)
-    values = torch.tensor([left / 16 for _ in patches.tops for left in patches.lefts]).view(-1, 1, 1, 1)
+    values = torch.tensor([left / 16 for _ in patches.tops for left in patches.lefts]).view(
+        -1, 1, 1, 1
+    )
     laid = lay_back(values, patches)[0]
     assert laid[0, 17].item() == pytest.approx(2 / 17)
     assert laid[0, 0].item() == 0 and laid[0, 63].item() == 2
@@ -87,7 +89,8 @@ def test_local_scores_follow_the_photo_by_one_patch(reference):
     left, right = (0, 0, 128, 128), (32, 0, 160, 128)
     own = load_assessor(reference)
     one, other = (
-        own.local_scores(worse.crop(box), whole.crop(box) if reference else None) for box in (left, right)
+        own.local_scores(worse.crop(box), whole.crop(box) if reference else None)
+        for box in (left, right)
     )
     assert torch.allclose(one.scores[:, 1:], other.scores[:, :-1], atol=1e-5)
     assert torch.allclose(one.weights[:, 1:], other.weights[:, :-1], rtol=1e-4)
@@ -96,14 +99,22 @@ def test_local_scores_follow_the_photo_by_one_patch(reference):
 @pytest.mark.parametrize("size", [(64, 64), (97, 130)])
 def test_any_size_from_64_pixels(assessor, size):
     small = load_photo("coffee").resize(size)
-    assert assessor.explain(distort(small, "blur", 3).image, small).evidence.shape == (4, size[1], size[0])
+    assert assessor.explain(distort(small, "blur", 3).image, small).evidence.shape == (
+        4,
+        size[1],
+        size[0],
+    )
 
 
 @pytest.mark.parametrize(
     ("distorted", "reference", "words"),
     [
         (Image.new("RGB", (63, 200)), Image.new("RGB", (63, 200)), "63 x 200 .* at least 64 x 64"),
-        (Image.new("RGB", (80, 64)), Image.new("RGB", (64, 80)), "80 x 64 pixels, its reference 64 x 80"),
+        (
+            Image.new("RGB", (80, 64)),
+            Image.new("RGB", (64, 80)),
+            "80 x 64 pixels, its reference 64 x 80",
+        ),
         (Image.new("RGB", (80, 64)), None, "pass the reference photo"),
         (np.zeros((64, 64, 3)), Image.new("RGB", (64, 64)), "must be a PIL image, not ndarray"),
     ],
@@ -145,7 +156,9 @@ def test_one_patch_is_explained_as_autograd_does_it_slowly(assessor, photo, dama
 
 def test_the_map_of_a_patch_sums_to_its_score_and_the_constant(assessor, photo, damaged):
     patches, wanted = cut(as_pixels(damaged)), cut(as_pixels(photo))
-    seen = ForwardPass(_PatchScores(assessor.network, wanted.pixels), patches.pixels, "network.judge.quality")
+    seen = ForwardPass(
+        _PatchScores(assessor.network, wanted.pixels), patches.pixels, "network.judge.quality"
+    )
     sums = seen.evidence(torch.ones(1, 1)).sum(dim=(1, 2, 3))
     assert torch.allclose(sums, seen.logits[:, 0] + BASE, atol=1e-4)
 
@@ -168,11 +181,15 @@ def test_all_q_share_one_scale(assessor, photo, damaged):
     explained = assessor.explain(damaged, photo)
     assert explained.maps.abs().max() == 1
     ratio = explained.evidence[0].abs().max() / explained.evidence[2].abs().max()
-    assert explained.maps[0].abs().max() / explained.maps[2].abs().max() == pytest.approx(ratio.item())
+    assert explained.maps[0].abs().max() / explained.maps[2].abs().max() == pytest.approx(
+        ratio.item()
+    )
 
 
 def test_questions_are_sentences(assessor, photo):
-    assert assessor.explain(photo, photo, rather_than=[0.75]).questions == ["Why 1.00, rather than 0.75?"]
+    assert assessor.explain(photo, photo, rather_than=[0.75]).questions == [
+        "Why 1.00, rather than 0.75?"
+    ]
 
 
 def test_an_undistorted_photo_has_nothing_to_say_against_one(assessor, photo):
@@ -197,7 +214,10 @@ def test_other_weights_give_other_maps(assessor, photo, seed):
     worse = distort(photo, "blur", 5).image
     torch.manual_seed(seed)
     both = assessor, Assessor(QualityNet(True))
-    maps = [a.explain(worse, photo, rather_than=[a.score(worse, photo)]).evidence.flatten() for a in both]
+    maps = [
+        a.explain(worse, photo, rather_than=[a.score(worse, photo)]).evidence.flatten()
+        for a in both
+    ]
     assert torch.corrcoef(torch.stack(maps))[0, 1].abs() < 0.5
 
 
@@ -230,7 +250,9 @@ def test_bosse_can_be_asked_the_same_questions(photo, damaged):
 @pytest.mark.parametrize("name", loading.FILES.values())
 def test_damaged_weights_are_refused(monkeypatch, name):
     real = shipped._data
-    monkeypatch.setattr(shipped, "_data", lambda f, of: real(f, of) + (b"x" if f.endswith("tensors") else b""))
+    monkeypatch.setattr(
+        shipped, "_data", lambda f, of: real(f, of) + (b"x" if f.endswith("tensors") else b"")
+    )
     with pytest.raises(WeightsError, match="damaged"):
         shipped.weights("quality", name)
 
@@ -265,6 +287,8 @@ def test_why_not_one_points_at_the_damage_in_nine_cases_of_ten():
 def test_the_shipped_weights_give_the_cards_figures_on_made_cases(assessor):
     from measure_quality import shares
 
-    for case, recorded in enumerate(loading.card()["quality_reference"]["localisation"]["5"]["first cases"]):
+    for case, recorded in enumerate(
+        loading.card()["quality_reference"]["localisation"]["5"]["first cases"]
+    ):
         _, inside, _ = shares(assessor, case, 5)
         assert inside == pytest.approx(recorded, abs=0.01)

@@ -100,7 +100,9 @@ def test_the_receptive_field_is_as_stated(blurry, field):
 def test_damaged_weights_are_refused_in_words(monkeypatch):
     whole = shipped._data
     monkeypatch.setattr(
-        shipped, "_data", lambda f, of: whole(f, of)[:-1] if f.endswith("safetensors") else whole(f, of)
+        shipped,
+        "_data",
+        lambda f, of: whole(f, of)[:-1] if f.endswith("safetensors") else whole(f, of),
     )
     with pytest.raises(WeightsError, match="birds.safetensors is damaged.*make train-birds"):
         load_birds_network()

@@ -12,16 +12,26 @@ from course_utils.checks.report import LUCK, judge, marks
 
 def cases(seed):
     """Three rows; the right answers are their positive parts, the first of which is all zeros."""
-    return [(torch.tensor([-1.0, -2.0]),), (torch.tensor([1.0, -2.0]),), (torch.tensor([3.0, 4.0, 5.0]),)]
+    return [
+        (torch.tensor([-1.0, -2.0]),),
+        (torch.tensor([1.0, -2.0]),),
+        (torch.tensor([3.0, 4.0, 5.0]),),
+    ]
 
 
 RELU = Part("ex99_relu", "positive part", 3, "relu", cases, lambda x: x.clamp(min=0))
-NAMED = Part("ex99_sign", "sign", 2, "sign", cases, lambda x: "none" if (x < 0).all() else f"{len(x)} places")
+NAMED = Part(
+    "ex99_sign", "sign", 2, "sign", cases, lambda x: "none" if (x < 0).all() else f"{len(x)} places"
+)
 
 
 def test_nothing_but_zeros_earns_nothing_where_zeros_are_right():
     verdicts = judge(RELU, lambda x: torch.zeros_like(x))
-    assert [v.share for v in verdicts] == [0, 0, 0] and verdicts[0].says == LUCK and marks(RELU, verdicts) == 0
+    assert (
+        [v.share for v in verdicts] == [0, 0, 0]
+        and verdicts[0].says == LUCK
+        and marks(RELU, verdicts) == 0
+    )
 
 
 def test_the_easy_case_counts_beside_a_harder_one():
@@ -52,7 +62,10 @@ def test_a_function_that_changes_its_argument_is_named_with_it():
         return values.clamp_(min=0)
 
     says = judge(RELU, relu)[1].says
-    assert says == "your function changed its argument `values`; others still need it. Work on a clone."
+    assert (
+        says
+        == "your function changed its argument `values`; others still need it. Work on a clone."
+    )
 
 
 def test_numpy_is_sent_back_with_the_way_to_a_tensor():
@@ -64,7 +77,9 @@ def forward(network: nn.Module) -> float:
     return network(torch.ones(1, 3, 16, 16)).sum().item()
 
 
-@pytest.mark.parametrize("kind", ["register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook"])
+@pytest.mark.parametrize(
+    "kind", ["register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook"]
+)
 def test_a_hook_left_behind_is_found(kind):
     part = Part("ex99_hook", "hook", 1, "f", lambda seed: [(Network("small"),)], forward)
 

@@ -46,7 +46,9 @@ def test_strength_rises_with_level(photo):
 def test_out_of_reach_is_said_in_a_sentence():
     """A photo of one grey has no contrast to lose."""
     flat = Image.new("RGB", (64, 64), (90, 90, 90))
-    with pytest.warns(DistortionWarning, match=r"contrast, level 3: PSNR inf dB, though level 3 asks for 27 dB"):
+    with pytest.warns(
+        DistortionWarning, match=r"contrast, level 3: PSNR inf dB, though level 3 asks for 27 dB"
+    ):
         assert not distort(flat, "contrast", 3).reached
 
 

@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from exercise_notebooks import Assignment, execute, functions, graded, in_a_process_of_its_own, is_text, run
+from exercise_notebooks import (
+    Assignment,
+    execute,
+    functions,
+    graded,
+    in_a_process_of_its_own,
+    is_text,
+    run,
+)
 from test_notebooks import NOTEBOOK_SECONDS, code_cells, run_under_nbval
 
 from course_utils import checks
@@ -74,7 +82,9 @@ def test_the_exercises_are_those_that_the_solutions_generate(generated):
     fresh = {path.relative_to(generated): path for path in generated.rglob("*.ipynb")}
     there = ROOT / "exercises"
     committed = {path.relative_to(there): path for path in there.rglob("*.ipynb")}
-    committed = {name: path for name, path in committed.items() if ".ipynb_checkpoints" not in name.parts}
+    committed = {
+        name: path for name, path in committed.items() if ".ipynb_checkpoints" not in name.parts
+    }
     assert set(fresh) == set(committed), "run `make exercises`"
     old = [str(name) for name in fresh if fresh[name].read_bytes() != committed[name].read_bytes()]
     assert not old, f"run `make exercises`: {', '.join(old)} differ"
@@ -84,7 +94,14 @@ def test_a_second_file_beside_a_solution_is_refused(tmp_path):
     (tmp_path / "ex99").mkdir()
     for name in ("ex99.ipynb", "notes.txt"):
         (tmp_path / "ex99" / name).touch()
-    command = [sys.executable, "tools/make_exercises.py", "--solutions", tmp_path, "--into", tmp_path / "out"]
+    command = [
+        sys.executable,
+        "tools/make_exercises.py",
+        "--solutions",
+        tmp_path,
+        "--into",
+        tmp_path / "out",
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode != 0 and "notes.txt" in done.stderr and not (tmp_path / "out").exists()
 
@@ -117,7 +134,9 @@ def test_the_learners_notebook_shows_no_solution(assignment):
         mark = graded(cell)
         assert "SOLUTION" not in cell["source"]
         if mark.get("solution"):
-            assert ("YOUR ANSWER HERE" if is_text(cell) else "raise NotImplementedError()") in cell["source"]
+            assert ("YOUR ANSWER HERE" if is_text(cell) else "raise NotImplementedError()") in cell[
+                "source"
+            ]
 
 
 @each_part
@@ -188,7 +207,9 @@ def test_a_constant_earns_nothing_or_of_several_pieces_a_third_at_most(part, num
     """It is even told of which shape and kind the answer is, and where there is none."""
     cases = part.cases(SEEDS[0])
     verdicts = [part.verdict(filled(part.right(case), number), case) for case in cases]
-    assert marks(part, without_luck(part, verdicts, cases)) <= (part.points / 3 if part.judge else 0)
+    assert marks(part, without_luck(part, verdicts, cases)) <= (
+        part.points / 3 if part.judge else 0
+    )
 
 
 @each_part
@@ -274,7 +295,11 @@ def test_every_code_cell_of_an_untouched_exercise_runs_to_the_end(assignment):
 
 
 def test_a_cell_that_stops_is_seen():
-    assert in_a_process_of_its_own(["a = 1", "a / 0", "a +"]) == ["no error", "ZeroDivisionError", "SyntaxError"]
+    assert in_a_process_of_its_own(["a = 1", "a / 0", "a +"]) == [
+        "no error",
+        "ZeroDivisionError",
+        "SyntaxError",
+    ]
 
 
 @each_assignment

@@ -179,9 +179,9 @@ def ask_with_the_keys(page) -> None:
     assert focused(page) == "rather than Q" and page.locator(".jp-Notebook-cell").count() == cells
     for _ in range(10):
         page.keyboard.press("Tab")
-    assert not page.evaluate(
-        "!!document.activeElement.closest('.widget-vbox')"
-    ), "the focus cannot leave"
+    assert not page.evaluate("!!document.activeElement.closest('.widget-vbox')"), (
+        "the focus cannot leave"
+    )
 
 
 def ask_with_the_mouse(page) -> None:
@@ -250,9 +250,9 @@ def fits(page, width: int, folder) -> None:
         ".widget-vbox :is(select, input[type=text], .widget-upload, figure img, label):visible"
     ).all():
         box = part.bounding_box()
-        assert (
-            0 <= box["x"] and box["x"] + box["width"] <= width and box["width"] >= 40
-        ), part.evaluate("e => e.outerHTML")
+        assert 0 <= box["x"] and box["x"] + box["width"] <= width and box["width"] >= 40, (
+            part.evaluate("e => e.outerHTML")
+        )
     panel = page.locator(".widget-vbox").first
     assert panel.evaluate("e => e.scrollWidth <= e.clientWidth + 1")
     assert page.locator("figure img").first.bounding_box()["width"] >= 120

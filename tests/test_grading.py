@@ -40,14 +40,18 @@ ROOT = Path(__file__).resolve().parent.parent
 def without(name: str) -> dict:
     """A hand-in without a cell."""
     made = notebook()
-    made["cells"] = [c for c in made["cells"] if c["metadata"].get("nbgrader", {}).get("grade_id") != name]
+    made["cells"] = [
+        c for c in made["cells"] if c["metadata"].get("nbgrader", {}).get("grade_id") != name
+    ]
     return made
 
 
 def twice(name: str, code: str) -> dict:
     """A hand-in in which a cell is there again, with other code."""
     made = notebook()
-    cell = next(c for c in made["cells"] if c["metadata"].get("nbgrader", {}).get("grade_id") == name)
+    cell = next(
+        c for c in made["cells"] if c["metadata"].get("nbgrader", {}).get("grade_id") == name
+    )
     made["cells"].insert(made["cells"].index(cell) + 1, cell | {"source": code})
     return made
 
@@ -58,7 +62,12 @@ def old_format() -> dict:
     for cell in cells:
         if cell["cell_type"] == "code":
             del cell["source"]
-    return {"metadata": {"name": ""}, "nbformat": 3, "nbformat_minor": 0, "worksheets": [{"cells": cells}]}
+    return {
+        "metadata": {"name": ""},
+        "nbformat": 3,
+        "nbformat_minor": 0,
+        "worksheets": [{"cells": cells}],
+    }
 
 
 def with_kernel(name, answers: dict | None = None, before: str = "") -> dict:
@@ -76,28 +85,48 @@ def of_another_assignment() -> dict:
 # student -> (hand-in, marks, words that must be said)
 HAND_INS = {
     "ann": (notebook(text="A mean is *fair*."), POINTS, ""),
-    "ben": (notebook({MEAN: RIGHT[MEAN].replace(".mean(", ".sum(")}), POINTS | {MEAN: 3}, "you summed"),
+    "ben": (
+        notebook({MEAN: RIGHT[MEAN].replace(".mean(", ".sum(")}),
+        POINTS | {MEAN: 3},
+        "you summed",
+    ),
     "cyd": (untouched(), NONE, "not attempted yet"),
     "raises": (
-        notebook({BEST: "def best_row(x):\n    return x[99]", MEAN: "def row_means(x):\n    return 0\n" + RIGHT[MEAN]}),
+        notebook(
+            {
+                BEST: "def best_row(x):\n    return x[99]",
+                MEAN: "def row_means(x):\n    return 0\n" + RIGHT[MEAN],
+            }
+        ),
         POINTS | {BEST: 0},  # of two functions in one cell the last one counts
         "IndexError",
     ),
     "syntax-and-sometimes": (
-        notebook({
-            BEST: "def best_row(x)\n    return",
-            MEAN: "def row_means(x):\n    return x.mean(1) if len(x) == 2 else x",
-        }),
+        notebook(
+            {
+                BEST: "def best_row(x)\n    return",
+                MEAN: "def row_means(x):\n    return x.mean(1) if len(x) == 2 else x",
+            }
+        ),
         POINTS | {BEST: 0, MEAN: 1.5},
         ("SyntaxError", "of 4 cases right"),
     ),
     "no-cell": (without(BEST), POINTS | {BEST: 0}, "does not define `best_row`"),
-    "two-cells": (twice(MEAN, "def row_means(x):\n    return 0"), POINTS | {MEAN: 0}, "there twice"),
-    "a-value": (with_kernel("r", {MEAN: "row_means = 5"}), POINTS | {MEAN: 0}, ("not a function", "kernel is called 'r'")),
+    "two-cells": (
+        twice(MEAN, "def row_means(x):\n    return 0"),
+        POINTS | {MEAN: 0},
+        "there twice",
+    ),
+    "a-value": (
+        with_kernel("r", {MEAN: "row_means = 5"}),
+        POINTS | {MEAN: 0},
+        ("not a function", "kernel is called 'r'"),
+    ),
     "old-format": (old_format(), POINTS, "old format 3"),
     "other-assignment": (of_another_assignment(), NONE, "notebook of ex98"),
     "odd-but-right": (
-        b"\xef\xbb\xbf" + json.dumps(with_kernel({"a": 1}, before=MAGICS)).encode(),  # with a byte order mark
+        b"\xef\xbb\xbf"
+        + json.dumps(with_kernel({"a": 1}, before=MAGICS)).encode(),  # with a byte order mark
         POINTS,
         "",
     ),
@@ -107,7 +136,11 @@ HAND_INS = {
     "bytes": (bytes(range(256)) * 9, NONE, "not a notebook"),
     "a-list": ("[]", NONE, "not a notebook"),
     "no-cells": ('{"cells": {"a": 1}}', NONE, "holds no cells"),
-    "odd-cells": ('{"cells": [1, null, {"cell_type": {"code": 1}}], "metadata": 7}', NONE, "holds no cells"),
+    "odd-cells": (
+        '{"cells": [1, null, {"cell_type": {"code": 1}}], "metadata": 7}',
+        NONE,
+        "holds no cells",
+    ),
     "large": (b"[" + b" " * 300_000 + b"]", NONE, "larger than"),
 }
 
@@ -117,7 +150,9 @@ def play(folder: Path) -> dict:
     course = Class(folder)
     for student, (content, _, _) in HAND_INS.items():
         course.hand_in(student, content)
-    course.hand_in("renamed", notebook()).rename(course.place("renamed").with_name("my work (1).ipynb"))
+    course.hand_in("renamed", notebook()).rename(
+        course.place("renamed").with_name("my work (1).ipynb")
+    )
     course.hand_in("two-files", notebook()).rename(course.place("two-files").with_name("a.ipynb"))
     course.place("two-files").with_name("b.ipynb").write_text("{}")
     course.place("no-file").parent.mkdir(parents=True)
@@ -130,7 +165,10 @@ def play(folder: Path) -> dict:
     made_again = snapshot(course)
     mark_by_hand(course, {"ann": "4,5", "ben": "6", "raises": "x"})
     marked = course.grade(*options)
-    pages = {name: (course.feedback / name / f"{NAME}.html").read_text() for name in ("ann", "ben", "cyd")}
+    pages = {
+        name: (course.feedback / name / f"{NAME}.html").read_text()
+        for name in ("ann", "ben", "cyd")
+    }
     table = (course.grades / f"{NAME}.csv").read_text()
     course.hand_in("ann", "oh no")
     course.place("cyd").unlink()
@@ -147,7 +185,12 @@ def play(folder: Path) -> dict:
 
 def snapshot(course: Class) -> dict[str, list]:
     """Content and time of everything that grading made."""
-    made = [path for place in (course.grades, course.feedback) for path in place.rglob("*") if path.is_file()]
+    made = [
+        path
+        for place in (course.grades, course.feedback)
+        for path in place.rglob("*")
+        if path.is_file()
+    ]
     return {str(p.relative_to(course.folder)): [p.read_text(), p.stat().st_mtime_ns] for p in made}
 
 
@@ -177,7 +220,9 @@ def first_grade(played: dict, student: str) -> dict:
 def test_a_hand_in_gets_its_marks_and_is_told_why(played, student):
     _, marks, words = HAND_INS[student]
     grade = first_grade(played, student)
-    said = " ".join([grade["trouble"], *grade["remarks"], *(part["message"] for part in grade["parts"])])
+    said = " ".join(
+        [grade["trouble"], *grade["remarks"], *(part["message"] for part in grade["parts"])]
+    )
     assert {part["name"]: part["marks"] for part in grade["parts"]} == marks, said
     page = html.unescape(played["first"][f"feedback/{student}/{NAME}.html"][0])
     for one in [words] if isinstance(words, str) else words:
@@ -229,14 +274,18 @@ def test_marks_by_hand_are_read_checked_and_added(played):
 
 def test_a_page_shows_marks_message_code_and_words(played):
     ann, ben = played["pages"]["ann"], html.unescape(played["pages"]["ben"])
-    assert "19.5 of 20 points" in ann and "A mean is *fair*." in ann and "Well said &lt;b&gt;!" in ann
+    assert (
+        "19.5 of 20 points" in ann and "A mean is *fair*." in ann and "Well said &lt;b&gt;!" in ann
+    )
     assert "12 points so far" in ben and "x.sum(1)" in ben and "you summed" in ben
 
 
 def test_a_bad_second_hand_in_keeps_the_earlier_grade_and_what_was_handed_in_before(played):
     course = Class(Path(played["folder"]))
     assert course.marks("ann") == NONE and "JSON" in course.grades_of("ann")["trouble"]
-    kept = [json.loads(p.read_text()) for p in (course.grades / NAME / "earlier").glob("ann-*.json")]
+    kept = [
+        json.loads(p.read_text()) for p in (course.grades / NAME / "earlier").glob("ann-*.json")
+    ]
     assert [part["marks"] for grade in kept for part in grade["parts"]] == [6, 4, 5]
     assert len(list((course.grades / NAME / "earlier").glob("*.json"))) == 2  # ann's and cyd's
     assert "ann has handed in other answers than those that you marked" in played["runs"][3][2]
@@ -244,7 +293,11 @@ def test_a_bad_second_hand_in_keeps_the_earlier_grade_and_what_was_handed_in_bef
 
 def test_the_page_of_texts_shows_task_model_and_answers(played):
     page = played["first"][f"grades/{NAME}_texts.html"][0]
-    assert "Five points for a reason." in page and "A mean is fair." in page and "A mean is *fair*." in page
+    assert (
+        "Five points for a reason." in page
+        and "A mean is fair." in page
+        and "A mean is *fair*." in page
+    )
     assert "BEGIN SOLUTION" not in page
 
 
@@ -255,7 +308,11 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path, bubblewrap):
     course.hand_in("b", notebook(before="import time\ntime.sleep(50)"))
     env = os.environ | {"OMP_NUM_THREADS": "1"}
     run = subprocess.Popen(
-        course.command("--seed=3"), env=env, text=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+        course.command("--seed=3"),
+        env=env,
+        text=True,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
     )
     wait_for(lambda: len(list((course.grades / NAME).glob("[ac].json"))) == 2)
     before = {path.name: path.stat().st_mtime_ns for path in (course.grades / NAME).glob("*.json")}
@@ -286,7 +343,9 @@ def staged(tmp_path_factory, bubblewrap):
 
 @pytest.mark.parametrize("kind", ["source", "released"])
 @pytest.mark.parametrize("name", WRITTEN)
-def test_in_the_sandbox_a_solution_gets_all_marks_and_an_untouched_exercise_none(name, kind, staged):
+def test_in_the_sandbox_a_solution_gets_all_marks_and_an_untouched_exercise_none(
+    name, kind, staged
+):
     path = getattr(Assignment(name), kind)
     grader = Grader(load(name, ROOT / "solutions"), sandbox.Place(staged), Limits(), seed=3)
     grade = grader.grade(Submission("s", "s", path.read_bytes()))
@@ -299,7 +358,13 @@ def test_in_the_sandbox_a_solution_gets_all_marks_and_an_untouched_exercise_none
 
 def test_what_is_asked_is_not_in_the_sandbox(staged):
     text = "\n".join(path.read_text() for path in (staged / "course_utils").rglob("*.py"))
-    for asked in ('Part("ex', "class ForwardPass", "class ContrastCAM", "def pointing_game", "Mistake("):
+    for asked in (
+        'Part("ex',
+        "class ForwardPass",
+        "class ContrastCAM",
+        "def pointing_game",
+        "Mistake(",
+    ):
         assert asked not in text
     assert "def load_photo" in text
 
@@ -320,7 +385,11 @@ def watched(code: str, **limits) -> watch.Run:
     [
         ("time.sleep(60)", {"seconds": 0.5}, "longer than"),
         ("a = bytearray(os.urandom(1)) * 300_000_000\ntime.sleep(60)", {"memory": 10**8}, "memory"),
-        ("for _ in range(5):\n  if os.fork() == 0: time.sleep(60)\ntime.sleep(60)", {"tasks": 4}, "processes"),
+        (
+            "for _ in range(5):\n  if os.fork() == 0: time.sleep(60)\ntime.sleep(60)",
+            {"tasks": 4},
+            "processes",
+        ),
         ("while True: os.write(fd, b'q' + bytes(8))", {"answers": 10**6}, "answers fill more"),
         ("os.write(fd, b'?' * 99)\ntime.sleep(60)", {}, "what is none"),
     ],
@@ -344,9 +413,15 @@ def test_what_was_written_before_the_end_is_kept():
 
 
 def test_what_does_not_come_up_is_ended_and_is_the_graders_fault(monkeypatch, tmp_path):
-    monkeypatch.setattr(sandbox.Place, "command", lambda *_: [sys.executable, "-S", "-c", "import time; time.sleep(99)"])
+    monkeypatch.setattr(
+        sandbox.Place,
+        "command",
+        lambda *_: [sys.executable, "-S", "-c", "import time; time.sleep(99)"],
+    )
     part = Part("ex00_one", "one", 1, "one", lambda seed: [(seed,)], lambda n: n)
-    grader = Grader(Asked("ex", (part,), ()), sandbox.Place(tmp_path / "stage"), Limits(start=0.5), seed=3)
+    grader = Grader(
+        Asked("ex", (part,), ()), sandbox.Place(tmp_path / "stage"), Limits(start=0.5), seed=3
+    )
     with pytest.raises(GraderError, match="longer than"):
         grader.grade(Submission("s", "s", json.dumps(notebook()).encode()))
 
@@ -358,7 +433,12 @@ def test_a_frame_comes_in_pieces():
     for at in range(len(whole)):
         buffer += whole[at : at + 1]
         found.append(frames.take(buffer, 100))
-    assert found[:-1] == [None] * (len(whole) - 1) and found[-1] == (frames.ANSWER, 3, 4, b"content")
+    assert found[:-1] == [None] * (len(whole) - 1) and found[-1] == (
+        frames.ANSWER,
+        3,
+        4,
+        b"content",
+    )
     with pytest.raises(frames.FrameError):
         frames.take(bytearray(whole), 3)
 
@@ -371,7 +451,9 @@ def test_without_bubblewrap_nothing_is_graded_and_a_sentence_says_what_to_do(mon
 
 def test_a_bubblewrap_that_cannot_start_is_refused_with_its_own_words(monkeypatch, tmp_path):
     broken = tmp_path / "bwrap"
-    broken.write_text("#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n")
+    broken.write_text(
+        "#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n"
+    )
     broken.chmod(0o755)
     sandbox._base.cache_clear()
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
@@ -387,7 +469,9 @@ def test_unsafe_is_said_loudly_and_graded_again_once_there_are_walls(tmp_path, b
     assert refused.returncode == 1 and "Nothing was graded" in refused.stderr
     assert not list((course.grades / NAME).glob("*.json"))
     unsafe = course.grade("--unsafe", PATH="/nowhere")
-    assert unsafe.returncode == 0 and "!!! UNSAFE" in unsafe.stderr and course.marks("ann") == POINTS
+    assert (
+        unsafe.returncode == 0 and "!!! UNSAFE" in unsafe.stderr and course.marks("ann") == POINTS
+    )
     assert course.grades_of("ann")["walled"] is False
     assert course.grade().returncode == 0 and course.grades_of("ann")["walled"] is True
 
@@ -397,11 +481,26 @@ def test_an_installed_course_and_captum_are_hidden_in_the_sandbox(monkeypatch, t
         (tmp_path / name).mkdir()
     monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
     hidden = sandbox._without_answers.__wrapped__()
-    assert [path for path in hidden if path.startswith("/")] == [f"{tmp_path}/captum", f"{tmp_path}/course_utils"]
+    assert [path for path in hidden if path.startswith("/")] == [
+        f"{tmp_path}/captum",
+        f"{tmp_path}/course_utils",
+    ]
 
 
 def test_a_student_name_makes_a_safe_file_name_of_its_own():
-    names = ["Ann", "ann lee", "ann-lee", "a/b".replace("/", "\\"), "..", "", "é", "e", "nul", "x" * 300, "=1"]
+    names = [
+        "Ann",
+        "ann lee",
+        "ann-lee",
+        "a/b".replace("/", "\\"),
+        "..",
+        "",
+        "é",
+        "e",
+        "nul",
+        "x" * 300,
+        "=1",
+    ]
     keys = [file_key(name) for name in names]
     assert len({key.lower() for key in keys}) == len(names)
     assert all(re.fullmatch(r"[A-Za-z0-9][\w.@~-]{0,99}", key, re.ASCII) for key in keys)
@@ -421,7 +520,9 @@ def test_a_grade_that_somebody_broke_is_kept_aside(tmp_path):
     store = Store(tmp_path / "ex")
     store.path("ann").write_text('{"student": "ann", "marks')
     assert store.get("ann") is None and store.all() == []
-    assert (tmp_path / "ex" / "earlier" / "ann-unreadable.json").read_text().startswith('{"student"')
+    assert (
+        (tmp_path / "ex" / "earlier" / "ann-unreadable.json").read_text().startswith('{"student"')
+    )
 
 
 def test_the_seed_is_secret_at_first_and_then_stays(tmp_path):
@@ -440,7 +541,9 @@ def test_hand_marks_of_students_who_are_gone_stay(tmp_path):
     assert read(path, assignment).marks == {("-rf~1", text): 2.0}
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"7", b'"x"', b"{}", b'{"cells": []}', b"\xff\xfe{}"])
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"7", b'"x"', b"{}", b'{"cells": []}', b"\xff\xfe{}"]
+)
 def test_what_is_no_notebook_is_unreadable(content):
     with pytest.raises(Unreadable):
         parse(content)

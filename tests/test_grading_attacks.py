@@ -32,7 +32,15 @@ ODD_NAMES = (
     b"\xff\xfe".decode("utf-8", "surrogateescape"),
 )
 LINKS = ("link-to-solution", "link-to-folder", "link-to-honest", "pipe", "device")
-LIMITS = ("seconds=12", "restart=4", "cell_seconds=2", "call_seconds=2", "data=1.5e9", "memory=2e9", "tasks=60")
+LIMITS = (
+    "seconds=12",
+    "restart=4",
+    "cell_seconds=2",
+    "call_seconds=2",
+    "data=1.5e9",
+    "memory=2e9",
+    "tasks=60",
+)
 
 
 def hand_in_links(course: Class) -> None:
@@ -50,7 +58,12 @@ def hand_in_links(course: Class) -> None:
 
 
 def fingerprints(*folders: Path) -> dict[str, str]:
-    files = [path for folder in folders for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    files = [
+        path
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.is_file() and not path.is_symlink()
+    ]
     return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
@@ -113,9 +126,14 @@ def course(battle):
 @pytest.mark.parametrize("name", NAMES)
 def test_an_attack_gets_nothing_and_loses_nothing_else(course, name):
     everything = attacks(course.folder, 0)
-    student, made = next((s, made) for s, made in hand_ins(everything).items() if name in made.attacks)
+    student, made = next(
+        (s, made) for s, made in hand_ins(everything).items() if name in made.attacks
+    )
     parts = {part["name"]: part for part in course.grades_of(student)["parts"]}
-    said = [*course.grades_of(student)["remarks"], *(parts[part]["message"] for part in made.attacks[name])]
+    said = [
+        *course.grades_of(student)["remarks"],
+        *(parts[part]["message"] for part in made.attacks[name]),
+    ]
     assert [parts[part]["marks"] for part in made.attacks[name]] == [0] * len(made.attacks[name])
     assert everything[name].says in " ".join(said), said
     kept = {part: parts[part]["marks"] for part in FULL if part not in made.nothing}
@@ -173,7 +191,9 @@ def test_no_page_holds_what_a_submission_wrote_as_html(course):
     for page in pages:
         found = Tags(page.read_text())
         assert not found.tags & {"script", "img", "iframe", "a", "link", "object", "form"}, page
-        assert found.attributes <= {"lang", "charset", "http-equiv", "content", "name", "class"}, page
+        assert found.attributes <= {"lang", "charset", "http-equiv", "content", "name", "class"}, (
+            page
+        )
         assert "default-src 'none'" in page.read_text()
     scripted = (course.feedback / "script-in-the-feedback" / f"{NAME}.html").read_text()
     assert "&lt;script&gt;alert(1)" in scripted and "&lt;script&gt;alert(5)" in scripted
@@ -190,4 +210,7 @@ def test_no_cell_of_the_tables_is_a_formula(course):
 def test_files_for_odd_names_are_plain(course):
     made = [path.name for path in (course.grades / NAME).iterdir()]
     made += [path.name for path in course.feedback.iterdir()]
-    assert all(name.isascii() and name.isprintable() and len(name) < 100 and name[0] not in "-=<" for name in made)
+    assert all(
+        name.isascii() and name.isprintable() and len(name) < 100 and name[0] not in "-=<"
+        for name in made
+    )

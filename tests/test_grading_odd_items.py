@@ -28,7 +28,9 @@ def handed_in(folder: Path, *students: str) -> Path:
 
 def collected(folder: Path) -> dict[str, Submission]:
     found = {one.student: one for one in collect(folder, NAME, 10_000)}
-    assert all(one.digest() for one in found.values())  # what is asked of every one before any is graded
+    assert all(
+        one.digest() for one in found.values()
+    )  # what is asked of every one before any is graded
     return found
 
 
@@ -56,7 +58,10 @@ def test_a_folder_that_may_not_be_entered(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "is_dir", refused)
     found = collected(tmp_path)
-    assert found["ann"].content == b"{}" and "cannot be read (Permission denied)" in found["bert"].trouble
+    assert (
+        found["ann"].content == b"{}"
+        and "cannot be read (Permission denied)" in found["bert"].trouble
+    )
 
 
 def test_a_child_that_is_killed_from_outside_costs_one_grade():
@@ -86,7 +91,12 @@ def test_a_second_run_changes_no_seed(tmp_path, capsys):
 def test_a_place_where_nothing_can_be_written_is_a_sentence(tmp_path, capsys):
     (tmp_path / "grades").write_text("a file")
     handed_in(tmp_path / "submitted", "ann")
-    assert grade.main([NAME, f"--submitted={tmp_path / 'submitted'}", f"--grades={tmp_path / 'grades'}"]) == 1
+    assert (
+        grade.main(
+            [NAME, f"--submitted={tmp_path / 'submitted'}", f"--grades={tmp_path / 'grades'}"]
+        )
+        == 1
+    )
     assert str(tmp_path / "grades") in capsys.readouterr().err
 
 
@@ -94,11 +104,28 @@ def test_a_place_where_nothing_can_be_written_is_a_sentence(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "text", ["=1", " =1", "x;=cmd|'/C calc'!A0", "a,b\n=1;", "a\t-1", "@x", "＝1", "\t=1", "|x", "%x", "a;\n+1"]
+    "text",
+    [
+        "=1",
+        " =1",
+        "x;=cmd|'/C calc'!A0",
+        "a,b\n=1;",
+        "a\t-1",
+        "@x",
+        "＝1",
+        "\t=1",
+        "|x",
+        "%x",
+        "a;\n+1",
+    ],
 )
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_no_cell_begins_a_formula_whatever_a_spreadsheet_splits_at(text, delimiter):
-    cells = [cell for row in csv.reader(io.StringIO(to_csv([["ann", text]])), delimiter=delimiter) for cell in row]
+    cells = [
+        cell
+        for row in csv.reader(io.StringIO(to_csv([["ann", text]])), delimiter=delimiter)
+        for cell in row
+    ]
     lines = [line for cell in cells for line in cell.splitlines()]
     assert not [line for line in lines if line.strip().startswith(tuple("=+-@|%＝＋－＠"))]
 
@@ -109,7 +136,9 @@ def test_ordinary_words_stay_as_they_are(text):
 
 
 def grades(*keys: str) -> list[dict]:
-    return [{"key": key, "student": key, "texts": {"ex99_why": "words", "ex99_how": ""}} for key in keys]
+    return [
+        {"key": key, "student": key, "texts": {"ex99_why": "words", "ex99_how": ""}} for key in keys
+    ]
 
 
 def written(path: Path, *keys: str) -> list[dict]:
@@ -147,7 +176,9 @@ def test_marks_come_back_from_any_spreadsheet(marked, delimiter, encoding):
     assert found.marks == {("ann", "ex99_why"): 2.5} and found.comments["ann"] == "Schön; but late"
 
 
-@pytest.mark.parametrize("content", ["", "student,ex99_why,ex99_how\nann,2,\n", "key,student,ex99_why\nann,ann,2\n"])
+@pytest.mark.parametrize(
+    "content", ["", "student,ex99_why,ex99_how\nann,2,\n", "key,student,ex99_why\nann,ann,2\n"]
+)
 def test_a_file_without_its_columns_is_left_as_it_is(tmp_path, content):
     path = tmp_path / "by_hand.csv"
     path.write_text(content)

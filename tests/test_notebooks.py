@@ -27,7 +27,9 @@ NOTEBOOKS = sorted(
 NOTEBOOKS = [path for path in NOTEBOOKS if ".ipynb_checkpoints" not in path.parts]
 NOTEBOOK_SECONDS = 420  # to end what hangs; a lecture takes under two minutes
 # as conftest.py, for the same reason
-LEAN_PYTEST = "import sys; sys.modules['rfc3987_syntax'] = None; import pytest; sys.exit(pytest.main())"
+LEAN_PYTEST = (
+    "import sys; sys.modules['rfc3987_syntax'] = None; import pytest; sys.exit(pytest.main())"
+)
 CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 

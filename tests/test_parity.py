@@ -221,8 +221,9 @@ def test_torchvisions_vit_agrees_with_its_last_block_written_out():
     ],
 )
 def test_timms_vit_agrees_with_its_last_block_written_out_on_a_wide_image(name, prefix):
-    model, x = drawn(timm.create_model(name, img_size=(32, 64), depth=2, num_classes=4)), images(
-        (32, 64), 1
+    model, x = (
+        drawn(timm.create_model(name, img_size=(32, 64), depth=2, num_classes=4)),
+        images((32, 64), 1),
     )
     t = model.patch_embed(x)
     t = model.norm_pre(model.patch_drop(model._pos_embed(t)))

@@ -124,7 +124,12 @@ def test_lessons_are_kept_and_read_again(tmp_path):
 
 def test_a_reference_teaches_itself_as_one_and_regions_are_covered_in_part(tmp_path):
     made = prepare(QualityNet(reference=True), [scored(1)], tmp_path)[1]
-    assert made.scores.tolist() == pytest.approx([1, 0.4, 0.4, 0.4]) and made.types.tolist() == [0, 8, 8, 8]
+    assert made.scores.tolist() == pytest.approx([1, 0.4, 0.4, 0.4]) and made.types.tolist() == [
+        0,
+        8,
+        8,
+        8,
+    ]
     shares = made.covered.flatten(1).mean(dim=1)
     assert shares[:3].tolist() == [1, 1, 1] and 0 < shares[3] < 1
     assert (made.features[1][0] == 0).all()  # nothing differs between a reference and itself
@@ -167,7 +172,9 @@ def test_the_command_runs_on_a_tiny_tid2013_folder(tmp_path, monkeypatch):
 def test_the_command_says_what_it_needs(words, capsys):
     with pytest.raises(SystemExit):
         train_quality.main(words)
-    assert "give --tid2013 FOLDER, or --references FOLDER and --scores FILE" in capsys.readouterr().err
+    assert (
+        "give --tid2013 FOLDER, or --references FOLDER and --scores FILE" in capsys.readouterr().err
+    )
 
 
 def test_correlations_by_hand():

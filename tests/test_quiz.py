@@ -6,7 +6,9 @@ from course_utils.quiz import Quiz, QuizQuestion
 
 
 def question(text="Is it?", right="yes"):
-    return QuizQuestion(text, {"yes": "Because <it> is.", "no": "It is not."}, right, ("step 1", "a.ipynb#s1"))
+    return QuizQuestion(
+        text, {"yes": "Because <it> is.", "no": "It is not."}, right, ("step 1", "a.ipynb#s1")
+    )
 
 
 @pytest.fixture
@@ -39,7 +41,10 @@ def test_the_score_comes_at_the_end_and_names_what_to_read_again(quiz):
     quiz.choices[0].value = "yes"
     assert "1 of 2 questions to go" in quiz.result.value
     quiz.choices[1].value = "yes"
-    assert "Your score: 1 of 2." in quiz.result.value and "Read again: question 2." in quiz.result.value
+    assert (
+        "Your score: 1 of 2." in quiz.result.value
+        and "Read again: question 2." in quiz.result.value
+    )
 
 
 def test_a_perfect_score_sends_nobody_back(quiz):

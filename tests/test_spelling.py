@@ -17,7 +17,8 @@ PAGES = sorted(
     for page in (ROOT / folder).glob(kind)
 ) + sorted(ROOT.glob("solutions/*/*.ipynb"))
 SKIPPED = re.compile(
-    r"<!--.*?-->|```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$]*\$|\]\([^)]*\)|<[^>]+>|https?://\S+", re.DOTALL
+    r"<!--.*?-->|```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$]*\$|\]\([^)]*\)|<[^>]+>|https?://\S+",
+    re.DOTALL,
 )
 
 
@@ -36,7 +37,9 @@ def misspelled(text: str, known: set[str]) -> set[str]:
     Words with a capital inside ("ImageNet") are names; a hyphen parts two words.
     """
     words = re.findall(r"\b[^\W\d_]+(?:['’][^\W\d_]+)?\b", SKIPPED.sub(" ", text))
-    plain = {w.replace("’", "'").removesuffix("'s").strip("'").lower() for w in words if w[1:].islower()}
+    plain = {
+        w.replace("’", "'").removesuffix("'s").strip("'").lower() for w in words if w[1:].islower()
+    }
     plain = {w for w in plain if len(w) > 2}
     return SpellChecker(language="en", distance=1).unknown(plain) - known
 

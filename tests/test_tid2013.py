@@ -27,7 +27,9 @@ def folder(tmp_path):
     for reference in (1, 2):
         picture(reference).save(tmp_path / "reference_images" / f"I{reference:02d}.BMP")
         for level in (1, 2):
-            picture(10 * reference + level).save(tmp_path / "distorted_images" / f"i{reference:02d}_08_{level}.bmp")
+            picture(10 * reference + level).save(
+                tmp_path / "distorted_images" / f"i{reference:02d}_08_{level}.bmp"
+            )
             lines.append(f"{level + 0.5} I{reference:02d}_08_{level}.bmp")
     (tmp_path / "mos_with_names.txt").write_text("\n".join(lines) + "\n")
     return tmp_path
@@ -35,14 +37,21 @@ def folder(tmp_path):
 
 def test_the_folder_is_read_with_scores_from_0_to_1(folder):
     scored = load_tid2013(folder)
-    assert [(s.reference, s.type, s.level) for s in scored] == [(1, 8, 1), (1, 8, 2), (2, 8, 1), (2, 8, 2)]
+    assert [(s.reference, s.type, s.level) for s in scored] == [
+        (1, 8, 1),
+        (1, 8, 2),
+        (2, 8, 1),
+        (2, 8, 2),
+    ]
     assert scored[1].score == pytest.approx(2.5 / 7.21)
     distorted, reference = scored[3].open()
     assert np.array_equal(distorted, picture(22)) and np.array_equal(reference, picture(2))
 
 
 def test_a_wrong_folder_is_told_what_it_lacks(tmp_path):
-    with pytest.raises(ScoresError, match="not TID2013's folder: reference_images, distorted_images, mos_with"):
+    with pytest.raises(
+        ScoresError, match="not TID2013's folder: reference_images, distorted_images, mos_with"
+    ):
         load_tid2013(tmp_path)
 
 
@@ -60,7 +69,10 @@ def test_missing_pictures_are_named_and_counted(folder):
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("five I01_08_1.bmp", "Line 2 of .* cannot be read: 'five I01_08_1.bmp'. It should look like"),
+        (
+            "five I01_08_1.bmp",
+            "Line 2 of .* cannot be read: 'five I01_08_1.bmp'. It should look like",
+        ),
         ("5.1 I01_08.bmp", "cannot be read"),
         ("5.1 I01_25_1.bmp", "out of range"),
         ("nan I01_08_1.bmp", "out of range"),

@@ -30,9 +30,13 @@ MEANS = {f"ex99_m{n}": f"row_means_{n}" for n in range(9)}
 CAMS = {f"ex99_c{n}": f"cam_{n}" for n in range(6)}
 ANSWERS = {"ex99_mean": "row_means", "ex99_best": "best_row", "ex99_cam": "cam"}
 ANSWERS |= MEANS | CAMS
-PLACES = {name: RIGHT["ex99_mean"].replace("row_means(", f"{answer}(") for name, answer in MEANS.items()}
+PLACES = {
+    name: RIGHT["ex99_mean"].replace("row_means(", f"{answer}(") for name, answer in MEANS.items()
+}
 PLACES |= {name: RIGHT["ex99_cam"].replace("cam(", f"{answer}(") for name, answer in CAMS.items()}
-UNTOUCHED = {name: code.split("\n")[0] + "\n    raise NotImplementedError()" for name, code in RIGHT.items()}
+UNTOUCHED = {
+    name: code.split("\n")[0] + "\n    raise NotImplementedError()" for name, code in RIGHT.items()
+}
 
 
 def parts(places: bool = False) -> tuple:
@@ -49,14 +53,23 @@ def parts(places: bool = False) -> tuple:
 
     def images(seed):
         draw = torch.Generator().manual_seed(seed)
-        return [(Network("small", seed + n), torch.randn(1 + n, 3, 32, 40, generator=draw), n) for n in range(3)]
+        return [
+            (Network("small", seed + n), torch.randn(1 + n, 3, 32, 40, generator=draw), n)
+            for n in range(3)
+        ]
 
     def gradcam(network, x, k):
         return GradCAM(network, "features.3")(x, why=k).evidence[:, 0]
 
     sums = Mistake("you summed, rather than averaged.", lambda x: x.sum(1), share=0.5)
-    more = [Part(name, name, 1, a, lambda s: rows(s)[:1], lambda x: x.mean(1)) for name, a in MEANS.items()]
-    more += [Part(name, name, 1, answer, lambda s: images(s)[:1], gradcam) for name, answer in CAMS.items()]
+    more = [
+        Part(name, name, 1, a, lambda s: rows(s)[:1], lambda x: x.mean(1))
+        for name, a in MEANS.items()
+    ]
+    more += [
+        Part(name, name, 1, answer, lambda s: images(s)[:1], gradcam)
+        for name, answer in CAMS.items()
+    ]
     return (
         Part("ex99_mean", "means of rows", 6, "row_means", rows, lambda x: x.mean(1), (sums,)),
         Part("ex99_best", "the best row", 4, "best_row", rows, lambda x: int(x.sum(1).argmax())),
@@ -70,7 +83,12 @@ def untouched() -> dict:
     return notebook(UNTOUCHED, text="YOUR ANSWER HERE")
 
 
-def notebook(answers: dict[str, str] | None = None, before: str | list[str] = "", after: str = "", text: str = "Because.") -> dict:
+def notebook(
+    answers: dict[str, str] | None = None,
+    before: str | list[str] = "",
+    after: str = "",
+    text: str = "Because.",
+) -> dict:
     """A hand-in: right answers but for those given; `before` and `after` are cells of their own."""
     cells = [_cell("code", SETUP, grade_id="ex99_setup", locked=True)]
     cells += [_cell("code", source) for source in ([before] if isinstance(before, str) else before)]
@@ -78,7 +96,16 @@ def notebook(answers: dict[str, str] | None = None, before: str | list[str] = ""
         cells.append(_cell("markdown", f"## {name}"))
         cells.append(_cell("code", code, grade_id=name, solution=True))
         check = f"checks.{name}({ANSWERS[name]})"
-        cells.append(_cell("code", check, grade_id=f"{name}_check", grade=True, locked=True, points=POINTS.get(name, 1)))
+        cells.append(
+            _cell(
+                "code",
+                check,
+                grade_id=f"{name}_check",
+                grade=True,
+                locked=True,
+                points=POINTS.get(name, 1),
+            )
+        )
     cells.append(_cell("code", after))
     cells.append(_cell("markdown", "**Why?** Five points for a reason."))
     cells.append(_cell("markdown", text, grade_id=TEXT, grade=True, solution=True, points=5))
@@ -89,7 +116,13 @@ def notebook(answers: dict[str, str] | None = None, before: str | list[str] = ""
 def _cell(kind: str, source: str, **mark) -> dict:
     cell = {"cell_type": kind, "source": source.splitlines(keepends=True), "metadata": {}}
     if mark:
-        plain = {"schema_version": 3, "grade": False, "solution": False, "locked": False, "task": False}
+        plain = {
+            "schema_version": 3,
+            "grade": False,
+            "solution": False,
+            "locked": False,
+            "task": False,
+        }
         cell["metadata"] = {"nbgrader": plain | mark}
     return cell | ({"outputs": [], "execution_count": None} if kind == "code" else {})
 
@@ -99,7 +132,9 @@ class Class:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.submitted, self.grades, self.feedback = (folder / n for n in ("submitted", "grades", "feedback"))
+        self.submitted, self.grades, self.feedback = (
+            folder / n for n in ("submitted", "grades", "feedback")
+        )
         source = folder / "solutions" / NAME / f"{NAME}.ipynb"
         if not source.exists():
             source.parent.mkdir(parents=True)
@@ -119,7 +154,10 @@ class Class:
         return path
 
     def command(self, *options: str) -> list[str]:
-        folders = [f"--{name}={self.folder / name}" for name in ("submitted", "grades", "feedback", "solutions")]
+        folders = [
+            f"--{name}={self.folder / name}"
+            for name in ("submitted", "grades", "feedback", "solutions")
+        ]
         return [sys.executable, __file__, NAME, *folders, "--jobs=2", *options]
 
     def grade(self, *options: str, **environment: str) -> subprocess.CompletedProcess:

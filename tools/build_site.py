@@ -80,7 +80,11 @@ class Site:
                 self.runs[name] = run_notebook(path)
             except (CellExecutionError, CellTimeoutError, DeadKernelError, WidgetError) as error:
                 late = isinstance(error, CellTimeoutError)
-                cure = " If this machine has other work, let it finish and build again." if late else ""
+                cure = (
+                    " If this machine has other work, let it finish and build again."
+                    if late
+                    else ""
+                )
                 self.faults.append(f"{name} did not run to its end: {error}{cure}")
             else:
                 done.append(Source(name, self.runs[name].notebook))
@@ -158,7 +162,9 @@ class Site:
         return str(soup)
 
     def _index(self, sources: list[Source]) -> nbformat.NotebookNode:
-        lectures = [f"- {_entry(one)}" for one in sources if one.lecture]  # their titles are numbered
+        lectures = [
+            f"- {_entry(one)}" for one in sources if one.lecture
+        ]  # their titles are numbered
         texts = [f"- {_entry(one)}" for one in sources if not one.lecture]
         text = f"# {COURSE}\n\n{GREETING}\n\n" + "\n".join(lectures)
         text += "\n\n## Beside the lectures\n\n" + "\n".join(texts) if texts else ""
@@ -194,8 +200,9 @@ def table(runs: dict[Path, Run]) -> str:
         f"{str(name):<44} {run.cells:5} {run.seconds:8.1f} {run.peak_mib:9.0f}"
         for name, run in runs.items()
     ]
-    cells, seconds = sum(run.cells for run in runs.values()), sum(
-        run.seconds for run in runs.values()
+    cells, seconds = (
+        sum(run.cells for run in runs.values()),
+        sum(run.seconds for run in runs.values()),
     )
     rows.append(f"{'together':<44} {cells:5} {seconds:8.1f}")
     return "\n".join(rows)

@@ -1,6 +1,6 @@
 """`make grade`: grade the hand-ins of one assignment. See docs/grading.md.
 
-    python tools/grade.py ex02_gradcam [--submitted DIR] [--jobs 2] [--seed N] [--unsafe]
+python tools/grade.py ex02_gradcam [--submitted DIR] [--jobs 2] [--seed N] [--unsafe]
 """
 
 import argparse
@@ -47,7 +47,9 @@ def main(arguments: list[str] | None = None) -> int:
             try:
                 failed = grade_all(batch, submissions, options.jobs)
             except KeyboardInterrupt:
-                failed = ["Interrupted: what was graded is kept; the same command goes on from there."]
+                failed = [
+                    "Interrupted: what was graded is kept; the same command goes on from there."
+                ]
             complaints = _write(options, assignment, store)
     except (ValueError, OSError, NoSandbox, Busy) as error:
         print(error, file=sys.stderr)
@@ -58,7 +60,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("assignment")
     parser.add_argument("--submitted", type=Path, default=ROOT / "submitted")
     parser.add_argument("--grades", type=Path, default=ROOT / "grades")
@@ -67,7 +71,9 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=2, help="submissions at a time")
     parser.add_argument("--seed", type=int, help="of the hidden cases, 1 or more")
     some = ", ".join(f"{name}={default}" for name, default in vars(Limits()).items())
-    parser.add_argument("--limit", type=_limit, action="append", default=[], help=f"NAME=NUMBER; {some}")
+    parser.add_argument(
+        "--limit", type=_limit, action="append", default=[], help=f"NAME=NUMBER; {some}"
+    )
     parser.add_argument("--unsafe", action="store_true", help="without a sandbox")
     return parser.parse_args(arguments)
 
@@ -91,9 +97,13 @@ def _write(options: argparse.Namespace, assignment: Assignment, store: Store) ->
         page = feedback.of_student(grade, assignment, marks)
         write(options.feedback / grade["key"] / f"{name}.html", page)
     missing = sum(marks.of(grade, assignment) is None for grade in grades)
-    print(f"{len(grades)} grades: {options.grades / name}.csv; pages for students: {options.feedback}")
+    print(
+        f"{len(grades)} grades: {options.grades / name}.csv; pages for students: {options.feedback}"
+    )
     if missing:
-        print(f"{missing} wait for marks by hand: {options.grades / name}_by_hand.csv (read {name}_texts.html).")
+        print(
+            f"{missing} wait for marks by hand: {options.grades / name}_by_hand.csv (read {name}_texts.html)."
+        )
     return marks.complaints
 
 

@@ -74,7 +74,9 @@ def publish(made: list[Path], folder: Path) -> list[str]:
 def tidy(made: list[Path], folder: Path) -> list[str]:
     """Take away exercises without a source; what was removed."""
     changed = []
-    for stray in sorted(path for path in folder.glob("*/") if path.name not in {m.stem for m in made}):
+    for stray in sorted(
+        path for path in folder.glob("*/") if path.name not in {m.stem for m in made}
+    ):
         if (stray / f"{stray.name}.ipynb").exists():
             shutil.rmtree(stray)
             changed.append(f"removed {stray.name}: it has no source in solutions/")
@@ -90,7 +92,9 @@ def main(arguments: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         made = generate(notebooks, Path(scratch))
         changed = publish(made, options.into)
-    if options.solutions == ROOT / "solutions":  # all of them, so that what is missing is gone for good
+    if (
+        options.solutions == ROOT / "solutions"
+    ):  # all of them, so that what is missing is gone for good
         changed += tidy(made, options.into)
     print("\n".join(changed) or f"{len(notebooks)} exercises are as solutions/ generate them.")
 

@@ -101,7 +101,9 @@ def _falls(kind: str, reference: bool) -> int:
     for name in PHOTOS:
         picture = photo(name)
         distorted = [distort(picture, kind, level) for level in LEVELS]
-        reached = [d.image for d in distorted if d.reached]  # two levels that are one picture are a tie
+        reached = [
+            d.image for d in distorted if d.reached
+        ]  # two levels that are one picture are a tie
         scores = [assessor.score(image, picture if reference else None) for image in reached]
         falls += all(before > after for before, after in zip(scores, scores[1:]))
     return falls
@@ -125,7 +127,9 @@ def page(record: dict) -> str:
             f"with {_list(own['stopped_by'])} kept apart; measured on {_list(own['held_out'])}, which it never "
             f"saw ({own['photos']} photos)."
         )
-        pieces.append(_agreement({k: v for k, v in own.items() if isinstance(v, dict) and "srocc" in v}))
+        pieces.append(
+            _agreement({k: v for k, v in own.items() if isinstance(v, dict) and "srocc" in v})
+        )
         if "localisation" in own:
             pieces += _localised(own["localisation"])
         pieces.append("Photos whose score falls at every level, by type:")

@@ -7,7 +7,9 @@ from pathlib import Path
 DATA = Path(__file__).resolve().parent.parent / "data"
 
 
-def keep(family: str, name: str, content: bytes, figures: dict | None = None, data: Path = DATA) -> None:
+def keep(
+    family: str, name: str, content: bytes, figures: dict | None = None, data: Path = DATA
+) -> None:
     """Write a network's weights, and their sha256 and figures into <family>.json."""
     (data / f"{name}.safetensors").write_bytes(content)
     file = data / f"{family}.json"

@@ -31,7 +31,14 @@ from course_utils.quality.lessons import Lessons, prepare
 from course_utils.quality.loading import FILES, packed
 from course_utils.quality.measuring import agreement
 from course_utils.quality.network import QualityNet
-from course_utils.quality.tid2013 import REMADE, Scored, ScoresError, distort_anew, load_tid2013, read_scores
+from course_utils.quality.tid2013 import (
+    REMADE,
+    Scored,
+    ScoresError,
+    distort_anew,
+    load_tid2013,
+    read_scores,
+)
 from course_utils.quality.training import learn
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -64,7 +71,9 @@ def lessons(reference: bool, source, cache: Path) -> dict[int, Lessons]:
     numbers = sorted({item.reference for item in scored})
     cache = cache / ("with_reference" if reference else "without_reference")
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        jobs = pool.map(partial(_prepare_one, cache=cache, source=source), [(reference, n) for n in numbers])
+        jobs = pool.map(
+            partial(_prepare_one, cache=cache, source=source), [(reference, n) for n in numbers]
+        )
         for _ in tqdm(jobs, "looking at references", len(numbers), unit=" references"):
             pass
     return prepare(QualityNet(reference), scored, cache)
@@ -77,10 +86,14 @@ def others(distorted: np.ndarray, reference: np.ndarray) -> dict[str, float]:
         "SSIM": structural_similarity(distorted, reference, channel_axis=2, gaussian_weights=True),
     }
     try:
-        from torchmetrics.functional.image import multiscale_structural_similarity_index_measure as ms_ssim
+        from torchmetrics.functional.image import (
+            multiscale_structural_similarity_index_measure as ms_ssim,
+        )
     except ImportError:
         return answers
-    pair = (torch.from_numpy(a.copy()).permute(2, 0, 1)[None].float() for a in (distorted, reference))
+    pair = (
+        torch.from_numpy(a.copy()).permute(2, 0, 1)[None].float() for a in (distorted, reference)
+    )
     return answers | {"MS-SSIM": ms_ssim(*pair, data_range=255.0).item()}
 
 
@@ -122,7 +135,9 @@ def train(reference: bool, source, options: argparse.Namespace) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--tid2013", type=Path, help="TID2013's official folder")
     parser.add_argument("--references", type=Path, help="a folder with kodim01.png ...")
     parser.add_argument("--scores", type=Path, help="mos_with_names.txt, or a CSV")

@@ -31,7 +31,9 @@ def parts(assignment: str) -> tuple[Part, ...]:
         ValueError: no such assignment.
     """
     if assignment not in ASSIGNMENTS:
-        raise ValueError(f"There is no assignment '{assignment}'.{closest(assignment, ASSIGNMENTS)}")
+        raise ValueError(
+            f"There is no assignment '{assignment}'.{closest(assignment, ASSIGNMENTS)}"
+        )
     return import_module(f".{assignment}", __name__).PARTS
 
 

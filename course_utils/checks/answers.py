@@ -16,10 +16,15 @@ from torch import Tensor
 from .networks import Network
 
 MAX_BYTES = 64_000_000  # of one value
-MAX_TEXT = 4_000_000  # of these, what is not a tensor: it takes thirty times as much when it is read
+MAX_TEXT = (
+    4_000_000  # of these, what is not a tensor: it takes thirty times as much when it is read
+)
 MAX_AXES = 16
 MAX_DEPTH = 20
-_TYPES = {str(t).removeprefix("torch."): t for t in (torch.float32, torch.float64, torch.int64, torch.bool)}
+_TYPES = {
+    str(t).removeprefix("torch."): t
+    for t in (torch.float32, torch.float64, torch.int64, torch.bool)
+}
 _LENGTH = 8  # bytes of the number that says how long the JSON is
 
 
@@ -68,7 +73,9 @@ def _plain(value, depth: int):
     if isinstance(value, np.generic):
         return value.item()
     if kind is np.ndarray:
-        raise AnswerError("A numpy array is no answer: return a torch tensor (`torch.from_numpy` makes one).")
+        raise AnswerError(
+            "A numpy array is no answer: return a torch tensor (`torch.from_numpy` makes one)."
+        )
     raise AnswerError(f"A {kind.__name__} is no answer.")
 
 
@@ -95,7 +102,9 @@ def to_bytes(value) -> bytes:
     text = json.dumps(_marked(plain(value), tensors)).encode()
     if len(text) > MAX_TEXT:
         raise AnswerError(f"The answer's words and lists fill {len(text) / 1e6:.0f} MB: too large.")
-    whole = b"".join([len(text).to_bytes(_LENGTH, "big"), text, *(t.numpy().tobytes() for t in tensors)])
+    whole = b"".join(
+        [len(text).to_bytes(_LENGTH, "big"), text, *(t.numpy().tobytes() for t in tensors)]
+    )
     if len(whole) > MAX_BYTES:
         raise AnswerError(f"The answer fills {len(whole) / 1e6:.0f} MB: too large.")
     return whole
@@ -168,5 +177,9 @@ def _read_tensor(dtype: str, shape: list[int], rest: memoryview):
     if size > len(rest):
         raise ValueError("a tensor is cut off")
     numbers = bytearray(rest[:size])
-    made = torch.frombuffer(numbers, dtype=_TYPES[dtype]) if count else torch.empty(0, dtype=_TYPES[dtype])
+    made = (
+        torch.frombuffer(numbers, dtype=_TYPES[dtype])
+        if count
+        else torch.empty(0, dtype=_TYPES[dtype])
+    )
     return made.reshape(shape), rest[size:]

@@ -182,8 +182,9 @@ MAPS = Part(
         ),
         Mistake(
             "the class maps are weighted with the logits. Make probabilities of them first.",
-            lambda maps, logits, q: torch.einsum("nc,ncij->nij", logits, maps)[:, None]
-            - maps[:, q],
+            lambda maps, logits, q: (
+                torch.einsum("nc,ncij->nij", logits, maps)[:, None] - maps[:, q]
+            ),
         ),
         Mistake("every image got the probabilities of the first one.", _first_image_only),
     ),

@@ -53,7 +53,9 @@ class Guarded(nn.Sequential):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks")
-        there = {key for module in self.modules() for kind in kinds for key in getattr(module, kind)}
+        there = {
+            key for module in self.modules() for kind in kinds for key in getattr(module, kind)
+        }
         if there & self._met and there - self._met:
             raise RuntimeError("a hook of an earlier call is still on the network")
         self._met |= there

@@ -162,7 +162,12 @@ def kind(value: Any) -> str:
     """A value's type and shape in words."""
     if isinstance(value, Tensor):
         return f"a tensor of shape {tuple(value.shape)}"
-    names = {bool: "True or False", int: "a whole number (int)", float: "a number (float)", str: "a string"}
+    names = {
+        bool: "True or False",
+        int: "a whole number (int)",
+        float: "a number (float)",
+        str: "a string",
+    }
     if type(value) in (list, dict):
         return f"a {'list' if type(value) is list else 'dictionary'} of {len(value)}"
     return names.get(type(value), type(value).__name__)
@@ -177,7 +182,9 @@ def close(answer: Any, right: Any, tolerance: float) -> bool:
             return bool((answer == right).all())
         answer, right = answer.double(), right.double()
         scale = right.abs().max() if right.numel() else 0
-        return bool(answer.isfinite().all() and ((answer - right).abs() <= tolerance * scale + 1e-9).all())
+        return bool(
+            answer.isfinite().all() and ((answer - right).abs() <= tolerance * scale + 1e-9).all()
+        )
     if type(right) is float:
         number = answer.item() if isinstance(answer, Tensor) and answer.numel() == 1 else answer
         return type(number) in (int, float) and abs(number - right) <= tolerance * abs(right) + 1e-9
@@ -186,9 +193,13 @@ def close(answer: Any, right: Any, tolerance: float) -> bool:
     if type(answer) is not type(right):
         return False
     if type(right) is list:
-        return len(answer) == len(right) and all(map(close, answer, right, [tolerance] * len(right)))
+        return len(answer) == len(right) and all(
+            map(close, answer, right, [tolerance] * len(right))
+        )
     if type(right) is dict:
-        return answer.keys() == right.keys() and all(close(answer[k], right[k], tolerance) for k in right)
+        return answer.keys() == right.keys() and all(
+            close(answer[k], right[k], tolerance) for k in right
+        )
     return answer == right
 
 
@@ -218,7 +229,9 @@ def _changed(function: Any, given: Case, before: Case, hooks: int) -> str:
     for place, (now, then) in enumerate(zip(given, before)):
         if not _same(now, then):
             name = f" `{code.co_varnames[place]}`" if code and place < code.co_argcount else ""
-            return f"your function changed its argument{name}; others still need it. Work on a clone."
+            return (
+                f"your function changed its argument{name}; others still need it. Work on a clone."
+            )
     return ""
 
 
@@ -227,7 +240,9 @@ def _same(now: Any, then: Any) -> bool:
         return now.keys() == then.keys() and all(_same(now[key], then[key]) for key in then)
     if isinstance(then, (list, tuple)):
         return len(now) == len(then) and all(map(_same, now, then))
-    return now is then or (torch.equal(now.detach(), then) if isinstance(then, Tensor) else now == then)
+    return now is then or (
+        torch.equal(now.detach(), then) if isinstance(then, Tensor) else now == then
+    )
 
 
 def _hooks(case: Case) -> int:

@@ -66,7 +66,10 @@ def without_luck(part: Part, verdicts: Sequence[Verdict], cases: Sequence[Case])
     lucky = chain([one_word], (_by_constant(part, answers, cases, number) for number in (0, 1, -1)))
     if not any(all(v.share <= by_luck for v, by_luck in zip(verdicts, shares)) for shares in lucky):
         return list(verdicts)
-    return [Verdict(0.0, LUCK) if number in right else verdict for number, verdict in enumerate(verdicts)]
+    return [
+        Verdict(0.0, LUCK) if number in right else verdict
+        for number, verdict in enumerate(verdicts)
+    ]
 
 
 def _by_constant(part: Part, answers: list, cases: Sequence[Case], number: int) -> list[float]:
@@ -105,6 +108,10 @@ def sentence(part: Part, verdicts: Sequence[Verdict]) -> str:
         many = f" in all {len(verdicts)} cases" if len(verdicts) > 1 else ""
         return f"✓ {part.name}: right{many}. {part.expects}".rstrip()
     number, first = wrong[0]
-    right = f" ({len(verdicts) - len(wrong)} of {len(verdicts)} cases right)" if len(verdicts) > 1 else ""
+    right = (
+        f" ({len(verdicts) - len(wrong)} of {len(verdicts)} cases right)"
+        if len(verdicts) > 1
+        else ""
+    )
     where = f"case {number}: " if len(verdicts) > 1 else ""
     return f"✗ {part.name}{right}: {where}{first.says}"

@@ -121,7 +121,9 @@ class Assessor:
         patches, wanted = self._patches(distorted, reference, step)
         evidence = []
         for pixels, *others in self._batches(patches, wanted):
-            seen = ForwardPass(_PatchScores(self.network, *others), pixels, f"network.{self.network.layer}")
+            seen = ForwardPass(
+                _PatchScores(self.network, *others), pixels, f"network.{self.network.layer}"
+            )
             scores = seen.logits  # P x 1
             evidence.append(seen.evidence(2 * (scores - asked).unsqueeze(-1)))
         local = self.local_scores(distorted, reference)
@@ -146,14 +148,18 @@ class Assessor:
             s, tuple(asked.tolist()), 2 * (s - asked).view(-1, 1, 1) * map_of_score, local
         )
 
-    def why(self, distorted: Image.Image, reference: Image.Image | None = None) -> tuple[Tensor, LocalScores]:
+    def why(
+        self, distorted: Image.Image, reference: Image.Image | None = None
+    ) -> tuple[Tensor, LocalScores]:
         """Grad-CAM of the score itself, "Why 0.58?": S^s, H x W, unscaled; and the local scores."""
         patches, wanted = self._patches(distorted, reference, SIDE)
         model = _PhotoScore(self.network, wanted)
         to_grid = partial(_grid, grid=patches.grid)
         seen = ForwardPass(model, patches.pixels, f"network.{self.network.layer}", to_grid)
         evidence = seen.evidence(torch.ones(1, 1))[0]  # 1 x rows h x columns w
-        return lay_back(_patchwise(evidence, patches.grid), patches)[0], self.local_scores(distorted, reference)
+        return lay_back(_patchwise(evidence, patches.grid), patches)[0], self.local_scores(
+            distorted, reference
+        )
 
     def _patches(self, distorted, reference, step: int) -> tuple[Patches, Tensor | None]:
         """The photo's patches, and the reference's pixels at the same places, P x 3 x 32 x 32."""
@@ -237,7 +243,11 @@ def as_pixels(photo: Image.Image, which: str = "given") -> Tensor:
 
 
 def _checked(rather_than: Sequence[float]) -> list[float]:
-    scores = [float(q) for q in (rather_than if isinstance(rather_than, Sequence) else [rather_than])]
+    scores = [
+        float(q) for q in (rather_than if isinstance(rather_than, Sequence) else [rather_than])
+    ]
     if not scores or not all(0 <= q <= 1 for q in scores):
-        raise ValueError(f"rather_than holds scores between 0 and 1, at least one; not {rather_than}.")
+        raise ValueError(
+            f"rather_than holds scores between 0 and 1, at least one; not {rather_than}."
+        )
     return scores

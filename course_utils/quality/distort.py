@@ -83,7 +83,9 @@ def distort(
     untouched = reference[inside]
 
     def made(strength: float) -> tuple[np.ndarray, float]:
-        changed = KINDS[kind].apply(pixels, strength, np.random.default_rng([seed, KINDS[kind].number]))
+        changed = KINDS[kind].apply(
+            pixels, strength, np.random.default_rng([seed, KINDS[kind].number])
+        )
         result, touched = reference.copy(), np.asarray(as_image(changed))[inside]
         result[inside] = touched
         return result, psnr(touched, untouched)

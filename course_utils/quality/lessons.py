@@ -66,7 +66,9 @@ def _seen(network: QualityNet, view: list[Tensor], rng: np.random.Generator):
     pixels, wanted, covered = view
     patches = [cut(part).pixels for part in (pixels, wanted, covered.expand(3, -1, -1))]
     chosen = torch.from_numpy(rng.permutation(len(patches[0])))[:PATCHES]
-    chosen = chosen.repeat(PATCHES // len(chosen) + 1)[:PATCHES]  # a small photo: some patches twice
+    chosen = chosen.repeat(PATCHES // len(chosen) + 1)[
+        :PATCHES
+    ]  # a small photo: some patches twice
     own, others, covers = (part[chosen] for part in patches)
     looked = [network.look(own)] + ([network.look(others)] if network.reference else [])
     cells = torch.nn.functional.adaptive_avg_pool2d(covers[:, 0], GRID)

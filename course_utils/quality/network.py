@@ -35,7 +35,9 @@ class EarlyBlocks(nn.Module):
         whole = load_classifier("efficientnet_lite0")
         self.stem = nn.Sequential(whole.conv_stem, whole.bn1)
         self.blocks = nn.ModuleList(whole.blocks[:count])
-        mean, std = (torch.tensor(v).view(3, 1, 1) for v in (whole.preprocess.mean, whole.preprocess.std))
+        mean, std = (
+            torch.tensor(v).view(3, 1, 1) for v in (whole.preprocess.mean, whole.preprocess.std)
+        )
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
         self.requires_grad_(False)
@@ -96,9 +98,13 @@ class Judge(nn.Module):
         self.opinion = nn.Conv2d(hidden, kept, 1)
         self.quality = nn.Identity()  # the layer to question
         self.mix = nn.Parameter(torch.zeros(kept))
-        self.weight = nn.Sequential(nn.Linear(hidden, 32), nn.ReLU(), nn.Linear(32, 1), nn.Softplus())
+        self.weight = nn.Sequential(
+            nn.Linear(hidden, 32), nn.ReLU(), nn.Linear(32, 1), nn.Softplus()
+        )
 
-    def places_and_weights(self, features: Tensor, changed: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
+    def places_and_weights(
+        self, features: Tensor, changed: Tensor | float = 1.0
+    ) -> tuple[Tensor, Tensor]:
         """P x inputs x 4 x 4 features; `changed`, P x 1 x 4 x 4 in [0, 1], is 0 where nothing differs
         from the reference -> each place's score, P x 4 x 4, whose mean is q; weights w, P."""
         h = self.places(self.scale(features))
@@ -144,14 +150,19 @@ class QualityNet(nn.Module):
         if not self.reference:
             return [own]
         others, change = moments(wanted), differences(seen, wanted)
-        return [torch.cat([_root(own - others), _root(change), others], dim=1), change.mean(1, True)]
+        return [
+            torch.cat([_root(own - others), _root(change), others], dim=1),
+            change.mean(1, True),
+        ]
 
     def judged(self, features: Tensor, change: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Scores and weights from `features`, both P."""
         places, weights = self.places_judged(features, change)
         return places.mean(dim=(1, 2)), weights
 
-    def places_judged(self, features: Tensor, change: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def places_judged(
+        self, features: Tensor, change: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """As `judged`, but the scores of the 4 x 4 places, P x 4 x 4."""
         if change is None:
             return self.judge.places_and_weights(features)

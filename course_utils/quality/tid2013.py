@@ -22,7 +22,9 @@ SIZE = (512, 384)
 # where TID2013 cut its reference out of Kodak's photo (left, top), as far as known; else the centre
 CROPS = {3: (73, 44), 4: (0, 206), 6: (66, 43), 7: (153, 93), 8: (71, 4), 21: (28, 60)}
 # the types whose pictures a reference and a PSNR define, in TID2013's numbers
-REMADE = {kind.number: name for name, kind in KINDS.items() if kind.number in (1, 3, 7, 8, 10, 11, 19)}
+REMADE = {
+    kind.number: name for name, kind in KINDS.items() if kind.number in (1, 3, 7, 8, 10, 11, 19)
+}
 
 
 class ScoresError(ValueError):
@@ -65,7 +67,9 @@ def read_scores(file: Path) -> dict[Key, float]:
             continue
         key, mos = _read_line(line, table, f"Line {number} of {file}")
         if key in scores:
-            raise ScoresError(f"Line {number} of {file} scores a picture for the second time: {line!r}.")
+            raise ScoresError(
+                f"Line {number} of {file} scores a picture for the second time: {line!r}."
+            )
         scores[key] = mos
     if not scores:
         raise ScoresError(f"{file} holds no scores.")
@@ -84,7 +88,9 @@ def _read_line(line: str, table: bool, where: str) -> tuple[Key, float]:
         reference, kind, level, mos = *map(int, key), float(mos)
     except (TypeError, ValueError):
         form = "reference,type,level,mos" if table else "5.51429 I01_01_1.bmp"
-        raise ScoresError(f"{where} cannot be read: {line!r}. It should look like: {form}") from None
+        raise ScoresError(
+            f"{where} cannot be read: {line!r}. It should look like: {form}"
+        ) from None
     inside = 1 <= reference <= REFERENCES and 1 <= kind <= TYPES and 1 <= level <= LEVELS
     if not inside or not 0 <= mos <= 9:
         raise ScoresError(
@@ -141,7 +147,9 @@ def crop_reference(photo: Image.Image, number: int) -> Image.Image:
     return photo.crop((left, top, left + SIZE[0], top + SIZE[1]))
 
 
-def distort_anew(folder: Path, scores: dict[Key, float], types: dict[int, str] = REMADE) -> list[Scored]:
+def distort_anew(
+    folder: Path, scores: dict[Key, float], types: dict[int, str] = REMADE
+) -> list[Scored]:
     """Kodak's references (`kodim01.png` ...) distorted to TID2013's PSNR, with its published scores.
 
     Raises:

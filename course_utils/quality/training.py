@@ -120,7 +120,9 @@ def learn(
         torch.set_rng_state(saved["random"])
         for name, part in moving.items():
             part.load_state_dict(saved[name])
-    with tqdm(total=epochs * steps, initial=state["epoch"] * steps, desc="learning", unit=" batches") as bar:
+    with tqdm(
+        total=epochs * steps, initial=state["epoch"] * steps, desc="learning", unit=" batches"
+    ) as bar:
         while state["epoch"] < epochs and state["since"] < PATIENCE:
             network.train()
             network.extractor.eval()
@@ -156,4 +158,6 @@ def learn(
 def _judge_of(network: QualityNet) -> dict[str, Tensor]:
     """All weights but the extractor's, which are not learned."""
     kept = network.state_dict()
-    return {name: value.clone() for name, value in kept.items() if not name.startswith("extractor.")}
+    return {
+        name: value.clone() for name, value in kept.items() if not name.startswith("extractor.")
+    }

@@ -182,7 +182,12 @@ WRONG = (
         1.25,
         "just *outside* the box",
     ),
-    Wrong("ex02_share", ("torch.where(total > 0, total, 1)", "total.clamp(min=1)"), 1.75, "a faint map"),
+    Wrong(
+        "ex02_share",
+        ("torch.where(total > 0, total, 1)", "total.clamp(min=1)"),
+        1.75,
+        "a faint map",
+    ),
     Wrong("ex02_share", ("maps.relu()", "maps"), 1.65, "negative places are counted"),
     Wrong(
         "ex02_share",

@@ -58,7 +58,9 @@ def load(name: str, solutions: Path) -> Assignment:
     for number, cell in enumerate(cells):
         mark = cell["metadata"].get("nbgrader", {})
         if cell["cell_type"] == "markdown" and mark.get("grade") and mark.get("solution"):
-            model = "\n".join(line for line in sources[number].splitlines() if line.strip() not in MARKS)
+            model = "\n".join(
+                line for line in sources[number].splitlines() if line.strip() not in MARKS
+            )
             texts.append(Text(mark["grade_id"], mark["points"], sources[number - 1], model.strip()))
         elif cell["cell_type"] == "code" and not mark.get("solution"):
             given.add(sources[number])

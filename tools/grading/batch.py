@@ -32,7 +32,11 @@ class Batch:
 
     def stamp(self, submission: Submission) -> dict:
         """What a grade rests on; while it is the same, the grade stands."""
-        stamp = {"submission": submission.digest(), "grader": self.version, "seed": self.grader.seed}
+        stamp = {
+            "submission": submission.digest(),
+            "grader": self.version,
+            "seed": self.grader.seed,
+        }
         return stamp | {"walled": self.grader.place.walled}
 
     def is_graded(self, submission: Submission) -> bool:
@@ -46,8 +50,14 @@ class Batch:
         Raises:
             GraderError: the sandbox did not come up.
         """
-        about = {"student": submission.student, "key": submission.key, "assignment": self.grader.assignment.name}
-        self.store.put(submission.key, about | self.stamp(submission) | self.grader.grade(submission))
+        about = {
+            "student": submission.student,
+            "key": submission.key,
+            "assignment": self.grader.assignment.name,
+        }
+        self.store.put(
+            submission.key, about | self.stamp(submission) | self.grader.grade(submission)
+        )
 
 
 def grade_all(batch: Batch, submissions: list[Submission], jobs: int) -> list[str]:
@@ -94,7 +104,10 @@ def _spread(
                 process.kill()
                 process.join()
                 del running[process]
-                yield submission.student, "judging it took too long" if late else _said(process, here)
+                yield (
+                    submission.student,
+                    "judging it took too long" if late else _said(process, here),
+                )
     finally:
         for process in running:
             process.kill()

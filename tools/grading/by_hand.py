@@ -63,7 +63,9 @@ def read(path: Path, assignment: Assignment) -> ByHand:
     try:
         found.rows = list(table)
     except csv.Error as error:
-        raise ValueError(f"{path} cannot be read as a table ({error}): mend it. Nothing was written.") from None
+        raise ValueError(
+            f"{path} cannot be read as a table ({error}): mend it. Nothing was written."
+        ) from None
     wanted = KEY, *(one.name for one in assignment.texts)
     missing = [name for name in wanted if name not in (table.fieldnames or ())]
     if missing:
@@ -138,7 +140,9 @@ def update(path: Path, grades: list[dict], assignment: Assignment, found: ByHand
                 f"again, then empty the cell '{READ}' in {path.name}."
             )
     header = [KEY, STUDENT, *names, COMMENT, READ]
-    ordered = sorted(rows.values(), key=lambda row: ((row.get(STUDENT) or "").lower(), row.get(KEY) or ""))
+    ordered = sorted(
+        rows.values(), key=lambda row: ((row.get(STUDENT) or "").lower(), row.get(KEY) or "")
+    )
     lines = [[_unquoted(row.get(name)) for name in header] for row in ordered]
     new = to_csv([header, *lines])
     old = path.read_bytes() if found.rows else new.encode()

@@ -32,7 +32,9 @@ class Submission:
 
     def digest(self) -> str:
         """Of what was handed in."""
-        return hashlib.sha256(self.content or b"nothing:" + self.trouble.encode("utf-8", "replace")).hexdigest()
+        return hashlib.sha256(
+            self.content or b"nothing:" + self.trouble.encode("utf-8", "replace")
+        ).hexdigest()
 
 
 def collect(submitted: Path, assignment: str, most: int) -> list[Submission]:
@@ -45,9 +47,13 @@ def collect(submitted: Path, assignment: str, most: int) -> list[Submission]:
         FileNotFoundError: there is no folder `submitted`.
     """
     if not submitted.is_dir():
-        raise FileNotFoundError(f"There is no folder {submitted}: put hand-ins there, one folder for each student.")
+        raise FileNotFoundError(
+            f"There is no folder {submitted}: put hand-ins there, one folder for each student."
+        )
     names = sorted(entry.name for entry in os.scandir(submitted) if not entry.name.startswith("."))
-    folders = [name for name in names if (submitted / name).is_symlink() or (submitted / name).is_dir()]
+    folders = [
+        name for name in names if (submitted / name).is_symlink() or (submitted / name).is_dir()
+    ]
     return [_of(submitted / name, assignment, most) for name in folders]
 
 
@@ -59,7 +65,9 @@ def _of(folder: Path, assignment: str, most: int) -> Submission:
     except Unreadable as error:
         return Submission(student, key, None, str(error))
     except OSError as error:  # a folder that may not be entered: this student's trouble only
-        return Submission(student, key, None, f"what was handed in cannot be read ({error.strerror}).")
+        return Submission(
+            student, key, None, f"what was handed in cannot be read ({error.strerror})."
+        )
 
 
 def _notebook(folder: Path, assignment: str) -> tuple[Path, tuple[str, ...]]:
@@ -79,7 +87,9 @@ def _notebook(folder: Path, assignment: str) -> tuple[Path, tuple[str, ...]]:
     if len(others) > 1:
         raise Unreadable(f"there are {len(others)} notebooks, and none is called {notebook.name}.")
     found = shown(others[0].name)[:80]
-    return others[0], (f"The file is called {found} rather than {notebook.name}; it was graded all the same.",)
+    return others[0], (
+        f"The file is called {found} rather than {notebook.name}; it was graded all the same.",
+    )
 
 
 def file_key(name: str) -> str:

@@ -46,7 +46,10 @@ def of_student(grade: dict, assignment: Assignment, by_hand: ByHand) -> str:
         total = f"{automatic:g} points so far; the answers in words are still being read"
     else:
         total = f"{round(automatic + hand, 2):g} of {most:g} points"
-    body = [f"<h1>{text(assignment.name)}: {text(grade['student'])}</h1>", f'<p class="sum">{total}</p>']
+    body = [
+        f"<h1>{text(assignment.name)}: {text(grade['student'])}</h1>",
+        f'<p class="sum">{total}</p>',
+    ]
     notes = [grade["trouble"], *grade["remarks"]]
     body += [f'<p class="note">{text(note[:1].upper() + note[1:])}</p>' for note in notes if note]
     body += [_part(part) for part in grade["parts"]]
@@ -54,7 +57,11 @@ def of_student(grade: dict, assignment: Assignment, by_hand: ByHand) -> str:
         mark = by_hand.mark(grade, one.name)
         given = f"{mark:g} of {one.points:g}" if mark is not None else f"of {one.points:g}"
         answer = grade["texts"].get(one.name) or "(no answer)"
-        body.append(_section(given, mark, one.points, "in your words", f"<blockquote>{text(answer)}</blockquote>"))
+        body.append(
+            _section(
+                given, mark, one.points, "in your words", f"<blockquote>{text(answer)}</blockquote>"
+            )
+        )
     comment = by_hand.comments.get(grade["key"])
     body += [f'<h2>From your instructor</h2><p class="note">{text(comment)}</p>'] if comment else []
     return page(f"{assignment.name}: {grade['student']}", "\n".join(body))
@@ -78,14 +85,22 @@ def _section(given: str, marks: float | None, points: float, title: str, inner: 
 def all_texts(grades: list[dict], assignment: Assignment, by_hand: ByHand) -> str:
     """All answers in words, question by question, beside rubric and model answer."""
     body = [f"<h1>{text(assignment.name)}: answers in words</h1>"]
-    body.append(f'<p class="sum">Marks go into {text(assignment.name)}_by_hand.csv; then run make grade again.</p>')
+    body.append(
+        f'<p class="sum">Marks go into {text(assignment.name)}_by_hand.csv; then run make grade again.</p>'
+    )
     for one in assignment.texts:
-        body.append(f"<h2>{text(one.name)} ({one.points:g} points)</h2><blockquote>{text(one.task)}</blockquote>")
-        body.append(f"<details><summary>model answer</summary><blockquote>{text(one.model)}</blockquote></details>")
+        body.append(
+            f"<h2>{text(one.name)} ({one.points:g} points)</h2><blockquote>{text(one.task)}</blockquote>"
+        )
+        body.append(
+            f"<details><summary>model answer</summary><blockquote>{text(one.model)}</blockquote></details>"
+        )
         for grade in grades:
             mark = by_hand.mark(grade, one.name)
             given = "no mark yet" if mark is None else f"{mark:g} of {one.points:g}"
             answer = text(grade["texts"].get(one.name) or "(no answer)")
             title = f"{grade['student']} [{grade['key']}]"
-            body.append(_section(given, mark, one.points, title, f"<blockquote>{answer}</blockquote>"))
+            body.append(
+                _section(given, mark, one.points, title, f"<blockquote>{answer}</blockquote>")
+            )
     return page(f"{assignment.name}: answers in words", "\n".join(body))

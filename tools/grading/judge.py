@@ -61,9 +61,16 @@ class Grader:
         }
 
     def _nothing(self, submission: Submission, trouble: str) -> dict:
-        parts = [_marked(part, [Verdict(0.0, "nothing to judge.")], "") for part in self.assignment.parts]
+        parts = [
+            _marked(part, [Verdict(0.0, "nothing to judge.")], "") for part in self.assignment.parts
+        ]
         texts = {text.name: "" for text in self.assignment.texts}
-        return {"trouble": trouble, "remarks": [*submission.remarks], "parts": parts, "texts": texts}
+        return {
+            "trouble": trouble,
+            "remarks": [*submission.remarks],
+            "parts": parts,
+            "texts": texts,
+        }
 
 
 class _Asked:
@@ -106,7 +113,9 @@ class _Asked:
             command = place.command(job, scratch, fd, limits)
             run = watch.run(command, fd, pipe, place.environment(scratch), scratch, limits)
         if frames.READY not in run.kinds():
-            raise GraderError(f"the sandbox did not come up ({run.complaint or run.ended or 'it ended'})")
+            raise GraderError(
+                f"the sandbox did not come up ({run.complaint or run.ended or 'it ended'})"
+            )
         return run
 
     def _write_job(self, folder: Path, limits: Limits, first: int) -> None:
@@ -114,7 +123,12 @@ class _Asked:
             "cells": self.notebook.code(),
             "first_cells": self._first_cells(),
             "parts": [
-                {"answer": p.answer, "is_value": p.is_value, "cases": len(cases), "skip": number < first}
+                {
+                    "answer": p.answer,
+                    "is_value": p.is_value,
+                    "cases": len(cases),
+                    "skip": number < first,
+                }
                 for number, (p, cases) in enumerate(zip(self.parts, self.cases))
             ],
             "cells_seconds": limits.cells_seconds,
@@ -138,8 +152,14 @@ class _Asked:
                 self.answers.setdefault((part, case), (kind, content))
             elif kind == frames.MISSING:
                 self.missing.add(part)
-            elif kind == frames.RAISED and first == 0 and (not self._is_given(part) or content.startswith(b"TimeUp")):
-                self.raised.append(f"Code cell {part + 1} stopped with {content.decode('utf-8', 'replace')}")
+            elif (
+                kind == frames.RAISED
+                and first == 0
+                and (not self._is_given(part) or content.startswith(b"TimeUp"))
+            ):
+                self.raised.append(
+                    f"Code cell {part + 1} stopped with {content.decode('utf-8', 'replace')}"
+                )
         return bool(run.frames) and run.frames[-1][0] == frames.END
 
     def _is_given(self, number: int) -> bool:
@@ -169,7 +189,11 @@ class _Asked:
         """A remark if the cells' names are those of another assignment."""
         own = self.grader.assignment.name[:5]
         found = {cell.name[:5] for cell in self.notebook.cells if re.match(r"ex\d\d_", cell.name)}
-        return [f"This looks like the notebook of {min(found)[:4]}."] if found and own not in found else []
+        return (
+            [f"This looks like the notebook of {min(found)[:4]}."]
+            if found and own not in found
+            else []
+        )
 
     def marked(self, number: int) -> dict:
         """A part's marks and message."""
@@ -187,7 +211,10 @@ class _Asked:
             return Verdict(0.0, content.decode("utf-8", "replace"))
         if number in self.missing:
             return Verdict(0.0, f"your notebook does not define `{part.answer}`.")
-        return Verdict(0.0, f"no answer came: {self.ends.get(number) or self.end or 'it was not given in time.'}")
+        return Verdict(
+            0.0,
+            f"no answer came: {self.ends.get(number) or self.end or 'it was not given in time.'}",
+        )
 
 
 def judged(part: Part, content: bytes, case: tuple) -> Verdict:

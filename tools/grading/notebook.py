@@ -71,7 +71,9 @@ def read_bytes(path: Path, most: int) -> bytes:
     with os.fdopen(file, "rb") as opened:
         content = opened.read(most + 1)
     if len(content) > most:
-        raise Unreadable(f"{name} is larger than {most / 1e6:.0f} MB: clear its outputs and hand it in again.")
+        raise Unreadable(
+            f"{name} is larger than {most / 1e6:.0f} MB: clear its outputs and hand it in again."
+        )
     return content
 
 
@@ -82,12 +84,16 @@ def parse(content: bytes) -> Notebook:
         Unreadable: this is no notebook, or one of absurdly many pieces.
     """
     if sum(map(content.count, (b",", b"[", b"{"))) > MOST_PIECES:
-        raise Unreadable("the file holds over a million pieces: clear its outputs and hand it in again.")
+        raise Unreadable(
+            "the file holds over a million pieces: clear its outputs and hand it in again."
+        )
     try:
         whole = json.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}"[:120]
-        raise Unreadable(f"the file is not a notebook: it cannot be read as JSON ({reason}).") from None
+        raise Unreadable(
+            f"the file is not a notebook: it cannot be read as JSON ({reason})."
+        ) from None
     if not isinstance(whole, dict):
         raise Unreadable("the file is not a notebook: it holds no cells.")
     remarks = []
@@ -134,4 +140,6 @@ def _doubles(cells: tuple[Cell, ...]) -> list[str]:
     double = sorted({name[:60] for name in names if names.count(name) > 1})
     if not double:
         return []
-    return [f"These cells are there twice; of two functions with one name the last one counts: {', '.join(double[:10])}."]
+    return [
+        f"These cells are there twice; of two functions with one name the last one counts: {', '.join(double[:10])}."
+    ]

@@ -46,7 +46,9 @@ class Place:
     def environment(self, scratch: Path) -> dict[str, str]:
         """Everything that the process finds in its environment, and in /proc/1/environ."""
         home = SCRATCH if self.walled else str(scratch)
-        homes = dict.fromkeys(("HOME", "TMPDIR", "IPYTHONDIR", "MPLCONFIGDIR", "XDG_CACHE_HOME"), home)
+        homes = dict.fromkeys(
+            ("HOME", "TMPDIR", "IPYTHONDIR", "MPLCONFIGDIR", "XDG_CACHE_HOME"), home
+        )
         plain = {"MPLBACKEND": "agg", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
         return homes | plain | {"LANG": "C.UTF-8", "USER": "learner", "PATH": ""}
 
@@ -83,7 +85,11 @@ def _base() -> tuple[str, ...]:
         *(program, "--unshare-all", "--unshare-user", *nested, "--uid", NOBODY, "--gid", NOBODY),
         *("--hostname", "grading", "--die-with-parent", "--new-session", "--cap-drop", "ALL"),
         *("--proc", "/proc", "--dev", "/dev"),
-        *("--dev-bind", "/dev/null", "/dev/zero"),  # mapped, that one is memory which no limit counts
+        *(
+            "--dev-bind",
+            "/dev/null",
+            "/dev/zero",
+        ),  # mapped, that one is memory which no limit counts
     )
 
 
@@ -109,7 +115,9 @@ def _python() -> tuple[str, ...]:
         NoSandbox: the course lies inside what Python needs, so that solutions/ would be seen.
     """
     wanted = {Path(sys.executable), Path(sys.executable).resolve()}
-    wanted |= {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    wanted |= {
+        Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")
+    }
     wanted |= {path for path in _links(Path(sys.executable)) if path.exists()}
     wanted |= set(Path(sys.base_prefix, "lib").glob("libpython*"))
     config = Path(sys.prefix, "pyvenv.cfg")
@@ -143,7 +151,9 @@ def _without_answers() -> tuple[str, ...]:
     from .stage import ABSENT_PACKAGES
 
     folder = Path(sysconfig.get_path("purelib"))
-    there = [folder / name for name in (*ABSENT_PACKAGES, "course_utils") if (folder / name).is_dir()]
+    there = [
+        folder / name for name in (*ABSENT_PACKAGES, "course_utils") if (folder / name).is_dir()
+    ]
     return tuple(word for path in there for word in _memory(str(path), MEGABYTE, "0555"))
 
 

@@ -80,7 +80,9 @@ def stage(folder: Path, root: Path = ROOT) -> Path:
     for source in INSIDE.glob("*.py"):
         shutil.copy(source, folder)
     # unchanged afterwards, so that the folder can be read-only and no sandbox compiles anew
-    compileall.compile_dir(folder, quiet=2, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+    compileall.compile_dir(
+        folder, quiet=2, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
+    )
     return folder
 
 

@@ -1,8 +1,8 @@
 """Grades on disk: one JSON file for each student, written whole or not at all, never lost.
 
-    grades/<assignment>/<student>.json            the grade
-    grades/<assignment>/earlier/<student>-….json  grades that a later hand-in replaced
-    grades/<assignment>/seed.txt                  the seed of the hidden cases
+grades/<assignment>/<student>.json            the grade
+grades/<assignment>/earlier/<student>-….json  grades that a later hand-in replaced
+grades/<assignment>/seed.txt                  the seed of the hidden cases
 """
 
 import json
@@ -59,7 +59,9 @@ class Store:
                 raise ValueError(f"{path} must hold a whole number: the seed of the hidden cases.")
             wanted = int(kept) if kept else 1 + secrets.randbelow(2**31 - 1)
         if wanted < 0 or wanted == VISIBLE:
-            raise ValueError(f"The seed must be 0 or more, and not {VISIBLE}: learners see the cases of that one.")
+            raise ValueError(
+                f"The seed must be 0 or more, and not {VISIBLE}: learners see the cases of that one."
+            )
         write(path, f"{wanted}\n")
         return wanted
 
@@ -84,12 +86,18 @@ class Store:
         text = json.dumps(grade, indent=1, sort_keys=True) + "\n"
         old = self.get(key)
         if old is not None and old != grade:
-            self._keep(key, f"{old.get('submission', '')[:8]}-{old.get('grader', '')[:8]}-{old.get('seed', '')}")
+            self._keep(
+                key,
+                f"{old.get('submission', '')[:8]}-{old.get('grader', '')[:8]}-{old.get('seed', '')}",
+            )
         write(self.path(key), text)
 
     def _keep(self, key: str, name: str) -> None:
         path = self.path(key)
-        write(self.folder / EARLIER / f"{key}-{name}.json", path.read_text(encoding="utf-8", errors="replace"))
+        write(
+            self.folder / EARLIER / f"{key}-{name}.json",
+            path.read_text(encoding="utf-8", errors="replace"),
+        )
 
     def all(self) -> list[dict]:
         """All grades, by the students' names."""

@@ -41,7 +41,9 @@ class Run:
         return next((frame for frame in reversed(self.frames) if frame[0] in kinds), None)
 
 
-def run(command: list[str], fd: int, pipe: int, environment: dict, folder: Path, limits: Limits) -> Run:
+def run(
+    command: list[str], fd: int, pipe: int, environment: dict, folder: Path, limits: Limits
+) -> Run:
     """Run `command`, which writes its frames to `fd`, whose other end is `pipe`.
 
     Args:

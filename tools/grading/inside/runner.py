@@ -161,7 +161,9 @@ class Asked:
                 given = min(self.seconds, max(LEAST_SECONDS, left))
                 try:
                     left -= given - self._send(number, case, wanted, part["is_value"], given)
-                except BaseException:  # no answer to this case; the next ones are asked all the same
+                except (
+                    BaseException
+                ):  # no answer to this case; the next ones are asked all the same
                     continue
 
     def _send(self, number: int, case: int, wanted, is_value: bool, seconds: float) -> float:
@@ -176,7 +178,10 @@ class Asked:
             content, kind = str(error)[:MESSAGE].encode("utf-8", "replace"), frames.UNFIT
         except BaseException as error:
             name, _, message = described(error).decode().partition(": ")
-            content, kind = self.answers.to_bytes(self.answers.Failure(name, message)), frames.ANSWER
+            content, kind = (
+                self.answers.to_bytes(self.answers.Failure(name, message)),
+                frames.ANSWER,
+            )
         left = clock.stop()
         frames.write(self.fd, kind, number, case, content)
         return left

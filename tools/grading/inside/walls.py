@@ -16,12 +16,23 @@ CLONE_THREAD = 0x10000
 _ALLOW, _DENY, _KILL = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x80000000
 _ABSENT = 0x00050000 | errno.ENOSYS  # for clone3: the C library then uses clone
 _LOAD, _EQUAL, _AT_LEAST, _BITS, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-_NUMBER, _ARCH, _FIRST_ARGUMENT, _FOURTH_ARGUMENT = 0, 4, 16, 40  # where they lie in what the kernel hands to the filter
+_NUMBER, _ARCH, _FIRST_ARGUMENT, _FOURTH_ARGUMENT = (
+    0,
+    4,
+    16,
+    40,
+)  # where they lie in what the kernel hands to the filter
 _NO_NEW_PRIVILEGES, _SECCOMP, _FILTER = 38, 22, 2  # prctl's names
 
 # New processes and programs, other processes' memory, mounts and namespaces, sockets, and memory
 # that no limit counts.
-_BOTH = {"open_tree": 428, "move_mount": 429, "fsopen": 430, "pidfd_getfd": 438, "io_uring_setup": 425}
+_BOTH = {
+    "open_tree": 428,
+    "move_mount": 429,
+    "fsopen": 430,
+    "pidfd_getfd": 438,
+    "io_uring_setup": 425,
+}
 _BOTH |= {"memfd_secret": 447}
 _MMAP = {"x86_64": 9, "aarch64": 222}
 _SHARED, _ANONYMOUS = 0x01, 0x20  # together: memory that the limits of a process do not count
