@@ -3,10 +3,10 @@
 >>> from course_utils import load_classifier, load_photo, GradCAM, CounterfactualCAM, ContrastCAM
 """
 
-from .cams import ContrastCAM, CounterfactualCAM, Explanation, GradCAM
-from .classifiers import load_classifier
-from .engine import ForwardPass
-from .layers import layer_names
+from .methods.cams import ContrastCAM, CounterfactualCAM, Explanation, GradCAM
+from .methods.forward_pass import ForwardPass
+from .methods.layers import layer_names
+from .networks.classifiers import load_classifier
 from .photos import load_photo
 
 __all__ = [
@@ -19,4 +19,10 @@ __all__ = [
     "Explanation",
     "ForwardPass",
 ]
-__version__ = "1.0.0"
+__version__ = "2.0.0"
+
+
+def __getattr__(name: str):
+    if name == "checks":  # where it was in version 1
+        raise ImportError("The checks moved: write `import course_checks as checks`.")
+    raise AttributeError(f"module 'course_utils' has no attribute '{name}'")

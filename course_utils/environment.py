@@ -66,7 +66,7 @@ def requirements() -> dict[str, Requirement]:
 
 def weights(name: str) -> str:
     """Whether packaged weights are there and undamaged."""
-    from .classifiers import OFFLINE
+    from .networks.classifiers import OFFLINE
 
     packaged = OFFLINE[name]
     path = packaged.path()

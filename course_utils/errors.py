@@ -1,8 +1,8 @@
 """Errors that a learner can act on: what was wrong, and what to do about it."""
 
 import re
+from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Iterable
 
 
 class LayerError(ValueError):

@@ -6,7 +6,7 @@ returns NaN rather than a number that would flatter or blame; `average` leaves N
 how many.
 """
 
-from typing import Callable, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch

@@ -165,7 +165,7 @@ JUDGED = {
         ZEROS,
         before="""
         import pickle
-        from course_utils.checks import answers, part, report
+        from course_checks import answers, part, report
         answers.to_bytes = lambda value: pickle.dumps({"marks": 6, "share": 1.0})
         """,
         nothing=(MEAN, BEST, CAM),
@@ -204,13 +204,13 @@ JUDGED = {
         ZEROS,
         before="""
         import gc, sys
-        from course_utils.checks import part
+        from course_checks import part
         part.close = lambda *a: True
         part.Part.verdict = part.Part._compared = lambda *a: part.RIGHT
         for one in gc.get_objects():
             if isinstance(one, part.Part):
                 object.__setattr__(one, "points", 1e9)
-        sys.modules["course_utils.checks"] = sys.modules["course_utils.checks.report"] = part
+        sys.modules["course_checks"] = sys.modules["course_checks.report"] = part
         """,
     ),
     "other-answers-each-time": attack("""
@@ -253,10 +253,10 @@ STOLEN = {
         from course_utils import GradCAM
         return GradCAM(network, "features.3")(x, why=k).evidence[:, 0]"""),
     "borrowed-engine": borrowed("""
-        from course_utils.engine import ForwardPass
-        import course_utils.cams
+        from course_utils.methods.forward_pass import ForwardPass
+        import course_utils.methods.cams
         seen = ForwardPass(network, x, "features.3")
-        return course_utils.cams.GradCAM(network, "features.3")(seen, why=k).evidence[:, 0]"""),
+        return course_utils.methods.cams.GradCAM(network, "features.3")(seen, why=k).evidence[:, 0]"""),
     "borrowed-captum": borrowed(
         """
         from captum.attr import LayerGradCam
@@ -273,10 +273,10 @@ STOLEN = {
         before="""
         import gc, importlib, sys
         def find(*case):
-            import course_utils.checks
-            importlib.reload(course_utils.checks)
-            parts = list(course_utils.checks.parts("ex99_tiny"))
-            parts += importlib.import_module("course_utils.checks.ex02_gradcam").PARTS
+            import course_checks
+            importlib.reload(course_checks)
+            parts = list(course_checks.parts("ex99_tiny"))
+            parts += importlib.import_module("course_checks.ex02_gradcam").PARTS
             parts += [one for one in gc.get_objects() if type(one).__name__ == "Part"]
             return next(p for p in parts if p.name == "ex99_cam").reference(*case)""",
     ),
@@ -289,7 +289,7 @@ STOLEN = {
         for name in [n for n in sys.modules if n.startswith("course_utils")]:
             del sys.modules[name]
         sys.path[:0] = [p.rsplit("/", 1)[0] for p in found] + glob.glob("/*/course_utils/..")
-        import course_utils.cams as module""",
+        import course_utils.methods.cams as module""",
         nothing=(CAM,),
     ),
     "environment-and-command-line": attack(

@@ -13,8 +13,9 @@ import torch
 from IPython.core.interactiveshell import InteractiveShell
 from notebook_run import CELL_SECONDS
 
-from course_utils import checks, widgets  # noqa: F401
-from course_utils.checks.part import Part
+import course_checks as checks
+from course_checks.part import Part
+from course_utils.explorers import contrast  # noqa: F401
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -29,7 +30,7 @@ class Assignment:
 
     def is_written(self) -> bool:
         """Whether the solution, the checks and the wrong submissions are all there."""
-        needs = (ROOT / "course_utils" / "checks", ROOT / "tests" / "wrong_submissions")
+        needs = (ROOT / "course_checks", ROOT / "tests" / "wrong_submissions")
         modules = [folder / f"{self.name}.py" for folder in needs]
         return self.source.exists() and all(module.exists() for module in modules)
 

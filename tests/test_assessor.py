@@ -5,13 +5,14 @@ import pytest
 import torch
 from PIL import Image
 
-from course_utils import ForwardPass, load_photo, shipped
+from course_utils import ForwardPass, load_photo
 from course_utils.errors import ImageError, WeightsError
-from course_utils.quality import Assessor, distort, load_assessor, loading
+from course_utils.networks import course_weights
+from course_utils.quality import Assessor, distort, load, load_assessor
 from course_utils.quality.assessor import _PatchScores, as_pixels
-from course_utils.quality.bosse import BosseNet
 from course_utils.quality.network import BASE, QualityNet, pooled
 from course_utils.quality.patches import cut, lay_back
+from course_utils.quality.wadiqam import BosseNet
 
 
 @pytest.fixture(scope="module")
@@ -179,9 +180,9 @@ def test_between_two_patches_the_evidence_changes_sign(assessor, photo, damaged)
 
 def test_all_q_share_one_scale(assessor, photo, damaged):
     explained = assessor.explain(damaged, photo)
-    assert explained.maps.abs().max() == 1
+    assert explained.signed_maps.abs().max() == 1
     ratio = explained.evidence[0].abs().max() / explained.evidence[2].abs().max()
-    assert explained.maps[0].abs().max() / explained.maps[2].abs().max() == pytest.approx(
+    assert explained.signed_maps[0].abs().max() / explained.signed_maps[2].abs().max() == pytest.approx(
         ratio.item()
     )
 
@@ -193,13 +194,15 @@ def test_questions_are_sentences(assessor, photo):
 
 
 def test_an_undistorted_photo_has_nothing_to_say_against_one(assessor, photo):
-    assert (assessor.explain(photo, photo, rather_than=[1]).maps == 0).all()
+    assert (assessor.explain(photo, photo, rather_than=[1]).signed_maps == 0).all()
 
 
 def test_rather_than_its_own_score_is_almost_empty(assessor, photo):
     worse = distort(photo, "correlated noise", 4).image
     s = assessor.score(worse, photo)
-    own, best = assessor.explain(worse, photo, rather_than=[s, 1]).maps.abs().mean(dim=(1, 2))
+    own, best = (
+        assessor.explain(worse, photo, rather_than=[s, 1]).signed_maps.abs().mean(dim=(1, 2))
+    )
     assert own < 0.2 * best
 
 
@@ -247,48 +250,50 @@ def test_bosse_can_be_asked_the_same_questions(photo, damaged):
 # --- the shipped weights ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", loading.FILES.values())
+@pytest.mark.parametrize("name", load.FILES.values())
 def test_damaged_weights_are_refused(monkeypatch, name):
-    real = shipped._data
+    real = course_weights._data
     monkeypatch.setattr(
-        shipped, "_data", lambda f, of: real(f, of) + (b"x" if f.endswith("tensors") else b"")
+        course_weights,
+        "_data",
+        lambda f, of: real(f, of) + (b"x" if f.endswith("tensors") else b""),
     )
     with pytest.raises(WeightsError, match="damaged"):
-        shipped.weights("quality", name)
+        course_weights.weights("quality", name)
 
 
 def test_missing_weights_are_told_how_to_be_made(monkeypatch, tmp_path):
-    monkeypatch.setattr(shipped.resources, "files", lambda package: tmp_path)
+    monkeypatch.setattr(course_weights.resources, "files", lambda package: tmp_path)
     with pytest.raises(WeightsError, match="missing .* make train-quality"):
         load_assessor()
 
 
-@pytest.mark.parametrize("name", loading.FILES.values())
+@pytest.mark.parametrize("name", load.FILES.values())
 def test_weights_are_under_three_megabytes(name):
-    assert len(shipped.weights("quality", name)) < 3_000_000
+    assert len(course_weights.weights("quality", name)) < 3_000_000
 
 
 def test_people_agree_with_the_assessor_more_than_with_any_measure_beside_it():
-    card = loading.card()["quality_reference"]
+    card = load.card()["quality_reference"]
     beside = {name: card[name]["srocc"] for name in ("PSNR", "SSIM", "MS-SSIM")}
     assert card["this assessor"]["srocc"] > max(beside.values()) + 0.05
 
 
 def test_without_a_reference_it_agrees_better_than_psnr_with_one():
-    card = loading.card()
+    card = load.card()
     alone = card["quality_no_reference"]["this assessor"]["srocc"]
     assert alone >= 0.85 and alone > card["quality_reference"]["PSNR"]["srocc"]
 
 
 def test_why_not_one_points_at_the_damage_in_nine_cases_of_ten():
-    assert loading.card()["quality_reference"]["localisation"]["5"]["at least 0.8 inside"] >= 0.9
+    assert load.card()["quality_reference"]["localisation"]["5"]["at least 0.8 inside"] >= 0.9
 
 
 def test_the_shipped_weights_give_the_cards_figures_on_made_cases(assessor):
     from measure_quality import shares
 
     for case, recorded in enumerate(
-        loading.card()["quality_reference"]["localisation"]["5"]["first cases"]
+        load.card()["quality_reference"]["localisation"]["5"]["first cases"]
     ):
         _, inside, _ = shares(assessor, case, 5)
         assert inside == pytest.approx(recorded, abs=0.01)

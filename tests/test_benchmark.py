@@ -2,13 +2,11 @@
 
 from importlib.metadata import version
 
-import pytest
-import torch
-from torch import nn
-
 import benchmark
 import benchmark_contenders as contenders
 import benchmark_report as report
+import pytest
+import torch
 from benchmark_contenders import (
     CONTENDERS,
     Captum,
@@ -21,6 +19,7 @@ from benchmark_contenders import (
     TorchCAM,
 )
 from benchmark_report import Results
+from torch import nn
 
 CLASSES = 20
 

@@ -5,12 +5,12 @@ import re
 import pytest
 import torch
 
-from course_utils import shipped
 from course_utils.birds import SPECIES, differences, draw
-from course_utils.birds.network import VARIANTS, BirdNet, card, load_birds_network
-from course_utils.cams import ContrastCAM, GradCAM
 from course_utils.errors import WeightsError
 from course_utils.measures import pointing_game
+from course_utils.methods.cams import ContrastCAM, GradCAM
+from course_utils.networks import course_weights
+from course_utils.networks.birds import VARIANTS, BirdNet, card, load_birds_network
 
 NAMES = list(SPECIES)
 UNSEEN = 1_000_000
@@ -98,9 +98,9 @@ def test_the_receptive_field_is_as_stated(blurry, field):
 
 
 def test_damaged_weights_are_refused_in_words(monkeypatch):
-    whole = shipped._data
+    whole = course_weights._data
     monkeypatch.setattr(
-        shipped,
+        course_weights,
         "_data",
         lambda f, of: whole(f, of)[:-1] if f.endswith("safetensors") else whole(f, of),
     )
@@ -109,7 +109,7 @@ def test_damaged_weights_are_refused_in_words(monkeypatch):
 
 
 def test_missing_weights_are_named(monkeypatch, tmp_path):
-    monkeypatch.setattr(shipped.resources, "files", lambda package: tmp_path)
+    monkeypatch.setattr(course_weights.resources, "files", lambda package: tmp_path)
     with pytest.raises(WeightsError, match="birds.safetensors is missing"):
         load_birds_network()
 

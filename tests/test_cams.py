@@ -273,7 +273,9 @@ def test_a_kept_pass_stands_in_for_the_images():
 def test_the_pass_behind_an_explanation_answers_more():
     model = HandNet()
     first = GradCAM(model)(PHOTO)
-    close(GradCAM(model)(first.seen, why=[0, 1, 2]).evidence, torch.stack([S0, S1, S2])[None])
+    close(
+        GradCAM(model)(first.forward_pass, why=[0, 1, 2]).evidence, torch.stack([S0, S1, S2])[None]
+    )
     assert model.forwards == 1
 
 
@@ -303,7 +305,7 @@ def test_an_unknown_layer_is_refused_before_any_image_is_seen():
 
 
 def test_to_grid_is_used():
-    got = GradCAM(HandNet(), to_grid=lambda a: a.flip(-1))(PHOTO, why=0)
+    got = GradCAM(HandNet(), reshape_transform=lambda a: a.flip(-1))(PHOTO, why=0)
     close(got.evidence, S0.flip(-1)[None, None])
 
 

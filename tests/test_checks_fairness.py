@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from course_utils.checks.networks import Network
-from course_utils.checks.part import Part
-from course_utils.checks.report import LUCK, judge, marks
+from course_checks.networks import Network
+from course_checks.part import Part
+from course_checks.report import LUCK, judge, marks
 
 
 def cases(seed):

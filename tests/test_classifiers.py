@@ -21,11 +21,12 @@ from PIL import Image
 from tiny_networks import HandNet
 from torchvision.transforms.v2 import functional as TF
 
-from course_utils import classifiers, load_classifier, load_photo
-from course_utils.classifiers import OFFLINE, imagenet_categories, torchvision_names
+from course_utils import load_classifier, load_photo
 from course_utils.errors import WeightsError
-from course_utils.inputs import class_indices
-from course_utils.preprocess import Preprocess
+from course_utils.methods.inputs import class_indices
+from course_utils.networks import classifiers
+from course_utils.networks.classifiers import OFFLINE, imagenet_categories, torchvision_names
+from course_utils.networks.preprocess import Preprocess
 
 SMALL = "shufflenet_v2_x0_5"  # torchvision's smallest download
 

@@ -51,9 +51,9 @@ def test_activations_are_the_layers_output():
     close(ForwardPass(HandNet(), PHOTO).activations, torch.stack([A0, A1])[None])
 
 
-@pytest.mark.parametrize("to_grid", [None, lambda a: a], ids=["closed form", "autograd"])
-def test_class_maps_are_the_channels_weighted_by_their_mean_gradient(to_grid):
-    seen = ForwardPass(HandNet(), PHOTO, to_grid=to_grid)
+@pytest.mark.parametrize("reshape_transform", [None, lambda a: a], ids=["closed form", "autograd"])
+def test_class_maps_are_the_channels_weighted_by_their_mean_gradient(reshape_transform):
+    seen = ForwardPass(HandNet(), PHOTO, reshape_transform=reshape_transform)
     close(seen.evidence(ONE_HOT), torch.stack([A0, A1, A0 - 2 * A1])[None])
 
 
@@ -149,13 +149,13 @@ def test_more_questions_than_one_chunk_keep_their_order(head):
 @pytest.mark.parametrize("head", ["gap", "mlp"])
 def test_table_holds_the_map_of_every_class(head):
     model, x = RandomNet(head), random_images()
-    close(ForwardPass(model, x, "target").table(), slow_evidence(model, x), 1e-12)
+    close(ForwardPass(model, x, "target").class_maps(), slow_evidence(model, x), 1e-12)
 
 
 @pytest.mark.parametrize("head", ["gap", "mlp"])
 def test_answers_read_from_the_table_are_those_without_it(head):
     first, second = (ForwardPass(RandomNet(head), random_images(), "target") for _ in range(2))
-    second.table()
+    second.class_maps()
     v = random_images(2, (5, 4), 3)[:, :, 0]  # 2 x 3 x 4 numbers
     close(second.evidence(v), first.evidence(v), 1e-12)
 
@@ -167,7 +167,7 @@ def test_questions_about_all_classes_are_answered_together_as_one_by_one(alike):
     model, x = torchvision.models.resnet18(num_classes=200).eval(), torch.rand(2, 3, 64, 64)
     v = torch.rand(2, 1, 200).expand(2, 3, 200).clone() if alike else torch.rand(2, 3, 200)
     v[:, torch.arange(3), torch.arange(3)] -= 1
-    by_autograd = ForwardPass(model, x, to_grid=lambda a: a)
+    by_autograd = ForwardPass(model, x, reshape_transform=lambda a: a)
     close(ForwardPass(model, x).evidence(v), by_autograd.evidence(v), 1e-5)
 
 
@@ -271,7 +271,7 @@ def test_cotangents_of_a_wrong_shape_are_refused(shape):
 def test_a_kept_pass_answers_without_running_the_network_again():
     model = RandomNet("mlp")
     seen = ForwardPass(model, random_images(), "target")
-    seen.evidence(torch.eye(4)), seen.ask(lambda y: y[:, 0]), seen.table()
+    seen.evidence(torch.eye(4)), seen.ask(lambda y: y[:, 0]), seen.class_maps()
     GradCAM(model, "target")(seen, why=[0, 1, 2]).maps
     assert model.forwards == 1
 
@@ -287,7 +287,7 @@ def test_a_pooling_and_linear_head_needs_no_backward_pass(monkeypatch):
 
 def test_a_pooling_and_linear_head_of_channels_last_needs_no_backward_pass_either(monkeypatch):
     model, x = torchvision.models.resnet18(num_classes=10).eval(), torch.rand(2, 3, 64, 96)
-    by_autograd = ForwardPass(model, x, to_grid=lambda a: a).evidence(torch.eye(10))
+    by_autograd = ForwardPass(model, x, reshape_transform=lambda a: a).evidence(torch.eye(10))
     seen = ForwardPass(model.to(memory_format=torch.channels_last), x)
     monkeypatch.delattr(torch.autograd, "grad")
     close(seen.evidence(torch.eye(10)), by_autograd, 1e-5)
@@ -368,7 +368,7 @@ def test_a_head_that_resembles_pooling_and_linear_is_answered_rightly(kind):
 
 
 def test_a_to_grid_of_the_same_shape_switches_the_closed_form_off():
-    seen = ForwardPass(HandNet(), PHOTO, to_grid=lambda a: 2 * a)
+    seen = ForwardPass(HandNet(), PHOTO, reshape_transform=lambda a: 2 * a)
     close(seen.evidence(ONE_HOT)[0, 0], 4 * A0)  # doubled in the activations and in the gradients
 
 
@@ -591,7 +591,7 @@ def test_half_precision_answers_in_float32_and_nearly_the_same(head, dtype):
 @pytest.mark.parametrize("head", ["gap", "mlp"])
 def test_full_precision_is_kept(head, dtype):
     seen = ForwardPass(RandomNet(head).to(dtype), random_images(dtype=dtype), "target")
-    for answer in (seen.evidence(torch.eye(4)), seen.evidence(torch.eye(4)), seen.table()):
+    for answer in (seen.evidence(torch.eye(4)), seen.evidence(torch.eye(4)), seen.class_maps()):
         assert answer.dtype == dtype
 
 
@@ -675,8 +675,8 @@ def test_a_layer_that_mixes_the_batch_is_refused():
 
 
 def test_a_to_grid_that_gives_no_grid_is_refused():
-    with pytest.raises(LayerError, match="is 1 x 2 x 4, not N x C x h x w.*to_grid="):
-        ForwardPass(HandNet(), PHOTO, to_grid=lambda a: a.flatten(2))
+    with pytest.raises(LayerError, match="is 1 x 2 x 4, not N x C x h x w.*reshape_transform="):
+        ForwardPass(HandNet(), PHOTO, reshape_transform=lambda a: a.flatten(2))
 
 
 # Networks that do not answer as they should

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from course_utils import classifiers, environment, load_photo
+from course_utils import environment, load_photo
 from course_utils.environment import Trouble
+from course_utils.networks import classifiers
 
 
 def test_this_machine_is_ready(capsys):

@@ -19,11 +19,11 @@ from exercise_notebooks import (
 )
 from test_notebooks import NOTEBOOK_SECONDS, code_cells, run_under_nbval
 
-from course_utils import checks
-from course_utils.checks import ASSIGNMENTS
-from course_utils.checks.answers import to_bytes
-from course_utils.checks.part import VISIBLE, Part, call
-from course_utils.checks.report import Check, filled, judge, marks, passed, sentence, without_luck
+import course_checks as checks
+from course_checks import ASSIGNMENTS
+from course_checks.answers import to_bytes
+from course_checks.part import VISIBLE, Part, call
+from course_checks.report import Check, filled, judge, marks, passed, sentence, without_luck
 
 ROOT = Path(__file__).resolve().parent.parent
 ALL = [Assignment(name) for name in ASSIGNMENTS]
@@ -61,7 +61,7 @@ def test_there_is_no_solution_of_another_name():
 
 def test_no_module_takes_the_name_of_a_check():
     """It would hide the check as soon as it is imported: `checks.ex05_trap` would be the module."""
-    modules = {path.stem for path in (ROOT / "course_utils" / "checks").glob("*.py")}
+    modules = {path.stem for path in (ROOT / "course_checks").glob("*.py")}
     assert not modules & {part.name for one in WRITTEN for part in one.parts}
 
 

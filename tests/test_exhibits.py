@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from course_utils.checks.ex06_exhibits import LETTERS, RATHER_THAN, exhibits
+from course_checks.ex06_exhibits import LETTERS, RATHER_THAN, exhibits
 from course_utils.measures import pointing_game
 
 BILL, LEGS = RATHER_THAN

@@ -24,7 +24,7 @@ HARMLESS = ()  # parts of console messages that are JupyterLab's own; none is kn
 CELLS = [
     new_markdown_cell("# Explorer"),
     new_code_cell(
-        "from course_utils.widgets import ContrastExplorer\n"
+        "from course_utils.explorers.contrast import ContrastExplorer\n"
         "explorer = ContrastExplorer('chelsea', why='tiger cat', rather_than=['Egyptian cat'])\n"
         "explorer"
     ),

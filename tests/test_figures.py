@@ -10,8 +10,9 @@ from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
-from course_utils import figures, overlays
-from course_utils.preprocess import Preprocess
+from course_utils import figures
+from course_utils.figures import overlays
+from course_utils.networks.preprocess import Preprocess
 
 LONG = "Why West Highland white terrier, rather than American Staffordshire terrier?"
 GREY = np.full((6, 6, 3), 0.5)

@@ -25,8 +25,8 @@ from grading.notebook import Unreadable, parse
 from grading.store import Store, write
 from tiny_assignment import NAME, POINTS, RIGHT, TEXT, Class, notebook, untouched
 
-from course_utils.checks import ASSIGNMENTS
-from course_utils.checks.part import Part
+from course_checks import ASSIGNMENTS
+from course_checks.part import Part
 
 MEAN, BEST, CAM = POINTS
 NONE = dict.fromkeys(POINTS, 0)

@@ -11,7 +11,6 @@ import time
 import tomllib
 import urllib.request
 from importlib.metadata import packages_distributions
-from importlib.resources import files
 from pathlib import Path
 
 import lab
@@ -248,11 +247,13 @@ def imported_modules(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("folder", "allowed"), [("course_utils", DIRECT), ("tests", DIRECT + EXTRAS["test"])]
+    ("folder", "allowed"),
+    [("course_utils", DIRECT), ("course_checks", DIRECT), ("tests", DIRECT + EXTRAS["test"])],
 )
 def test_what_is_imported_is_declared(folder, allowed):
     paths = list((ROOT / folder).rglob("*.py"))
-    own = {path.stem for path in [*paths, *(ROOT / "tools").rglob("*.py")]} | {"course_utils"}
+    own = {path.stem for path in [*paths, *(ROOT / "tools").rglob("*.py")]}
+    own |= {"course_utils", "course_checks"}
     own |= {path.parent.name for path in paths}
     own |= {path.parent.name for path in (ROOT / "tools").rglob("__init__.py")}
     modules = set().union(*map(imported_modules, paths)) - own - set(sys.stdlib_module_names)
@@ -263,8 +264,11 @@ def test_what_is_imported_is_declared(folder, allowed):
 
 
 def test_every_package_folder_is_listed_so_that_a_wheel_holds_it():
+    packages = (ROOT / "course_utils", ROOT / "course_checks")
     folders = {
-        path.parent.relative_to(ROOT) for path in (ROOT / "course_utils").rglob("__init__.py")
+        path.parent.relative_to(ROOT)
+        for package in packages
+        for path in package.rglob("__init__.py")
     }
     listed = set(PROJECT["tool"]["setuptools"]["packages"]) - {"course_utils.data"}
     assert {".".join(folder.parts) for folder in folders} == listed
@@ -277,7 +281,7 @@ def test_data_are_found_from_any_folder():
 
 
 def test_a_built_wheel_holds_the_code_and_the_data(tmp_path):
-    for name in ("course_utils", "data"):
+    for name in ("course_utils", "course_checks", "data"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE", "LICENSE-text"):
         shutil.copy(ROOT / name, tmp_path)
@@ -296,7 +300,9 @@ def test_a_built_wheel_holds_the_code_and_the_data(tmp_path):
         path.relative_to(tmp_path / "there").as_posix()
         for path in (tmp_path / "there").rglob("*.*")
     }
-    for folder, place in (("course_utils", "course_utils"), ("data", "course_utils/data")):
+    places = {"course_utils": "course_utils", "course_checks": "course_checks"}
+    places["data"] = "course_utils/data"
+    for folder, place in places.items():
         for path in (ROOT / folder).rglob("*.*"):
             if path.is_file() and "__pycache__" not in path.parts:
                 assert f"{place}/{path.relative_to(ROOT / folder).as_posix()}" in shipped
@@ -385,12 +391,22 @@ def test_the_ci_runs_make_test():
     assert os.access(script, os.X_OK) and script.read_text().rstrip().endswith("make test")
 
 
-def test_the_package_stays_readable():
-    long = {
-        path.name: len(path.read_text().splitlines())
-        for path in (ROOT / "course_utils").rglob("*.py")
-    }
-    assert not {name: lines for name, lines in long.items() if lines > 250}
+def code_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of a function without its docstring."""
+    documented = ast.get_docstring(function) is not None
+    doc = function.body[0].end_lineno - function.body[0].lineno + 1 if documented else 0
+    return function.end_lineno - function.lineno + 1 - doc
+
+
+def test_a_function_has_at_most_forty_lines_of_code():
+    long = [
+        f"{path.relative_to(ROOT)}: {node.name}"
+        for folder in ("course_utils", "course_checks", "tools")
+        for path in (ROOT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and code_lines(node) > 40
+    ]
+    assert not long
 
 
 def test_pictures_and_weights_lie_in_data_or_docs_only():

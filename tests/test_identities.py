@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tiny_networks import A0, A1, PHOTO, HandNet, RandomNet, random_images
 
 from course_utils import ContrastCAM, CounterfactualCAM, ForwardPass, GradCAM
-from course_utils.rendering import positive_maps
+from course_utils.methods.maps import positive_maps
 
 many = settings(
     max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from course_utils.errors import ClassError, ImageError, closest
-from course_utils.inputs import check_finite, check_images, class_indices, class_name
+from course_utils.methods.inputs import check_finite, check_images, class_indices, class_name
 
 NAMES = [
     "tabby, tabby cat",

@@ -9,7 +9,7 @@ from torch import nn
 
 from course_utils import ForwardPass, layer_names
 from course_utils.errors import LayerError
-from course_utils.layers import check_grid, default_layer, find_layer, grid_fold
+from course_utils.methods.layers import check_grid, default_layer, find_layer, grid_fold
 
 
 def fault(act):
@@ -252,7 +252,7 @@ def test_an_output_without_a_grid_is_named_beside_the_image(model, shape):
     text = fault(lambda: fold(shape, (64, 64), model))
     dimensions = " x ".join(map(str, shape))
     assert f"'stem' gives {dimensions}, which is not N x C x h x w for a 64 x 64 image." in text
-    assert "or pass to_grid=, a function from this output to N x C x h x w." in text
+    assert "or pass reshape_transform=, a function from this output to N x C x h x w." in text
 
 
 def test_an_output_without_a_grid_brings_a_better_layer_if_there_is_one():

@@ -112,7 +112,7 @@ def test_architectures_agree_with_captum_and_with_themselves(library, name, laye
     ]
     assert apart(together, torch.cat(one_by_one, dim=1)) < 1e-5
 
-    by_autograd = ForwardPass(model, x, layer, to_grid=lambda a: a)  # no closed form
+    by_autograd = ForwardPass(model, x, layer, reshape_transform=lambda a: a)  # no closed form
     assert apart(together, by_autograd.evidence(torch.eye(10)[QUESTIONS])) < 1e-5
 
 

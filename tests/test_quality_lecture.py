@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from course_utils import quality_figures
+from course_utils.explorers.duel import Duel, Votes, bradley_terry, poll, simulated_observer
+from course_utils.explorers.quality import QualityExplorer
+from course_utils.quality import figures as quality_figures
 from course_utils.quality.assessor import Assessor, LocalScores, QualityExplanation
-from course_utils.quality_explorer import QualityExplorer
-from course_utils.voting import Duel, Votes, bradley_terry, poll, simulated_observer
 
 NAMES = ["good", "fair", "bad"]
 
@@ -166,7 +166,7 @@ class Half(torch.nn.Module):
         super().__init__()
         self.seen = torch.nn.Identity()
 
-    def look(self, pixels):
+    def extract(self, pixels):
         return pixels
 
     def features(self, seen, wanted=None):
@@ -176,7 +176,7 @@ class Half(torch.nn.Module):
         return maps.flatten(1).mean(dim=1), torch.ones(len(maps))
 
     def forward(self, pixels):
-        return self.judged(*self.features(self.look(pixels)))
+        return self.judged(*self.features(self.extract(pixels)))
 
 
 def halves(left: int, right: int) -> Image.Image:
@@ -254,7 +254,7 @@ class TestFigures:
         answer.evidence[1, :, 6:] = 2
         shown = quality_figures.contrasts(np.full((6, 9, 3), 0.5), answer).figure.axes
         panels = [axis.get_images()[0].get_array() for axis in shown[1:3]]
-        assert answer.maps.abs().amax((1, 2)).tolist() == [1.0, 0.5]
+        assert answer.signed_maps.abs().amax((1, 2)).tolist() == [1.0, 0.5]
         assert panels[0][0, 0, 2] > panels[0][0, 0, 0]  # blue: pulls down
         assert panels[1][0, 8, 0] > panels[1][0, 8, 2]  # red: holds up
         assert panels[1][0, 8, 1] > panels[0][0, 0, 1]  # paler

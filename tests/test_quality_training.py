@@ -6,11 +6,11 @@ import torch
 import train_quality
 from PIL import Image
 
-from course_utils.quality import training
-from course_utils.quality.lessons import Lessons, prepare
-from course_utils.quality.measuring import agreement, plcc, srocc
 from course_utils.quality.network import QualityNet
-from course_utils.quality.tid2013 import Scored, ScoresError
+from course_utils.quality.training import training
+from course_utils.quality.training.agreement import agreement, plcc, srocc
+from course_utils.quality.training.tid2013 import Scored, ScoresError
+from course_utils.quality.training.training_data import Lessons, prepare
 
 
 def tiny_lessons(seed, images=12):

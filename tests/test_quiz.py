@@ -2,7 +2,7 @@
 
 import pytest
 
-from course_utils.quiz import Quiz, QuizQuestion
+from course_utils.explorers.quiz import Quiz, QuizQuestion
 
 
 def question(text="Is it?", right="yes"):

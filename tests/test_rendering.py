@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from course_utils.rendering import positive_maps, signed_maps, upsample
+from course_utils.methods.maps import positive_maps, signed_maps, upsample
 
 EVIDENCE = arrays(
     "float64",

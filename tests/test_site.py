@@ -20,7 +20,7 @@ FIRST = [
     new_markdown_cell(
         "# First lecture\n\nThe mean $\\alpha_k^c$ of\n\n$$S^c = \\sum_k \\alpha_k^c A^k$$\n\n"
         "| a | b |\n|---|---|\n| 1 | 2 |\n\nGo on to [why rather than](02_second.ipynb#Why,-rather-than?), "
-        "read the [glossary](../docs/glossary.md#Terms) or open [the helper](../course_utils/cams.py).",
+        "read the [glossary](../docs/glossary.md#Terms) or open [the helper](../course_utils/methods/cams.py).",
         metadata={"slideshow": {"slide_type": "slide"}},
     ),
     new_markdown_cell("<details><summary>Hint</summary>\n\nMind the **sign**.\n\n</details>"),
@@ -60,7 +60,8 @@ def course(tmp_path_factory, root):
     nbformat.write(new_notebook(cells=FIRST), folder / "lectures" / "01_first.ipynb")
     nbformat.write(new_notebook(cells=SECOND), folder / "lectures" / "02_second.ipynb")
     (folder / "docs" / "glossary.md").write_text("# Glossary\n\n## Terms\n\n**CAM**: a map $S$.")
-    (folder / "course_utils" / "cams.py").write_text("")
+    (folder / "course_utils" / "methods").mkdir()
+    (folder / "course_utils" / "methods" / "cams.py").write_text("")
     return folder
 
 
@@ -99,7 +100,10 @@ def test_links_between_notebooks_lead_to_their_pages(site):
 
 def test_a_link_to_a_file_outside_the_site_becomes_its_name(site):
     html = page(site, "lectures/01_first.html")
-    assert '<span title="in the course\'s folder: course_utils/cams.py">the helper</span>' in html
+    assert (
+        '<span title="in the course\'s folder: course_utils/methods/cams.py">the helper</span>'
+        in html
+    )
 
 
 @pytest.mark.parametrize("hidden", ["Mind the sign.", "Ask the class first."])

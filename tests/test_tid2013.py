@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from course_utils.quality.tid2013 import (
+from course_utils.quality.training.tid2013 import (
     ScoresError,
     crop_reference,
     distort_anew,

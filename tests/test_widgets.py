@@ -19,13 +19,13 @@ from static_widgets import WidgetError
 from torch import nn
 
 from course_utils import ContrastCAM, load_classifier
-from course_utils.bird_explorer import bird_explorer, known_parts
 from course_utils.birds import draw
 from course_utils.errors import ClassError
-from course_utils.explorer import in_digits, search_in_words
+from course_utils.explorers.birds import bird_explorer, known_parts
+from course_utils.explorers.contrast import NONE, STRENGTHS, ContrastExplorer
+from course_utils.explorers.contrast_view import in_digits, search_in_words
 from course_utils.measures import energy_inside
-from course_utils.preprocess import Preprocess
-from course_utils.widgets import NONE, STRENGTHS, ContrastExplorer
+from course_utils.networks.preprocess import Preprocess
 
 SIDE = 8
 
@@ -140,7 +140,7 @@ class TestTheForwardPassIsKept:
 
 class TestStatusLine:
     def test_probabilities_are_those_of_the_kept_pass(self, explorer):
-        p, names = explorer.scene.seen.probabilities()[0], explorer.classifier.categories
+        p, names = explorer.scene.forward_pass.probabilities()[0], explorer.classifier.categories
         for role, name in [("P", "tiger cat"), ("Q", "tabby"), ("Q", "espresso")]:
             said = re.search(rf"p\({role} = {name}\) = ([\d.e-]+)[,.]", words(explorer))[1].rstrip(
                 "."
@@ -202,7 +202,7 @@ class TestQuestionsAtTheirEdges:
         before = explorer.pictures.value
         explorer.loss.value = "logit_difference"
         expected = ContrastCAM(explorer.classifier, loss="logit_difference")(
-            explorer.scene.seen, why="tiger cat", rather_than=["tabby", "espresso"]
+            explorer.scene.forward_pass, why="tiger cat", rather_than=["tabby", "espresso"]
         )
         assert torch.equal(explorer.answers[-1].evidence, expected.evidence)
         assert explorer.pictures.value != before
@@ -326,7 +326,7 @@ class TestPhotosAndNetworks:
             picture,
         )
         explorer.network.value = "efficientnet_lite1"  # and it is not stuck
-        assert explorer.scene is not before and len(explorer.scene.seen.size) == 2
+        assert explorer.scene is not before and len(explorer.scene.forward_pass.size) == 2
         assert explorer.why.value == explorer.classifier.categories.index(
             "espresso"
         )  # the question is kept
@@ -336,7 +336,7 @@ class TestPhotosAndNetworks:
         before = explorer.answers[-1].evidence.shape
         explorer.layer.value = "blocks.3"
         assert (
-            explorer.scene.seen.layer == "blocks.3"
+            explorer.scene.forward_pass.layer == "blocks.3"
             and explorer.answers[-1].evidence.shape != before
         )
         assert explorer.rather_than[0].value == chosen
@@ -346,14 +346,14 @@ class TestPhotosAndNetworks:
         before = explorer.scene
         explorer.layer.value = "classifier"
         assert "'classifier' is a Linear layer" in words(explorer)
-        assert explorer.layer.value == before.seen.layer and explorer.scene is before
+        assert explorer.layer.value == before.forward_pass.layer and explorer.scene is before
 
     def test_another_network_begins_at_its_own_layer(self):
         explorer = ContrastExplorer(photo="coffee")
         own = explorer.layer.value
         explorer.layer.value = "blocks.3"
         explorer.network.value = "efficientnet_lite1"
-        assert explorer.layer.value == explorer.scene.seen.layer == own
+        assert explorer.layer.value == explorer.scene.forward_pass.layer == own
 
     def test_an_own_photo_is_not_taken_for_one_of_the_same_name(self):
         photos = {"coffee": half()}
@@ -497,7 +497,7 @@ class TestAnErrorInACallback:
     def test_is_raised_outside_a_notebook_and_the_explorer_lives_on(self, monkeypatch):
         explorer = tiny(photo="red", why="cat", rather_than="dog")
         with monkeypatch.context() as broken:
-            broken.setattr("course_utils.explorer.panels", lambda *_: 1 / 0)
+            broken.setattr("course_utils.explorers.contrast_view.panels", lambda *_: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 explorer.rather_than[0].value = 2
             assert "That did not work: the error is shown below" in words(explorer)
@@ -507,9 +507,9 @@ class TestAnErrorInACallback:
 
     def test_is_shown_in_a_notebook(self, tmp_path):
         source = (
-            "from course_utils import explorer as module, widgets\n"
-            "explorer = widgets.ContrastExplorer()\n"
-            "module.panels = lambda *_: 1 / 0\n"
+            "from course_utils.explorers import contrast, contrast_view\n"
+            "explorer = contrast.ContrastExplorer()\n"
+            "contrast_view.panels = lambda *_: 1 / 0\n"
             "explorer.rather_than[0].value = 5\n"
             "explorer"
         )

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NAME = "ex99_tiny"
 POINTS = {"ex99_mean": 6, "ex99_best": 4, "ex99_cam": 5}
 TEXT = "ex99_why"
-SETUP = "import torch\nfrom course_utils import checks"
+SETUP = "import torch\nimport course_checks as checks"
 RIGHT = {
     "ex99_mean": "def row_means(x):\n    return x.mean(1)",
     "ex99_best": "def best_row(x):\n    return int(x.sum(1).argmax())",
@@ -43,9 +43,9 @@ def parts(places: bool = False) -> tuple:
     """Three parts: a tensor, a number, and Grad-CAM, which course_utils has ready; and the places."""
     import torch
 
+    from course_checks.networks import Network
+    from course_checks.part import Mistake, Part
     from course_utils import GradCAM
-    from course_utils.checks.networks import Network
-    from course_utils.checks.part import Mistake, Part
 
     def rows(seed):
         draw = torch.Generator().manual_seed(seed)
@@ -178,10 +178,10 @@ class Class:
 
 
 def main() -> int:
-    from course_utils import checks
+    import course_checks as checks
 
     checks.ASSIGNMENTS += (NAME,)
-    module = ModuleType(f"course_utils.checks.{NAME}")
+    module = ModuleType(f"course_checks.{NAME}")
     module.PARTS = parts(places="TINY_PLACES" in os.environ)
     sys.modules[module.__name__] = module
     sys.path.insert(0, str(ROOT / "tools"))

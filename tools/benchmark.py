@@ -16,22 +16,22 @@ import gc
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import Callable, Sequence
 
 import psutil
 import torch
 import torchvision
+from benchmark_contenders import CONTENDERS, Contender, at_work, disagreement
+from benchmark_report import Results, compact, page, put_between_marks
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from benchmark_contenders import CONTENDERS, Contender, at_work, disagreement
-from benchmark_report import Results, compact, page, put_between_marks
 from course_utils import load_classifier
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -4,9 +4,9 @@ All do the same work for one network, target layer and image: Grad-CAM maps of g
 Contrast-CAM maps (J = cross-entropy with Q) for given Q. `disagreement` measures that they do.
 """
 
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
-from typing import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -80,12 +80,12 @@ class Contender:
 class Course(Contender):
     title = "**this course**"
 
-    to_grid = None
+    reshape_transform = None
 
     def __init__(self, model, layer, x):
         super().__init__(model, layer, x)
-        self.grad_cam = GradCAM(model, layer, self.to_grid)
-        self.contrast_cam = ContrastCAM(model, layer, self.to_grid)
+        self.grad_cam = GradCAM(model, layer, self.reshape_transform)
+        self.contrast_cam = ContrastCAM(model, layer, self.reshape_transform)
 
     def gradcam(self, classes):
         return self.grad_cam(self.x, why=list(classes)).evidence.flatten(0, 1)
@@ -94,13 +94,13 @@ class Course(Contender):
         return self.contrast_cam(self.x, rather_than=list(classes)).evidence.flatten(0, 1)
 
     def every_class(self, total):
-        return ForwardPass(self.model, self.x, self.layer, self.to_grid).table()[0]
+        return ForwardPass(self.model, self.x, self.layer, self.reshape_transform).class_maps()[0]
 
     def keep(self, first):
-        self.seen = self.grad_cam(self.x, why=first).seen
+        self.kept = self.grad_cam(self.x, why=first).forward_pass
 
     def further(self, question):
-        return self.grad_cam(self.seen, why=question).evidence[0]
+        return self.grad_cam(self.kept, why=question).evidence[0]
 
 
 class CourseByBackward(Course):
@@ -109,7 +109,7 @@ class CourseByBackward(Course):
     title = "this course, closed form off"
 
     @staticmethod
-    def to_grid(output):  # any function of one's own switches the closed form off
+    def reshape_transform(output):  # any function of one's own switches the closed form off
         return output
 
 

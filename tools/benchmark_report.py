@@ -8,7 +8,6 @@ from pathlib import Path
 from statistics import median, quantiles
 
 import torch
-
 from benchmark_contenders import AS_DOCUMENTED, FROZEN, Contender, Course, label
 
 MIB = 2**20

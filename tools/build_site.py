@@ -17,13 +17,12 @@ import nbformat
 from bs4 import BeautifulSoup
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat.v4 import new_markdown_cell, new_notebook
-from pygments.formatters import HtmlFormatter
-from tqdm import tqdm
-
 from notebook_page import TEMPLATES, FormulaError, PageExporter, SlidesExporter, title
 from notebook_run import Run, run_notebook
 from page_check import faults
+from pygments.formatters import HtmlFormatter
 from static_widgets import WidgetError
+from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parent.parent
 COURSE = "Targeted visual explanations"

@@ -8,7 +8,7 @@ Seeds from 1,000,000 on: birds that no network was trained on.
 """
 
 import argparse
-from functools import lru_cache
+from functools import cache
 from itertools import permutations
 
 import numpy as np
@@ -17,9 +17,6 @@ from model_card import fill_in, note, table
 from tqdm import tqdm
 
 from course_utils.birds import PARTS, SPECIES, VALUES, differences, draw
-from course_utils.birds.network import VARIANTS, card, load_birds_network
-from course_utils.cams import ContrastCAM, GradCAM
-from course_utils.engine import ForwardPass
 from course_utils.measures import (
     average,
     contrastive_deletion,
@@ -28,7 +25,10 @@ from course_utils.measures import (
     part_ranking,
     pointing_game,
 )
-from course_utils.rendering import positive_maps
+from course_utils.methods.cams import ContrastCAM, GradCAM
+from course_utils.methods.forward_pass import ForwardPass
+from course_utils.methods.maps import positive_maps
+from course_utils.networks.birds import VARIANTS, card, load_birds_network
 
 NAMES = list(SPECIES)
 UNSEEN = 1_000_000  # the first seed that no training draws
@@ -37,7 +37,7 @@ METHODS = ("cross_entropy", "logit_difference", "Grad-CAM")
 ONE_PART = [pair for pair in permutations(NAMES, 2) if len(differences(*pair)) == 1]
 
 
-@lru_cache(maxsize=None)
+@cache
 def flock(species, count):
     """Unseen birds of one species, the same for every network."""
     return [draw(species, UNSEEN + seed) for seed in range(count)]

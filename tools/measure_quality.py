@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from course_utils import load_photo
 from course_utils.quality import KINDS, LEVELS, Assessor, DistortionWarning, distort, load_assessor
-from course_utils.quality.loading import FILES, card
+from course_utils.quality.load import FILES, card
 
 PHOTOS = ("chelsea", "coffee", "china", "flower", "rocket", "motorcycle")
 LARGE, SMALL = (160, 289), (96, 160)  # pixels a side of the region: shortest, and just too long

@@ -10,7 +10,6 @@ import nbformat
 import psutil
 from nbclient import NotebookClient
 from nbclient.output_widget import OutputWidget
-
 from static_widgets import freeze
 
 CELL_SECONDS = 180  # to end what hangs

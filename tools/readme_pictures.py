@@ -3,8 +3,14 @@ photo of anyone else's is part of the repository: python tools/readme_pictures.p
 
 from pathlib import Path
 
-from course_utils import ContrastCAM, CounterfactualCAM, ForwardPass, GradCAM, figures
-from course_utils import load_classifier
+from course_utils import (
+    ContrastCAM,
+    CounterfactualCAM,
+    ForwardPass,
+    GradCAM,
+    figures,
+    load_classifier,
+)
 from course_utils.birds import draw
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"

@@ -35,7 +35,7 @@ def main():
                 venv.make_extra(name)
 
 
-class Environment(object):
+class Environment:
     def __init__(self):
         self.folder = os.path.join(ROOT, ".venv")
         scripts = "Scripts" if os.name == "nt" else "bin"
@@ -116,7 +116,7 @@ def check_interpreter():
         )
 
 
-class undone_on_failure(object):
+class undone_on_failure:
     """Removes the half-made folder when its block fails or is interrupted, and says so."""
 
     def __init__(self, folder):
@@ -139,7 +139,7 @@ class undone_on_failure(object):
         return False
 
 
-class only_one_at_a_time(object):
+class only_one_at_a_time:
     """A second `make` waits for the first one's set-up, rather than working in the same folder."""
 
     def __enter__(self):
@@ -151,7 +151,7 @@ class only_one_at_a_time(object):
         self.file = open(os.path.join(ROOT, ".setup-lock"), "w")
         try:
             fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (IOError, OSError):
+        except OSError:
             say("Another set-up is under way in this folder; waiting for it.")
             fcntl.flock(self.file, fcntl.LOCK_EX)
 
@@ -173,7 +173,7 @@ def read(path):
     try:
         with open(path) as file:
             return file.read()
-    except (IOError, OSError):
+    except OSError:
         return None
 
 

@@ -28,7 +28,7 @@ from safetensors.torch import save
 from tqdm import tqdm
 
 from course_utils.birds import PARTS, SPECIES, draw, nearest_species
-from course_utils.birds.network import VARIANTS, BirdNet
+from course_utils.networks.birds import VARIANTS, BirdNet
 
 NAMES = list(SPECIES)
 # what the three networks differ in; the seeds from 1,000,000 on are kept for measuring

@@ -25,13 +25,12 @@ from model_card import DATA, keep
 from skimage.metrics import structural_similarity
 from tqdm import tqdm
 
-from course_utils.quality import Assessor, DistortionWarning, KINDS
+from course_utils.quality import KINDS, Assessor, DistortionWarning
 from course_utils.quality.distort import psnr
-from course_utils.quality.lessons import Lessons, prepare
-from course_utils.quality.loading import FILES, packed
-from course_utils.quality.measuring import agreement
+from course_utils.quality.load import FILES, packed
 from course_utils.quality.network import QualityNet
-from course_utils.quality.tid2013 import (
+from course_utils.quality.training.agreement import agreement
+from course_utils.quality.training.tid2013 import (
     REMADE,
     Scored,
     ScoresError,
@@ -39,7 +38,8 @@ from course_utils.quality.tid2013 import (
     load_tid2013,
     read_scores,
 )
-from course_utils.quality.training import learn
+from course_utils.quality.training.training import learn
+from course_utils.quality.training.training_data import Lessons, prepare
 
 ROOT = Path(__file__).resolve().parent.parent
 EPOCHS = {True: 24, False: 16}

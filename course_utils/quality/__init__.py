@@ -4,13 +4,13 @@
 >>> assessor = load_assessor(reference=True)
 >>> worse = distort(photo, "jpeg", level=5).image
 >>> assessor.score(worse, photo)
->>> assessor.explain(worse, photo, rather_than=[1, 0.75, 0.5, 0.25]).maps
+>>> assessor.explain(worse, photo, rather_than=[1, 0.75, 0.5, 0.25]).signed_maps
 """
 
 from .assessor import Assessor, LocalScores, QualityExplanation
 from .distort import LEVELS, Distorted, DistortionWarning, distort
 from .distortions import KINDS
-from .loading import load_assessor
+from .load import load_assessor
 
 __all__ = [
     "load_assessor",

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ..engine import ForwardPass
 from ..errors import ImageError
+from ..methods.forward_pass import ForwardPass
 from .network import pooled
 from .patches import SIDE, Patches, cut, lay_back
 
@@ -47,7 +47,7 @@ class QualityExplanation:
     local: LocalScores
 
     @property
-    def maps(self) -> Tensor:
+    def signed_maps(self) -> Tensor:
         """The evidence on one scale for all K, K x H x W in [-1, 1]; all zeros where it is empty."""
         largest = self.evidence.abs().max()
         return self.evidence / largest if largest > 0 else self.evidence
@@ -62,7 +62,7 @@ class Assessor:
     """Scores photos from 0 to 1, with a reference or without, and says which places made the score.
 
     Args:
-        network: patches -> scores and weights (see `network.QualityNet` and `bosse.BosseNet`), with
+        network: patches -> scores and weights (see `network.QualityNet` and `wadiqam.BosseNet`), with
             `.reference` (whether it compares) and the layer to question, `.layer`.
     """
 
@@ -154,8 +154,10 @@ class Assessor:
         """Grad-CAM of the score itself, "Why 0.58?": S^s, H x W, unscaled; and the local scores."""
         patches, wanted = self._patches(distorted, reference, SIDE)
         model = _PhotoScore(self.network, wanted)
-        to_grid = partial(_grid, grid=patches.grid)
-        seen = ForwardPass(model, patches.pixels, f"network.{self.network.layer}", to_grid)
+        reshape_transform = partial(_grid, grid=patches.grid)
+        seen = ForwardPass(
+            model, patches.pixels, f"network.{self.network.layer}", reshape_transform
+        )
         evidence = seen.evidence(torch.ones(1, 1))[0]  # 1 x rows h x columns w
         return lay_back(_patchwise(evidence, patches.grid), patches)[0], self.local_scores(
             distorted, reference
@@ -204,10 +206,12 @@ class _PatchScores(nn.Module):
         super().__init__()
         self.network = network
         with torch.no_grad():
-            self.wanted = None if reference is None else network.look(reference)
+            self.wanted = None if reference is None else network.extract(reference)
 
     def judged(self, patches: Tensor) -> tuple[Tensor, Tensor]:
-        return self.network.judged(*self.network.features(self.network.look(patches), self.wanted))
+        return self.network.judged(
+            *self.network.features(self.network.extract(patches), self.wanted)
+        )
 
     def forward(self, patches: Tensor) -> Tensor:
         return self.judged(patches)[0].unsqueeze(1)

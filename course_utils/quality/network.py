@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..classifiers import load_classifier
+from ..networks.classifiers import load_classifier
 
 GRID = 4  # places per side of a patch
 # The least value of a quality map. The map of a patch's score sums to q + BASE: with 0, the worst
@@ -139,7 +139,7 @@ class QualityNet(nn.Module):
         if reference:
             self.visible = nn.Parameter(torch.tensor(-3.0))  # log of the difference half noticed
 
-    def look(self, pixels: Tensor) -> list[Tensor]:
+    def extract(self, pixels: Tensor) -> list[Tensor]:
         """What the extractor sees in patches, P x 3 x 32 x 32."""
         return self.extractor(pixels)
 
@@ -170,8 +170,8 @@ class QualityNet(nn.Module):
         return self.judge.places_and_weights(features, changed)
 
     def forward(self, distorted: Tensor, reference: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        wanted = None if reference is None else self.look(reference)
-        return self.judged(*self.features(self.look(distorted), wanted))
+        wanted = None if reference is None else self.extract(reference)
+        return self.judged(*self.features(self.extract(distorted), wanted))
 
 
 def pooled(scores: Tensor, weights: Tensor) -> Tensor:

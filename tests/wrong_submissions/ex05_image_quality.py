@@ -64,8 +64,9 @@ WRONG = (
     Wrong(
         "ex05_proof",
         (
-            "for side in ([k for k, one in enumerate(q) if one < s], [k for k, one in enumerate(q) if one > s]):",
-            "for side in [list(range(len(q)))]:",
+            "        [k for k, one in enumerate(q) if one < s],\n"
+            "        [k for k, one in enumerate(q) if one > s],\n",
+            "        list(range(len(q))),\n",
         ),
         1,
         "maps from different sides of s are compared",

@@ -5,6 +5,6 @@ asked, `sandbox` and `watch` run `inside/runner.py` on that, `judge` marks the a
 back, `store` keeps the marks, `feedback`, `by_hand` and `table` show them.
 
 The submission's code runs in the sandbox only. Out of it come answers as data, which
-`course_utils.checks.answers` decodes and `course_utils.checks` judges out here. Everything that
+`course_checks.answers` decodes and `course_checks` judges out here. Everything that
 decides about marks (parts, points, hidden cases, right answers) stays outside.
 """

@@ -4,8 +4,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from course_utils import checks
-from course_utils.checks.part import Part
+import course_checks as checks
+from course_checks.part import Part
 
 BLANK = "YOUR ANSWER HERE"
 MARKS = ("### BEGIN SOLUTION", "### END SOLUTION")
@@ -46,7 +46,7 @@ class Assignment:
 
 
 def load(name: str, solutions: Path) -> Assignment:
-    """An assignment as `course_utils.checks` and its solution notebook have it.
+    """An assignment as `course_checks` and its solution notebook have it.
 
     Raises:
         ValueError: no such assignment.

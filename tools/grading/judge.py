@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
 
-from course_utils.checks.answers import AnswerError, Network, from_bytes, to_bytes
-from course_utils.checks.part import NOT_ATTEMPTED, Part, Verdict
-from course_utils.checks.report import marks, sentence, without_luck
+from course_checks.answers import AnswerError, Network, from_bytes, to_bytes
+from course_checks.part import NOT_ATTEMPTED, Part, Verdict
+from course_checks.report import marks, sentence, without_luck
 
 from . import watch
 from .assignment import BLANK, Assignment

@@ -1,4 +1,4 @@
-"""What a sandbox is given to read: the runner, and a copy of course_utils without what is asked.
+"""What a sandbox is given to read: the runner, and a copy of the course without what is asked.
 
 What the exercises ask a learner to write (the methods, the measures, the checks with their right
 answers) is not hidden there but absent: nothing that runs inside can import or read it.
@@ -16,13 +16,21 @@ INSIDE = Path(__file__).resolve().parent / "inside"
 
 # The modules that go in; of every other one only the name goes in.
 GIVEN = {
-    *("bird_explorer", "classifiers", "controls", "errors", "explorer", "figures", "inputs"),
-    *("layers", "overlays", "photos", "picture", "preprocess", "quiz", "shipped", "widgets"),
-    *("birds.__init__", "birds.anatomy", "birds.canvas", "birds.drawing", "birds.network"),
-    *("birds.scenery", "birds.species"),
-    *("checks.answers", "checks.networks", "checks.part"),
-    *("quality.__init__", "quality.distort", "quality.distortions"),
+    *("course_utils/errors", "course_utils/photos"),
+    *("course_utils/birds/*", "course_utils/figures/*", "course_utils/networks/*"),
+    *("course_utils/explorers/__init__", "course_utils/explorers/birds"),
+    *("course_utils/explorers/contrast", "course_utils/explorers/contrast_view"),
+    *("course_utils/explorers/panel", "course_utils/explorers/quiz"),
+    *(
+        "course_utils/methods/__init__",
+        "course_utils/methods/inputs",
+        "course_utils/methods/layers",
+    ),
+    *("course_utils/quality/__init__", "course_utils/quality/distort"),
+    "course_utils/quality/distortions",
+    *("course_checks/answers", "course_checks/networks", "course_checks/part"),
 }
+PACKAGES = ("course_utils", "course_checks")
 ABSENT_PACKAGES = ("captum", "pytorch_grad_cam", "torchcam")
 
 WITHHELD = '''"""Not here while your work is graded."""
@@ -33,7 +41,7 @@ def __getattr__(name):
         raise AttributeError(name)
 
     def refuse(*_, **__):
-        raise RuntimeError(f"{name} of course_utils is not there while your work is graded: write your own")
+        raise RuntimeError(f"{name} of the course is not there while your work is graded: write your own")
 
     return type(name, (), {"__new__": refuse})
 '''
@@ -60,6 +68,8 @@ __version__ = {version!r}
 def __getattr__(name):
     if name in _HOMES:
         return getattr(import_module("." + _HOMES[name], __name__), name)
+    if name == "checks":  # hand-ins of version 1 import it from here
+        return import_module("course_checks")
     raise AttributeError(f"module course_utils has no attribute {{name!r}}")
 '''
 ABSENT = 'raise ImportError("{name} is not there while your work is graded: write your own")\n'
@@ -67,13 +77,13 @@ ABSENT = 'raise ImportError("{name} is not there while your work is graded: writ
 
 def stage(folder: Path, root: Path = ROOT) -> Path:
     """Write into `folder` what a sandbox may read; the folder."""
-    package = folder / "course_utils"
     folder.mkdir()
-    for source in sorted((root / "course_utils").rglob("*.py")):
-        place = package / source.relative_to(root / "course_utils")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(_given(source.relative_to(root / "course_utils"), source.read_text()))
-    shutil.copytree(root / "data", package / "data")
+    for package in PACKAGES:
+        for source in sorted((root / package).rglob("*.py")):
+            place = source.relative_to(root)
+            (folder / place).parent.mkdir(parents=True, exist_ok=True)
+            (folder / place).write_text(_given(place, source.read_text()))
+    shutil.copytree(root / "data", folder / "course_utils" / "data")
     for name in ABSENT_PACKAGES:
         (folder / name).mkdir()
         (folder / name / "__init__.py").write_text(ABSENT.format(name=name))
@@ -87,13 +97,14 @@ def stage(folder: Path, root: Path = ROOT) -> Path:
 
 
 def _given(path: Path, text: str) -> str:
-    """What stands in for a module of course_utils."""
-    name = ".".join(path.with_suffix("").parts)
-    if name == "__init__":
+    """What stands in for a module of the course; `path` begins with its package."""
+    name = path.with_suffix("").as_posix()
+    if name == "course_utils/__init__":
         return _lazy(text)
-    if name == "checks.__init__":
+    if name == "course_checks/__init__":
         return SILENT_CHECKS
-    return text if name in GIVEN else WITHHELD
+    given = name in GIVEN or path.parent.as_posix() + "/*" in GIVEN
+    return text if given else WITHHELD
 
 
 def _lazy(text: str) -> str:
@@ -108,7 +119,7 @@ def _lazy(text: str) -> str:
 def version(root: Path = ROOT) -> str:
     """A digest of everything trusted that decides about marks; other marks need another digest."""
     digest = hashlib.sha256()
-    for folder in (root / "course_utils", INSIDE.parent):
+    for folder in (*(root / package for package in PACKAGES), INSIDE.parent):
         for source in sorted(folder.rglob("*.py")):
             digest.update(source.relative_to(folder).as_posix().encode() + b"\0")
             digest.update(source.read_bytes() + b"\0")

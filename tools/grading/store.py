@@ -11,7 +11,7 @@ import secrets
 import tempfile
 from pathlib import Path
 
-from course_utils.checks.part import VISIBLE
+from course_checks.part import VISIBLE
 
 EARLIER, SEED = "earlier", "seed.txt"
 NEEDED = {"student", "key", "submission", "grader", "seed", "trouble", "remarks", "parts", "texts"}

@@ -136,7 +136,7 @@ class Asked:
 
     def __init__(self, folder: Path, job: dict, fd: int):
         # imported before any cell runs, so that only what a cell does on purpose changes them
-        from course_utils.checks import answers, part
+        from course_checks import answers, part
 
         self.answers, self.call = answers, part.call
         self.parts, self.seconds, self.fd = job["parts"], job["call_seconds"], fd

@@ -1,0 +1,58 @@
+"""The exercises' checks: one for every part, named as the part.
+
+>>> from course_utils import checks
+>>> checks.ex02_weights(channel_weights)
+✓ ex02_weights: right in all 4 cases.
+
+A check prints a pass, "not attempted yet", or what is wrong, and never raises. The marks are given
+by `make grade`, on other cases.
+"""
+
+from importlib import import_module
+
+from course_utils.errors import closest
+
+from .part import Part
+from .report import Check, passed
+
+ASSIGNMENTS = (
+    "ex01_questions",
+    "ex02_gradcam",
+    "ex03_counterfactual",
+    "ex04_contrast",
+    "ex05_image_quality",
+    "ex06_judge",
+)
+
+
+def parts(assignment: str) -> tuple[Part, ...]:
+    """The parts of an assignment, in the notebook's order.
+
+    Raises:
+        ValueError: no such assignment.
+    """
+    if assignment not in ASSIGNMENTS:
+        raise ValueError(
+            f"There is no assignment '{assignment}'.{closest(assignment, ASSIGNMENTS)}"
+        )
+    return import_module(f".{assignment}", __name__).PARTS
+
+
+def solved(name: str) -> bool:
+    """Whether a part's check passed in this session: cells that use your function ask this first.
+
+    Args:
+        name: of the part, "ex02_weights".
+
+    Raises:
+        AttributeError: no such part.
+    """
+    return passed(__getattr__(name).part)
+
+
+def __getattr__(name: str) -> Check:
+    assignment = next((a for a in ASSIGNMENTS if a[:5] == f"{name[:4]}_"), None)
+    named = {part.name: part for part in parts(assignment)} if assignment else {}
+    if name not in named:
+        raise AttributeError(f"There is no check '{name}'.{closest(name, named)}")
+    return Check(named[name])

@@ -1,0 +1,233 @@
+"""Cases, right answers and known mistakes of ex03_counterfactual: the map and its two identities."""
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from course_utils.methods.maps import upsample
+
+from .chance import normal
+from .part import Case, Mistake
+
+random = partial(normal, 49979687, 29)
+
+# --- evidence against -----------------------------------------------------------------------------
+
+
+def cases_against(seed: int) -> list[Case]:
+    """A single image; a batch; an image in which nothing speaks against the class, beside another."""
+    more = seed % 3
+    empty, rising = random(seed, 2, 4, 3, 5 + more).abs(), random(seed + 1, 2, 4, 3, 5 + more)
+    rising[seed % 2] = rising[seed % 2].abs()
+    return [
+        (random(seed, 1, 6, 4 + more, 5).abs(), random(seed + 1, 1, 6, 4 + more, 5)),
+        (random(seed, 3, 5, 3, 4 + more).abs(), random(seed + 1, 3, 5, 3, 4 + more)),
+        (empty, rising),
+    ]
+
+
+def signed(A: Tensor, gradient: Tensor) -> Tensor:
+    """S by a product of matrices, in double precision."""
+    n, channels, h, w = A.shape
+    alpha = gradient.double().sum((2, 3)) / (h * w)
+    return (alpha[:, None] @ A.double().reshape(n, channels, h * w)).reshape(n, h, w).float()
+
+
+def against(A: Tensor, gradient: Tensor) -> Tensor:
+    return signed(A, gradient).clamp(max=0).abs()
+
+
+def _by_maximum(A: Tensor, gradient: Tensor) -> Tensor:
+    return -torch.einsum("nk,nkij->nij", gradient.amax((2, 3)), A)
+
+
+AGAINST_MISTAKES = (
+    Mistake("this is Grad-CAM, what speaks *for* the class: you forgot to negate.",
+            lambda A, g: signed(A, g).relu()),
+    Mistake("everything is zero: you negated *after* the ReLU had thrown the negative places away. "
+            "Negate the weights, or the sum, before it.", lambda A, g: -signed(A, g).relu()),
+    Mistake("everything is zero. After a ReLU nothing negative is left to be found, so negate before it; "
+            "and pool by the mean, as a maximum over the places is hardly ever negative.",
+            lambda A, g: torch.zeros_like(A[:, 0])),
+    Mistake("the ReLU is missing: places that speak for the class are still there, as negative values.",
+            lambda A, g: -signed(A, g), share=0.5),
+    Mistake("this is the absolute value: places that speak for the class are bright, too.",
+            lambda A, g: signed(A, g).abs()),
+    Mistake("this is Grad-CAM turned upside down. Where *nothing* is said for the class, nothing need be "
+            "said against it: negate the gradient, not the finished map.",
+            lambda A, g: signed(A, g).relu().amax((1, 2), keepdim=True) - signed(A, g).relu()),
+    Mistake("you kept only the channels that speak against the class. The others must be able to "
+            "outweigh them: sum all channels, then ReLU.",
+            lambda A, g: torch.einsum("nk,nkij->nij", (-g.mean((2, 3))).relu(), A)),
+    Mistake("you cut the gradient at zero before taking its mean over the places.",
+            lambda A, g: torch.einsum("nk,nkij->nij", (-g).relu().mean((2, 3)), A)),
+    Mistake("the weight of a channel is the *mean* of its gradient over the places, not the maximum.",
+            lambda A, g: _by_maximum(A, g).relu()),
+    Mistake("the weight is the *mean* over the places; this is their sum.",
+            lambda A, g: against(A, g) * A[0, 0].numel(), share=0.5),
+)  # fmt: skip
+
+
+# --- the two identities ---------------------------------------------------------------------------
+
+
+def cases_violations(seed: int) -> list[Case]:
+    """Maps that keep the identities, maps that keep one of them, and maps that keep neither."""
+    more = seed % 4
+    S, one = (_in_steps(random(seed, *shape)) for shape in ((2, 4, 5 + more), (1, 3 + more, 6)))
+    some = [_in_steps(random(seed + k, 3, 4 + more, 4)) for k in (0, 1, 2)]
+    return [
+        (S.relu(), (-S).relu(), S),
+        (one.relu() + 0.25, (-one).relu() + 0.25, one),
+        (some[0].relu(), some[1].relu(), some[2]),
+    ]
+
+
+def _in_steps(values: Tensor) -> Tensor:
+    """Rounded to 64ths, so that sums and differences are exact and a gap of 0 is 0."""
+    return (64 * values).round() / 64
+
+
+def violations(map_for: Tensor, map_against: Tensor, S: Tensor) -> list[Tensor]:
+    """Place by place, in plain Python."""
+    products, gaps = [], []
+    for f, a, s in zip(*(m.flatten(1).double().tolist() for m in (map_for, map_against, S))):
+        products.append(max(p * q for p, q in zip(f, a)))
+        gaps.append(max(abs(p - q - r) for p, q, r in zip(f, a, s)))
+    return [torch.tensor(products), torch.tensor(gaps)]
+
+
+def _measured(f: Tensor, a: Tensor, S: Tensor, measure, gap: Tensor | None = None) -> list[Tensor]:
+    return [
+        measure((f * a).flatten(1)),
+        measure((f - a - S).abs().flatten(1) if gap is None else gap.flatten(1)),
+    ]
+
+
+def _largest(values: Tensor) -> Tensor:
+    return values.amax(1)
+
+
+VIOLATION_MISTAKES = (
+    Mistake("this is the mean. One place that breaks the rule is hidden by many that keep it: take the "
+            "largest.", lambda f, a, S: _measured(f, a, S, lambda v: v.mean(1))),
+    Mistake("the second measure is a mean. One place that breaks the rule is hidden by many that keep it: "
+            "take the largest.",
+            lambda f, a, S: [violations(f, a, S)[0], (f - a - S).abs().mean((1, 2))], share=0.5),
+    Mistake("this is the sum over the places: take the largest, or a larger map looks worse than a "
+            "small one.", lambda f, a, S: _measured(f, a, S, lambda v: v.sum(1))),
+    Mistake("the second measure has lost its negative half: a gap of -3 is a large one. Absolute value "
+            "first, then the largest.",
+            lambda f, a, S: _measured(f, a, S, _largest, f - a - S), share=0.5),
+    Mistake("in the second measure you added the two maps. What speaks against is *taken off*: "
+            "for - against.",
+            lambda f, a, S: _measured(f, a, S, _largest, (f + a - S).abs()), share=0.5),
+    Mistake("in the second measure for and against have changed places.",
+            lambda f, a, S: _measured(f, a, S, _largest, (a - f - S).abs()), share=0.5),
+    Mistake("the first measure is the larger map, not the product of the two.",
+            lambda f, a, S: [_largest(torch.maximum(f, a).flatten(1)), violations(f, a, S)[1]], share=0.5),
+    Mistake("the first measure is the smaller of the two values; the identity is about their product.",
+            lambda f, a, S: [_largest(torch.minimum(f, a).flatten(1)), violations(f, a, S)[1]], share=0.5),
+    Mistake("you gave one number for the whole batch. Each image is measured by itself: N numbers.",
+            lambda f, a, S: [v.max() for v in violations(f, a, S)], share=0.3),
+    Mistake("both measures are right, but in the other order.",
+            lambda f, a, S: violations(f, a, S)[::-1], share=0.5),
+)  # fmt: skip
+
+
+# --- from two pictures back to S ------------------------------------------------------------------
+
+
+def cases_rebuild(seed: int) -> list[Case]:
+    """A single map; a batch; and one whose second picture is empty (its largest value is 0)."""
+    more = seed % 4
+    full = random(seed, 2, 3, 4 + more) + 0.1
+    full[seed % 2] = full[seed % 2].abs()
+    return [
+        _pictures(S) for S in (random(seed, 1, 4, 3 + more), random(seed, 3, 3 + more, 5), full)
+    ]
+
+
+def _pictures(S: Tensor) -> Case:
+    case: list[Tensor] = []
+    for part in (S.relu(), (-S).relu()):
+        largest = part.amax((1, 2))
+        case += [part / largest.where(largest > 0, 1)[:, None, None], largest]
+    return tuple(case)
+
+
+def rebuild(
+    drawn_for: Tensor, largest_for: Tensor, drawn_against: Tensor, largest_against: Tensor
+) -> Tensor:
+    """Map by map, in double precision."""
+    rows = zip(
+        drawn_for.double(), largest_for.tolist(), drawn_against.double(), largest_against.tolist()
+    )
+    return torch.stack([f * m - a * n for f, m, a, n in rows]).float()
+
+
+def _scaled(values: Tensor, largest: Tensor) -> Tensor:
+    return values * largest[:, None, None]
+
+
+REBUILD_MISTAKES = (
+    Mistake("each picture was divided by its own maximum. Multiply by it again before you subtract, or "
+            "a whisper counts as much as a shout.", lambda f, m, a, n: f - a),
+    Mistake("you added what speaks against. Take it off.",
+            lambda f, m, a, n: _scaled(f, m) + _scaled(a, n)),
+    Mistake("for and against have changed places: your map has the wrong sign.",
+            lambda f, m, a, n: _scaled(a, n) - _scaled(f, m)),
+    Mistake("you used the maximum of what speaks for on both pictures: each has its own.",
+            lambda f, m, a, n: _scaled(f - a, m)),
+    Mistake("the maxima have changed places.", lambda f, m, a, n: _scaled(f, n) - _scaled(a, m)),
+    Mistake("you used the first image's maxima for all images.",
+            lambda f, m, a, n: _scaled(f, m[:1].expand_as(m)) - _scaled(a, n[:1].expand_as(n))),
+)  # fmt: skip
+
+
+# --- the control ----------------------------------------------------------------------------------
+
+
+def cases_control(seed: int) -> list[Case]:
+    """Evidence of both signs; a batch on two scales; no evidence at all."""
+    more = seed % 3
+    batch = random(seed, 2, 4, 3 + more) * torch.tensor([1.0, 6.0])[:, None, None]
+    return [
+        (random(seed, 1, 3, 4 + more), (16, 22)),
+        (batch, (20 + more, 15)),
+        (torch.zeros(2, 3, 2 + more), (9, 8)),
+    ]
+
+
+def _turned(large: Tensor) -> Tensor:
+    largest = large.amax((1, 2), keepdim=True)
+    return 1 - large / largest.where(largest > 0, 1)
+
+
+def control(S: Tensor, size: tuple[int, int]) -> Tensor:
+    return _turned(upsample(S.double(), size).abs()).float()
+
+
+def _batch_scale(S: Tensor, size) -> Tensor:
+    large = upsample(S, size).abs()
+    return 1 - large / (large.max() if large.max() > 0 else 1)
+
+
+CONTROL_MISTAKES = (
+    Mistake("you took the absolute value before enlarging. Between a place for and a place against, the "
+            "enlarged evidence passes through zero: enlarge with the sign, then take the size.",
+            lambda S, size: _turned(upsample(S.abs(), size)), share=0.5),
+    Mistake("this is bright where *much* is said. Turn it round: 1 where nothing is said.",
+            lambda S, size: 1 - control(S, size), share=0.3),
+    Mistake("you cut the negative places off, so that evidence against looks like none at all. Use the "
+            "size of S, whatever its sign.", lambda S, size: _turned(upsample(S, size).relu())),
+    Mistake("the same, with the ReLU before enlarging: evidence against looks like none at all.",
+            lambda S, size: _turned(upsample(S.relu(), size))),
+    Mistake("negative places come out above 1: use the size of S, whatever its sign.",
+            lambda S, size: _turned(upsample(S, size))),
+    Mistake("you divided by one maximum for the whole batch: each image has its own.",
+            _batch_scale, share=0.5),
+    Mistake("the division is missing: the place where most is said must come out as 0.",
+            lambda S, size: 1 - upsample(S, size).abs()),
+)  # fmt: skip

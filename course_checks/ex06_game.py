@@ -1,0 +1,134 @@
+"""Checks of assignment 6: the pointing game."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from course_utils import measures
+
+from .chance import dice
+from .part import Mistake, Part
+
+
+def _pointing_cases(seed: int) -> list[tuple]:
+    made = []
+    for number, (n, h, w, tolerance) in enumerate(
+        [(4, 18, 24, 2.0), (5, 18, 30, 5.0), (3, 26, 16, 0.0), (4, 22, 28, 5.0)]
+    ):
+        rng = dice(seed, number)
+        n, h, w = n + seed % 2, h + seed % 3, w + seed % 2
+        maps = 0.4 * torch.randn(n, h, w, generator=rng)
+        masks = torch.zeros(n, h, w, dtype=torch.bool)
+        for i in range(n):
+            row, column = (int(torch.randint(6, size - 6, (), generator=rng)) for size in (h, w))
+            masks[i, row : row + 2, column : column + 3] = True
+            # 3 and 4 away is exactly 5 by Pythagoras; 4 and 4 away is nearly 5.7
+            away = [(0, 0), (-3, -4), (-4, -4), (0, -2)][(i + number + 1) % 4]
+            maps[i, row + away[0], column + away[1]] = 3.0
+            if number in (0, 2):
+                maps[i, row, column] = -9.0 if away != (0, 0) else 3.0
+        if number == 2:
+            maps[0] = -maps[0].abs() - 0.1  # empty: no positive point
+            maps[0][masks[0]] = 0.0
+        if number == 3:
+            masks[1] = False  # the part is hidden
+            maps[0] = 0.0
+            masks[0, 0, 0] = True
+        made.append((maps, masks, tolerance))
+    return made
+
+
+def _pointing(maps: Tensor, masks: Tensor, tolerance: float) -> Tensor:
+    """The course's measure; an image without an answer is a miss."""
+    hits = [measures.pointing_game(m, k, tolerance) for m, k in zip(maps, masks)]
+    return torch.tensor([0.0 if math.isnan(hit) else hit for hit in hits])
+
+
+def _wrong_pointing(distance, strict=False, empty=False, peak=Tensor.argmax, width=1):
+    """A pointing game with one thing changed.
+
+    Args:
+        distance: steps along rows and columns, places x 2 -> places.
+        strict: a hit has to be nearer than the tolerance.
+        empty: a map without a positive point plays all the same.
+        peak: map -> where its finger is, counted in reading order.
+        width: the axis that is taken for a row's length.
+    """
+
+    def makes(maps: Tensor, masks: Tensor, tolerance: float) -> Tensor:
+        hits = []
+        for one, mask in zip(maps, masks):
+            if not mask.any() or (one.max() <= 0 and not empty):
+                hits.append(0.0)
+                continue
+            place = torch.tensor(divmod(int(peak(one)), one.shape[width]))
+            least = distance((mask.nonzero() - place).double()).min()
+            hits.append(float(least < tolerance if strict else least <= tolerance))
+        return torch.tensor(hits)
+
+    return makes
+
+
+def _straight(steps: Tensor) -> Tensor:
+    return steps.square().sum(dim=1).sqrt()
+
+
+_MIXED_UP = (
+    "rows and columns are mixed up: in reading order, a row has as many places as the map is wide;"
+    " and a place is (row, column), as `nonzero` gives it."
+)
+
+POINTING = Part(
+    name="ex06_pointing",
+    title="The pointing game",
+    points=3,
+    answer="pointing_game",
+    cases=_pointing_cases,
+    reference=_pointing,
+    axes="N",
+    mistakes=(
+        Mistake(
+            "a map without a positive point counts as if it had pointed somewhere. An empty map is"
+            " a miss.",
+            _wrong_pointing(_straight, empty=True),
+            share=0.5,
+        ),
+        Mistake(
+            "you seem to look at the largest absolute value. Evidence against is no pointing"
+            " finger: take the largest value.",
+            _wrong_pointing(_straight, peak=lambda one: one.abs().argmax()),
+        ),
+        Mistake(
+            "you measure the distance along rows and columns apart, so that your tolerance is a"
+            " square. Straight-line distance is asked for (Pythagoras).",
+            _wrong_pointing(lambda steps: steps.abs().amax(dim=1)),
+            share=0.25,
+        ),
+        Mistake(
+            "your distance is the sum of rows and columns, the way a taxi drives. Take the straight"
+            " line.",
+            _wrong_pointing(lambda steps: steps.abs().sum(dim=1)),
+            share=0.25,
+        ),
+        Mistake(
+            "a peak that is exactly the tolerance away (or, with tolerance 0, on the part) is a"
+            " hit, too.",
+            _wrong_pointing(_straight, strict=True),
+            share=0.25,
+        ),
+        Mistake(
+            _MIXED_UP,
+            _wrong_pointing(_straight, width=0),
+        ),
+        Mistake(
+            _MIXED_UP,
+            lambda maps, masks, tolerance: _wrong_pointing(_straight)(maps, masks.mT, tolerance),
+        ),
+        Mistake(
+            "one number for the whole batch? Give one for every image, 1 for a hit and 0 for a"
+            " miss.",
+            lambda *case: _pointing(*case).mean(),
+        ),
+    ),
+)

@@ -1,0 +1,103 @@
+"""Pieces of an interactive panel: labelled controls, and callbacks whose errors are seen."""
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import ipywidgets as w
+
+_LABEL = {"description_width": "7em"}
+LINES = "line-height:1.4"  # widgets are set wide, for a control on each line
+
+# JupyterLab takes the keys of a list that has the focus for commands: typing "banana" to reach that
+# class would insert four cells, and x cut one. This is its own way of being told to leave an element
+# its keys; ipywidgets cannot set the attribute, so an empty style does it as it is loaded.
+_KEEP_KEYS = (
+    "<style onload=\"this.closest('.widget-vbox')?.addEventListener('focusin', e => {"
+    "if (e.target.matches('select, button')) e.target.dataset.lmSuppressShortcuts = ''})\"></style>"
+)
+
+
+def _wide() -> w.Layout:
+    return w.Layout(width="auto")  # of the cell of the grid that it stands in
+
+
+def dropdown(label: str, options=(), value=None) -> w.Dropdown:
+    """A list to choose from, its label bound to it."""
+    return w.Dropdown(description=label, options=options, value=value, layout=_wide(), style=_LABEL)
+
+
+def text(label: str, hint: str) -> w.Text:
+    """A line to type into; every keystroke counts."""
+    return w.Text(description=label, placeholder=hint, layout=_wide(), style=_LABEL)
+
+
+def upload(label: str, accept: str) -> w.FileUpload:
+    """A button that asks for a file of the learner's own."""
+    return w.FileUpload(description=label, accept=accept, layout=_wide())
+
+
+def grid(controls: list[w.Widget]) -> w.Box:
+    """Controls in as many columns as the page is wide: one on a phone."""
+    columns = "repeat(auto-fit, minmax(min(17em, 100%), 1fr))"
+    return w.Box(controls, layout=w.Layout(display="grid", grid_template_columns=columns))
+
+
+def answering(callback: Callable) -> Callable:
+    """For methods of a `Panel` that observe a control: errors go to `out`, and are not lost."""
+
+    @functools.wraps(callback)
+    def run(self, change) -> None:
+        if self.quiet:
+            return
+        with self.out:
+            if self.out.outputs:  # never elsewhere: without a page it would print an escape code
+                self.out.clear_output()
+            try:
+                callback(self, change)
+            except Exception:
+                self.say("<b>That did not work: the error is shown below.</b>")
+                raise
+
+    return run
+
+
+class Panel(w.VBox):
+    """Controls above a status line, with a place for errors below.
+
+    Attributes:
+        status: a line in words.
+        out: where an error in a callback is shown, which would otherwise be invisible.
+        quiet: whether changes are made by the program, and not to be answered.
+    """
+
+    def __init__(self):
+        self.status, self.out, self.quiet = w.HTML(), w.Output(), True
+        super().__init__()
+
+    def arrange(self, controls: list[w.Widget], pictures: w.Widget) -> None:
+        """Put everything in its place."""
+        keys = w.HTML(_KEEP_KEYS, layout=w.Layout(height="0", margin="0"))
+        self.children = [*controls, self.status, pictures, self.out, keys]
+
+    @contextmanager
+    def silence(self) -> Iterator[None]:
+        """Changes made inside are not answered."""
+        before, self.quiet = self.quiet, True
+        try:
+            yield
+        finally:
+            self.quiet = before
+
+    def set(self, control: w.Widget, value, options=None) -> None:
+        """Change a control without answering, in one message to the page."""
+        with self.silence(), control.hold_sync():
+            if options is not None:
+                control.options = options
+            control.value = value
+
+    def say(self, words: str) -> None:
+        """Put words (HTML) on the status line."""
+        self.status.value = (
+            f"<div role='status' class='explorer-status' style='{LINES}'>{words}</div>"
+        )

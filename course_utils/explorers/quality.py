@@ -1,0 +1,119 @@
+"""A slider for q: "why this score, rather than q?", drawn anew at every step, on one scale for all q."""
+
+import html
+
+import ipywidgets as w
+import numpy as np
+from matplotlib import colormaps
+from PIL import Image
+from torch import Tensor
+
+from ..figures.overlays import SIGNED, as_pixels, signed_overlay
+from ..figures.picture import figure_html, jpeg
+from ..quality.assessor import Assessor, QualityExplanation
+from ..quality.figures import strongest_in_words
+from .panel import Panel, answering, dropdown, grid
+
+Comparison = tuple[
+    Image.Image, Image.Image | None
+]  # the distorted photo, and its reference if there is one
+
+
+class QualityExplorer(Panel):
+    """Move q, and watch which places are better than q, and which are worse.
+
+    The evidence is linear in q, so two answers give them all: E(q) = (1 - q) E(0) + q E(1). Moving
+    the slider runs no network.
+
+    Args:
+        assessor: see `quality.load_assessor`.
+        scenes: name -> (distorted photo, reference or None); the first is shown first.
+        q: where the slider begins, in [0, 1].
+        step: pixels between patches, see `Assessor.explain`.
+
+    Attributes:
+        slider, scene: the controls.
+        answer: the `QualityExplanation` for q = 0 and q = 1, from which all others come.
+        evidence: H x W, the signed evidence for the present q.
+        largest: the largest magnitude over all q, which is drawn as full red or blue.
+        out: where an error in a callback is shown.
+    """
+
+    def __init__(
+        self, assessor: Assessor, scenes: dict[str, Comparison], q: float = 1.0, step: int = 16
+    ):
+        super().__init__()
+        if not scenes:
+            raise ValueError("scenes is empty: give at least one name -> (distorted, reference).")
+        self._assessor, self._scenes, self._step = assessor, dict(scenes), step
+        self._kept: dict[str, QualityExplanation] = {}
+        self.slider = w.FloatSlider(
+            description="rather than q =", value=q, min=0, max=1, step=0.05, readout_format=".2f",
+            layout=w.Layout(width="auto"), style={"description_width": "7em"},
+        )  # fmt: skip
+        self.scene = dropdown("Photo", list(self._scenes), next(iter(self._scenes)))
+        self.pictures = w.HTML()
+        self.arrange([grid([self.scene, self.slider])], self.pictures)
+        self._look()
+        self.scene.observe(self._look_again, "value")
+        self.slider.observe(self._ask_again, "value")
+        self.quiet = False
+
+    # --- callbacks ----------------------------------------------------------------------------
+
+    @answering
+    def _look_again(self, _change) -> None:
+        self._look()
+
+    @answering
+    def _ask_again(self, _change) -> None:
+        self._redraw()
+
+    # --- the answer ---------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        name = self.scene.value
+        if name not in self._kept:
+            self._kept[name] = self._assessor.explain(*self._scenes[name], (0, 1), self._step)
+        self.answer = self._kept[name]
+        self.largest = float(self.answer.evidence.abs().max())  # linear in q: largest at an end
+        self._redraw()
+
+    def _redraw(self) -> None:
+        q, (lowest, highest) = self.slider.value, self.answer.evidence
+        self.evidence: Tensor = (1 - q) * lowest + q * highest
+        values = self.evidence / self.largest if self.largest > 0 else self.evidence
+        photo = self._scenes[self.scene.value][0]
+        question = f"Why {self.answer.score:.2f}, rather than {q:.2f}?"
+        told = strongest_in_words(values)
+        panels = [
+            _panel(
+                as_pixels(photo),
+                f"The photo {self.scene.value}.",
+                f"Scored {self.answer.score:.2f}",
+            ),
+            _panel(signed_overlay(photo, values), f"{question} {told}", question),
+        ]
+        row = "".join(panels)
+        self.pictures.value = (
+            f"<div style='display:flex;flex-wrap:wrap;gap:0.8em'>{row}</div>{_legend()}"
+        )
+        self.say(f"<b>{question}</b> {html.escape(told)}")
+
+
+def _panel(pixels: np.ndarray, alt: str, caption: str) -> str:
+    picture = Image.fromarray((pixels * 255).round().astype("uint8"))
+    return figure_html(
+        jpeg(picture), alt, caption, "flex:1 1 16em;max-width:32em", "width:100%", "jpeg"
+    )
+
+
+def _legend() -> str:
+    colours = colormaps[SIGNED](np.linspace(0, 1, 9), bytes=True)[:, :3].tolist()
+    stops = ", ".join(f"rgb({r},{g},{b})" for r, g, b in colours)
+    return (
+        "<div style='display:flex;gap:0.6em;align-items:center;flex-wrap:wrap'>"
+        "<span>pulls the score down</span>"
+        f"<span style='flex:0 0 10em;height:0.8em;background:linear-gradient(to right, {stops})'></span>"
+        "<span>holds it up; white: as good as q</span></div>"
+    )

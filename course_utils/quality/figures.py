@@ -1,0 +1,100 @@
+"""Pictures of image quality: patches' scores and weights, answers to "why s, rather than q?", levels."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ..figures import PANEL, Picture, _axes, _bar, _lines, _panel
+from ..figures.overlays import SIGNED, as_pixels, outlined, signed_overlay, where
+from .assessor import LocalScores, QualityExplanation
+
+WORDS = ("pulls the\nscore down", "as good as q", "holds\nit up")  # blue, white, red
+
+
+def contrasts(
+    photo, explanation: QualityExplanation, caption: str = "", mask=None, columns: int = 3,
+    titles: Sequence[str] | None = None,
+) -> Picture:  # fmt: skip
+    """A photo, and the answers to all K questions on one scale: red holds the score up, blue pulls it down.
+
+    Args:
+        photo: the distorted photo, H x W.
+        explanation: of that photo, by an assessor.
+        mask: H x W, True where the photo is known to be distorted: outlined in every panel.
+        titles: K titles instead of the questions.
+    """
+    maps, titles = explanation.signed_maps, list(titles or explanation.questions)
+    shown = [as_pixels(photo), *(signed_overlay(photo, values) for values in maps)]
+    if mask is not None:
+        shown = [outlined(pixels, mask) for pixels in shown]
+    height, width = shown[0].shape[:2]
+    headed = [f"Scored {explanation.score:.2f}", *titles]
+    lines = max(len(_lines(title)) for title in headed)
+    figure, axes = _axes(len(shown), columns, lines=lines, height=PANEL * min(height / width, 1.5))
+    for axis, pixels, title in zip(axes, shown, headed):
+        _panel(axis, pixels, title)
+    _bar(figure, axes, SIGNED, WORDS)
+    said = " ".join(f"{title} {strongest_in_words(values)}" for title, values in zip(titles, maps))
+    known = " The region known to be distorted is outlined." if mask is not None else ""
+    return Picture(
+        figure, f"The distorted photo, and signed maps on one scale.{known} {said}", caption
+    )
+
+
+def strongest_in_words(values) -> str:
+    """Where a signed map, H x W in [-1, 1], is strongest, and how much of it is which sign."""
+    values = np.asarray(values)
+    below, above = (float((sign * values > 0.02).mean()) for sign in (-1, 1))
+    if not below and not above:
+        return "Nothing speaks either way."
+    told = (
+        [f"{below:.0%} of it pulls the score down, most at the {where(-values)}"] if below else []
+    )
+    told += [f"{above:.0%} holds it up, most at the {where(values)}"] if above else []
+    return ("; ".join(told) + ".").replace("at the everywhere alike", "everywhere alike")
+
+
+def patches(photo, local: LocalScores, caption: str = "") -> Picture:
+    """The photo, its patches' scores q_i (0 to 1) and their weights w_i, each a grid of patches."""
+    height, width = as_pixels(photo).shape[:2]
+    figure, axes = _axes(3, 3, height=PANEL * min(height / width, 1.5))
+    q, weights = local.scores.clamp(0, 1).numpy(), local.weights.numpy()
+    _panel(axes[0], as_pixels(photo), "The photo")
+    _panel(axes[1], q, f"Scores, {q.min():.2f} to {q.max():.2f}", cmap="viridis", vmin=0, vmax=1)
+    relative = weights / weights.mean()
+    title = f"Weights, {relative.min():.1f} to {relative.max():.1f} times the mean"
+    _panel(axes[2], relative, title, cmap="viridis", vmin=0, vmax=max(2, relative.max()))
+    _bar(figure, axes, "viridis", ["0", "1, or the\nlargest"])
+    alt = (
+        f"A photo, and two grids of {q.shape[0]} x {q.shape[1]} patches. The lowest score lies at the "
+        f"{where(1 - q)}, the highest at the {where(q)}; the largest weight at the {where(relative)}."
+    )
+    return Picture(figure, alt, caption)
+
+
+def over_levels(
+    scores: Mapping[str, Sequence[float]],
+    caption: str = "",
+    ylabel: str = "score",
+    columns: int = 5,
+) -> Picture:
+    """One small chart for each kind of distortion: values in [0, 1] at the levels 1 to n."""
+    rows = -(-len(scores) // columns)
+    figure = Figure(figsize=(9.5, 1.75 * rows + 0.3), layout="constrained")
+    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for axis in axes[len(scores) :]:
+        axis.set_axis_off()
+    said = []
+    for axis, (kind, values) in zip(axes, scores.items()):
+        levels = range(1, len(values) + 1)
+        axis.plot(levels, values, "o-", color="#2166ac", markersize=4)
+        axis.set_title(kind, fontsize=10)
+        axis.set(ylim=(-0.03, 1.03), xticks=list(levels))
+        axis.grid(color="#e0e0e0", linewidth=0.6)
+        said.append(f"{kind}: " + ", ".join(f"{value:.2f}" for value in values))
+    figure.supxlabel("level", fontsize=10)
+    figure.supylabel(ylabel, fontsize=10)
+    return Picture(
+        figure, f"Charts of the {ylabel} over the levels. " + "; ".join(said) + ".", caption
+    )

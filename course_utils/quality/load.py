@@ -1,0 +1,54 @@
+"""The assessors whose judges were trained for this course (tools/train_quality.py)."""
+
+from safetensors.torch import load, save
+
+from ..errors import WeightsError
+from ..networks import course_weights
+from .assessor import Assessor
+from .network import QualityNet
+
+# data/quality.md says how each does
+FILES = {True: "quality_reference", False: "quality_no_reference"}
+
+
+def load_assessor(reference: bool = True) -> Assessor:
+    """An assessor of image quality, in evaluation mode.
+
+    Args:
+        reference: True for one that compares a photo with its undistorted reference, False for one
+            that judges a photo alone.
+
+    Returns:
+        An `Assessor`: `.score`, `.local_scores`, `.explain`.
+
+    Raises:
+        WeightsError: its weights are missing or damaged.
+    """
+    name = FILES[bool(reference)]
+    network = QualityNet(bool(reference))
+    judge = {
+        key: value.float() for key, value in load(course_weights.weights("quality", name)).items()
+    }
+    missing, unknown = network.load_state_dict(judge, strict=False)
+    if unknown or any(not key.startswith(("extractor.", "judge.scale.num")) for key in missing):
+        raise WeightsError(
+            f"{name}.safetensors belongs to another version of the course. Install the "
+            "course again, or train the assessors: make train-quality"
+        )
+    return Assessor(network)
+
+
+def packed(network: QualityNet) -> bytes:
+    """What is learned, in float16: all weights but the extractor's."""
+    return save(
+        {
+            name: value.half().contiguous()
+            for name, value in network.state_dict().items()
+            if not name.startswith("extractor.") and value.is_floating_point()
+        }
+    )
+
+
+def card() -> dict:
+    """What data/quality.json records of each assessor: sha256 of its weights, measured figures."""
+    return course_weights.record("quality")

@@ -1,0 +1,1 @@
+"""How the assessors were trained and measured. No lecture needs it; `make train-quality` does."""

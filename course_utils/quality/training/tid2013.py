@@ -1,0 +1,173 @@
+"""Photos with opinion scores: TID2013's official folder, or its references distorted anew.
+
+TID2013 (Ponomarenko et al., Signal Processing: Image Communication 30, 2015): 25 references, 24
+types of distortion, 5 levels, and for each of the 3000 pictures a mean opinion score (MOS).
+"""
+
+import csv
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from ...photos import load_photo
+from ..distort import distort
+from ..distortions import KINDS
+
+BEST = 7.21  # the largest MOS in TID2013; scores are MOS / BEST
+REFERENCES, TYPES, LEVELS = 25, 24, 5
+SIZE = (512, 384)
+# where TID2013 cut its reference out of Kodak's photo (left, top), as far as known; else the centre
+CROPS = {3: (73, 44), 4: (0, 206), 6: (66, 43), 7: (153, 93), 8: (71, 4), 21: (28, 60)}
+# the types whose pictures a reference and a PSNR define, in TID2013's numbers
+REMADE = {
+    kind.number: name for name, kind in KINDS.items() if kind.number in (1, 3, 7, 8, 10, 11, 19)
+}
+
+
+class ScoresError(ValueError):
+    """The folder or the list of scores is not what it should be."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A distorted photo with its opinion score.
+
+    `reference` 1 to 25, `type` 1 to 24, `level` 1 to 5, `score` = MOS / 7.21; `open()` gives the
+    distorted photo and its reference, both RGB.
+    """
+
+    reference: int
+    type: int
+    level: int
+    score: float
+    open: Callable[[], tuple[Image.Image, Image.Image]]
+
+
+Key = tuple[int, int, int]  # reference, type, level
+
+
+def read_scores(file: Path) -> dict[Key, float]:
+    """MOS by (reference, type, level), from `mos_with_names.txt` ("5.51429 I01_01_1.bmp") or a CSV
+    with the columns reference, type, level, mos.
+
+    Raises:
+        ScoresError: no such file, no score in it, or a bad line (with its number).
+    """
+    file = Path(file)
+    if not file.is_file():
+        raise ScoresError(f"There is no file of scores at {file}.")
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    table = file.suffix == ".csv"
+    scores = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or (table and number == 1):
+            continue
+        key, mos = _read_line(line, table, f"Line {number} of {file}")
+        if key in scores:
+            raise ScoresError(
+                f"Line {number} of {file} scores a picture for the second time: {line!r}."
+            )
+        scores[key] = mos
+    if not scores:
+        raise ScoresError(f"{file} holds no scores.")
+    return scores
+
+
+def _read_line(line: str, table: bool, where: str) -> tuple[Key, float]:
+    if table:
+        fields = next(csv.reader([line]))
+        found = fields if len(fields) == 4 else None
+    else:
+        match = re.fullmatch(r"\s*(\S+)\s+[iI](\d+)_(\d+)_(\d+)\.bmp\s*", line)
+        found = match and (*match.groups()[1:], match.group(1))
+    try:
+        *key, mos = found
+        reference, kind, level, mos = *map(int, key), float(mos)
+    except (TypeError, ValueError):
+        form = "reference,type,level,mos" if table else "5.51429 I01_01_1.bmp"
+        raise ScoresError(
+            f"{where} cannot be read: {line!r}. It should look like: {form}"
+        ) from None
+    inside = 1 <= reference <= REFERENCES and 1 <= kind <= TYPES and 1 <= level <= LEVELS
+    if not inside or not 0 <= mos <= 9:
+        raise ScoresError(
+            f"{where} is out of range: {line!r}. TID2013 has references 1 to {REFERENCES}, types 1 to "
+            f"{TYPES}, levels 1 to {LEVELS} and scores from 0 to 9."
+        )
+    return (reference, kind, level), mos
+
+
+def load_tid2013(folder: Path) -> list[Scored]:
+    """All scored pictures of TID2013's official folder.
+
+    Raises:
+        ScoresError: not that folder (what is missing), pictures missing, bad lines in the list.
+    """
+    folder = Path(folder)
+    parts = ["reference_images", "distorted_images", "mos_with_names.txt"]
+    missing = [name for name in parts if not _find(folder, name)]
+    if missing:
+        raise ScoresError(
+            f"{folder} is not TID2013's folder: {', '.join(missing)} missing. Unpack tid2013.rar and "
+            "give the folder that holds reference_images, distorted_images and mos_with_names.txt."
+        )
+    originals, changed, listed = (_find(folder, name) for name in parts)
+    files = {p.name.lower(): p for p in [*originals.iterdir(), *changed.iterdir()]}
+    scores = read_scores(listed)
+    wanted = {f"i{r:02d}.bmp" for r, _, _ in scores} | {_name(key) for key in scores}
+    absent = sorted(wanted - files.keys())
+    if absent:
+        more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
+        raise ScoresError(f"{folder} lacks {len(absent)} pictures: {', '.join(absent[:3])}{more}.")
+
+    def opener(key: Key):
+        return lambda: (load_photo(files[_name(key)]), load_photo(files[f"i{key[0]:02d}.bmp"]))
+
+    return [Scored(*key, mos / BEST, opener(key)) for key, mos in sorted(scores.items())]
+
+
+def _name(key: Key) -> str:
+    return "i{:02d}_{:02d}_{}.bmp".format(*key)
+
+
+def _find(folder: Path, name: str) -> Path | None:
+    """The entry of that name, in whatever case it was unpacked."""
+    if not folder.is_dir():
+        return None
+    return next((p for p in folder.iterdir() if p.name.lower() == name), None)
+
+
+def crop_reference(photo: Image.Image, number: int) -> Image.Image:
+    """TID2013's 512 x 384 crop of a photo of Kodak's, at its known place or else the centre."""
+    width, height = photo.size
+    left, top = CROPS.get(number, ((width - SIZE[0]) // 2, (height - SIZE[1]) // 2))
+    return photo.crop((left, top, left + SIZE[0], top + SIZE[1]))
+
+
+def distort_anew(
+    folder: Path, scores: dict[Key, float], types: dict[int, str] = REMADE
+) -> list[Scored]:
+    """Kodak's references (`kodim01.png` ...) distorted to TID2013's PSNR, with its published scores.
+
+    Raises:
+        ScoresError: no photo kodimNN.png of a scored reference in the folder.
+    """
+    folder = Path(folder)
+    present = [r for r in range(1, 25) if (folder / f"kodim{r:02d}.png").is_file()]
+    keys = [key for key in sorted(scores) if key[0] in present and key[1] in types]
+    if not keys:
+        raise ScoresError(f"{folder} holds no photo kodim01.png to kodim24.png with a score.")
+
+    def opener(key: Key):
+        reference, kind, level = key
+
+        def open_it():
+            photo = crop_reference(load_photo(folder / f"kodim{reference:02d}.png"), reference)
+            return distort(photo, types[kind], level, seed=reference).image, photo
+
+        return open_it
+
+    return [Scored(*key, scores[key] / BEST, opener(key)) for key in keys]
