@@ -17,7 +17,7 @@ export MALLOC_MMAP_THRESHOLD_ ?= 33554432
 export MALLOC_TRIM_THRESHOLD_ ?= 2147483647
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test lectures slides exercises grade benchmark train-birds train-quality check setup lock clean
+.PHONY: help lab test lectures slides exercises grade benchmark train-birds train-quality check setup lock format lint clean
 
 help:            ## this list
 	@echo "Targets of this course (make TARGET):"
@@ -64,6 +64,15 @@ setup:           ## make .venv, which every other target does by itself
 
 lock: setup      ## resolve pyproject.toml anew and write requirements.lock
 	@$(VENV)/python tools/make_lock.py
+
+format: setup    ## format code and notebooks (ruff), and sort imports
+	@$(VENV)/ruff check --quiet --fix --select I,F401 .
+	@$(VENV)/ruff format .
+
+lint: setup      ## look for faults without running anything: ruff, and mypy on methods and birds
+	@$(VENV)/ruff format --check .
+	@$(VENV)/ruff check .
+	@$(VENV)/mypy
 
 clean:           ## remove what was made: .venv, .extras, _site and caches
 	rm -rf .venv .extras _site build .setup-lock .pytest_cache .hypothesis *.egg-info
