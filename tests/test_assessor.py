@@ -164,6 +164,17 @@ def test_the_map_of_a_patch_sums_to_its_score_and_the_constant(assessor, photo, 
     assert torch.allclose(sums, seen.logits[:, 0] + BASE, atol=1e-4)
 
 
+def test_the_constant_moves_the_maps_and_no_score(assessor, photo, damaged):
+    """At each of 4 x 4 places E = 2 (q_i - q) (S + b / 16): b adds 2 (q_i - q) b / 16."""
+    twin = load_assessor(reference=True)
+    twin.network.judge.base = 2
+    own, others = (one.explain(damaged, photo, [0.5], step=32) for one in (assessor, twin))
+    assert torch.allclose(own.local.scores, others.local.scores, atol=1e-5)
+    patch = own.local.scores[0, 0].item()
+    gap = (own.evidence - others.evidence)[0, :32, :32]
+    assert torch.allclose(gap, torch.full_like(gap, 2 * (patch - 0.5) * (BASE - 2) / 16), atol=1e-4)
+
+
 def test_no_score_is_worse_than_zero_nor_better_than_one(assessor, photo, damaged):
     """So "why not 1?" has no positive evidence, and "why not 0?" no negative."""
     least, most = assessor.explain(damaged, photo, rather_than=[0, 1]).evidence

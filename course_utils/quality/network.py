@@ -1,11 +1,13 @@
 """The course's assessor: a patch network that says how good each patch of a photo is.
 
-As WaDIQaM (Bosse et al., IEEE TIP 27(1), 2018; see `bosse.py`) it extracts features from patches of
-32 x 32 pixels, of the reference too if there is one, scores and weighs each patch, and takes the
+As WaDIQaM (Bosse et al., IEEE TIP 27(1), 2018; see `wadiqam.py`) it extracts features from patches
+of 32 x 32 pixels, of the reference too if there is one, scores and weighs each patch, and takes the
 weighted mean. It differs in two things. Its features are the early blocks of an ImageNet network,
 so that ten photos with opinion scores suffice. And a patch's score is the mean of positive feature
-maps, less a constant: so the evidence map of the score is positive everywhere, sums to the score
-plus that constant, and even the worst patch has a map to show.
+maps, less a constant that cancels in the score. So the evidence map of a patch's score is positive
+everywhere and sums to the score plus that constant. With a constant as large as `BASE` the map is
+flat within a few per cent: S_i(q) = 2 (q_i - q) S^{q_i} is then the local score, its zero moved to
+q, and nothing else. Lecture 5 measures this.
 """
 
 import torch
@@ -15,8 +17,10 @@ from torch import Tensor, nn
 from ..networks.classifiers import load_classifier
 
 GRID = 4  # places per side of a patch
-# The least value of a quality map. The map of a patch's score sums to q + BASE: with 0, the worst
-# patches would have no map at all, and in a patch damaged in part the undamaged part would stand out.
+# b, the least value of a quality map. It has no part in the score. The map of a patch's score sums
+# to q + b: with b = 0 the worst patches would have no map, from b = 1 on the evidence of "why not 1?"
+# grows with the damage. Inside a patch S is largest where the patch is best, so a small b lays the
+# blame on the undamaged part; a large one spreads it evenly over the patch.
 BASE = 7
 
 
@@ -86,12 +90,16 @@ class Judge(nn.Module):
         hidden: channels between.
         kept: K, channels of the quality maps A.
 
-    The layer `quality` gives A, P x K x 4 x 4 in [BASE, BASE + 1];
-    q = sum_k v_k mean_ij A_k - BASE, with v >= 0 and sum v = 1.
+    The layer `quality` gives A, P x K x 4 x 4 in [base, base + 1];
+    q = sum_k v_k mean_ij A_k - base, with v >= 0 and sum v = 1.
+
+    Attributes:
+        base: b. Another number gives the same scores and weights, but other maps.
     """
 
     def __init__(self, inputs: int, hidden: int = 96, kept: int = 32):
         super().__init__()
+        self.base = BASE
         self.scale = nn.BatchNorm2d(inputs, affine=False)
         self.places = nn.Sequential(nn.Conv2d(inputs, hidden, 1), nn.ReLU())
         self.context = nn.Conv2d(2 * hidden, hidden, 1)
@@ -110,9 +118,9 @@ class Judge(nn.Module):
         h = self.places(self.scale(features))
         around = h.mean(dim=(2, 3), keepdim=True).expand_as(h)
         h = F.relu(self.context(torch.cat([h, around], dim=1)))
-        maps = self.quality(BASE + 1 - changed * torch.sigmoid(self.opinion(h)))
-        # = sum_k v_k A_k - BASE, written so that it is exactly 1 where nothing differs
-        scores = 1 - torch.einsum("k,pkij->pij", self.mix.softmax(dim=0), BASE + 1 - maps)
+        maps = self.quality(self.base + 1 - changed * torch.sigmoid(self.opinion(h)))
+        # = sum_k v_k A_k - base, written so that it is exactly 1 where nothing differs
+        scores = 1 - torch.einsum("k,pkij->pij", self.mix.softmax(dim=0), self.base + 1 - maps)
         return scores, self.weight(h.mean(dim=(2, 3))).squeeze(1) + 1e-6
 
 
