@@ -193,9 +193,9 @@ def test_all_q_share_one_scale(assessor, photo, damaged):
     explained = assessor.explain(damaged, photo)
     assert explained.signed_maps.abs().max() == 1
     ratio = explained.evidence[0].abs().max() / explained.evidence[2].abs().max()
-    assert explained.signed_maps[0].abs().max() / explained.signed_maps[2].abs().max() == pytest.approx(
-        ratio.item()
-    )
+    assert explained.signed_maps[0].abs().max() / explained.signed_maps[
+        2
+    ].abs().max() == pytest.approx(ratio.item())
 
 
 def test_questions_are_sentences(assessor, photo):
