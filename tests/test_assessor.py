@@ -166,13 +166,28 @@ def test_the_map_of_a_patch_sums_to_its_score_and_the_constant(assessor, photo, 
 
 def test_the_constant_moves_the_maps_and_no_score(assessor, photo, damaged):
     """At each of 4 x 4 places E = 2 (q_i - q) (S + b / 16): b adds 2 (q_i - q) b / 16."""
-    twin = load_assessor(reference=True)
-    twin.network.judge.base = 2
+    twin = load_assessor(reference=True, base=2)
     own, others = (one.explain(damaged, photo, [0.5], step=32) for one in (assessor, twin))
     assert torch.allclose(own.local.scores, others.local.scores, atol=1e-5)
     patch = own.local.scores[0, 0].item()
     gap = (own.evidence - others.evidence)[0, :32, :32]
     assert torch.allclose(gap, torch.full_like(gap, 2 * (patch - 0.5) * (BASE - 2) / 16), atol=1e-4)
+
+
+def test_the_score_map_is_each_patch_filled_with_its_score(assessor, photo, damaged):
+    scores = assessor.local_scores(damaged, photo).scores
+    made = assessor.score_map(damaged, photo, step=32)
+    assert made.shape == (photo.height, photo.width)
+    assert torch.allclose(made[:64:32, :64:32], scores[:2, :2], atol=1e-6)
+
+
+def test_the_evidence_is_the_score_map_less_q_up_to_a_factor(assessor, photo, damaged):
+    """So the course's lecture says: with the large constant nothing else is left in it."""
+    plain = assessor.score_map(damaged, photo)
+    for q, evidence in zip((1, 0.5), assessor.explain(damaged, photo, [1, 0.5]).evidence):
+        together = torch.stack([evidence.flatten(), (plain - q).flatten()])
+        assert torch.corrcoef(together)[0, 1] > 0.98
+        assert ((evidence > 0) == (plain > q)).float().mean() > 0.99
 
 
 def test_no_score_is_worse_than_zero_nor_better_than_one(assessor, photo, damaged):

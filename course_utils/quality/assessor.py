@@ -96,6 +96,22 @@ class Assessor:
         scores, weights = (torch.cat(part).view(patches.grid) for part in zip(*parts))
         return LocalScores(scores, weights)
 
+    def score_map(
+        self,
+        distorted: Image.Image,
+        reference: Image.Image | None = None,
+        step: int = SIDE // 2,
+    ) -> Tensor:
+        """The local scores q_i laid back in their places, H x W in [0, 1]; no gradient is asked.
+
+        `score_map - q` is the plain baseline beside which `explain` has to be measured.
+
+        Arguments and errors as `explain`.
+        """
+        scores = self.local_scores(distorted, reference, step).scores
+        patches = cut(as_pixels(distorted, "distorted"), step)
+        return lay_back(scores.reshape(-1, 1, 1, 1), patches)[0]
+
     def explain(
         self,
         distorted: Image.Image,

@@ -5,18 +5,20 @@ from safetensors.torch import load, save
 from ..errors import WeightsError
 from ..networks import course_weights
 from .assessor import Assessor
-from .network import QualityNet
+from .network import BASE, QualityNet
 
 # data/quality.md says how each does
 FILES = {True: "quality_reference", False: "quality_no_reference"}
 
 
-def load_assessor(reference: bool = True) -> Assessor:
+def load_assessor(reference: bool = True, base: float = BASE) -> Assessor:
     """An assessor of image quality, in evaluation mode.
 
     Args:
         reference: True for one that compares a photo with its undistorted reference, False for one
             that judges a photo alone.
+        base: the constant b in its quality maps. It cancels in every score, but not in the evidence:
+            lecture 5 tries b = 0 and b = 1 beside the course's own.
 
     Returns:
         An `Assessor`: `.score`, `.local_scores`, `.explain`.
@@ -25,7 +27,7 @@ def load_assessor(reference: bool = True) -> Assessor:
         WeightsError: its weights are missing or damaged.
     """
     name = FILES[bool(reference)]
-    network = QualityNet(bool(reference))
+    network = QualityNet(bool(reference), base)
     judge = {
         key: value.float() for key, value in load(course_weights.weights("quality", name)).items()
     }

@@ -89,17 +89,15 @@ class Judge(nn.Module):
         inputs: channels of the features.
         hidden: channels between.
         kept: K, channels of the quality maps A.
+        base: b. Another number gives the same scores and weights, but other maps.
 
     The layer `quality` gives A, P x K x 4 x 4 in [base, base + 1];
     q = sum_k v_k mean_ij A_k - base, with v >= 0 and sum v = 1.
-
-    Attributes:
-        base: b. Another number gives the same scores and weights, but other maps.
     """
 
-    def __init__(self, inputs: int, hidden: int = 96, kept: int = 32):
+    def __init__(self, inputs: int, hidden: int = 96, kept: int = 32, base: float = BASE):
         super().__init__()
-        self.base = BASE
+        self.base = base
         self.scale = nn.BatchNorm2d(inputs, affine=False)
         self.places = nn.Sequential(nn.Conv2d(inputs, hidden, 1), nn.ReLU())
         self.context = nn.Conv2d(2 * hidden, hidden, 1)
@@ -129,6 +127,7 @@ class QualityNet(nn.Module):
 
     Args:
         reference: whether it compares with a reference.
+        base: b, see `Judge`.
 
     forward: distorted patches, P x 3 x 32 x 32 in [0, 1] (and the reference's, likewise) -> scores
     q in [0, 1], exactly 1 where a patch equals its reference, and weights w > 0, both P.
@@ -136,14 +135,14 @@ class QualityNet(nn.Module):
 
     layer = "judge.quality"  # to question: P x 32 x 4 x 4
 
-    def __init__(self, reference: bool = True):
+    def __init__(self, reference: bool = True, base: float = BASE):
         super().__init__()
         self.reference = reference
         # alone, a patch is judged by what it shows too: blurred, or a clear sky?
         count = 3 if reference else 4
         self.extractor = EarlyBlocks(count)
         seen = CHANNELS[count] + FINE
-        self.judge = Judge(2 * seen + CHANNELS[count] if reference else seen)
+        self.judge = Judge(2 * seen + CHANNELS[count] if reference else seen, base=base)
         if reference:
             self.visible = nn.Parameter(torch.tensor(-3.0))  # log of the difference half noticed
 
