@@ -218,6 +218,58 @@ class TestQuestions:
         with pytest.raises(ValueError, match="2 images, 1 maps"):
             figures.questions([GREY] * 2, torch.zeros(1, 1, 6, 6), [["Why cup?"]])
 
+    STRENGTH = torch.tensor([[1.0, 0.04]])
+
+    def test_strength_stands_in_the_titles_and_in_the_alt_text(self):
+        alt = self.draw(1, 2, "Why cup?", strength=self.STRENGTH).alt
+        assert "Why cup? (strength 1.00) Strongest at" in alt
+        assert "Why cup? (weak: 4 % of Grad-CAM's peak) Strongest at" in alt
+
+    def test_an_empty_map_is_said_to_be_empty_once(self):
+        picture = figures.questions(
+            [GREY], torch.zeros(1, 1, 6, 6), [["Why cup?"]], strength=torch.zeros(1, 1)
+        )
+        assert picture.alt.count("mpty") == 1
+
+    @pytest.mark.parametrize(
+        "strength, shares",
+        [
+            ([1.0, 0.04], [1.0, 0.04]),
+            ([1.0, 4.0], [0.25, 1.0]),  # the strongest is the scale: nothing is clipped
+            ([0.5, 0.0], [0.5, 0.0]),
+            ([float("nan"), 1.0], [1.0, 1.0]),  # of unknown strength: its own scale
+        ],
+    )
+    def test_on_the_shared_scale_a_weak_map_looks_weak(self, strength, shares):
+        maps = figures.on_scale(torch.ones(1, 2, 3, 3), torch.tensor([strength]), "shared")
+        assert maps[0, :, 0, 0].tolist() == pytest.approx(shares)
+
+    def test_photos_do_not_share_a_scale(self):
+        strength = torch.tensor([[4.0], [1.0]])
+        assert figures.on_scale(torch.ones(2, 1, 3, 3), strength, "shared").min() == 1
+
+    def test_on_the_shared_scale_the_weak_panel_is_nearly_the_photo(self):
+        own, shared = (
+            [axis.images[0].get_array() for axis in picture.figure.axes if axis.images][2]
+            for picture in (
+                self.draw(1, 2, "Why?", strength=self.STRENGTH, scale=scale)
+                for scale in ("own", "shared")
+            )
+        )
+        assert np.abs(shared - GREY).max() < 0.5 * np.abs(own - GREY).max()
+
+    def test_a_shared_scale_needs_the_strengths(self):
+        with pytest.raises(ValueError, match="needs strength=, an Explanation's .strength"):
+            self.draw(1, 1, scale="shared")
+
+    def test_an_unknown_scale_is_refused(self):
+        with pytest.raises(ValueError, match="choose 'own' or 'shared'"):
+            self.draw(1, 1, strength=torch.ones(1, 1), scale="common")
+
+    def test_as_many_strengths_as_titles(self):
+        with pytest.raises(ValueError, match="2 titles of image 0, 1 strengths of image 0"):
+            self.draw(1, 2, strength=torch.ones(1, 1))
+
 
 class TestSigned:
     MAPS = torch.stack([peak(0, 0) - peak(5, 5), -0.5 * peak(0, 5)])
@@ -281,7 +333,7 @@ class TestFeatureMaps:
 class TestOnWholePhoto:
     def drawn(self, size, preprocess, values):
         photo = Image.new("RGB", size, (200, 200, 200))
-        picture = figures.on_whole_photo(photo, preprocess, values, "Why cup?", strength=1)
+        picture = figures.on_whole_photo(photo, preprocess, values, "Why cup?", opacity=1)
         pixels = picture.figure.axes[0].images[0].get_array()
         return picture, np.asarray(pixels)
 

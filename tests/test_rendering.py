@@ -6,7 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from course_utils.methods.maps import positive_maps, signed_maps, upsample
+from course_utils.methods.maps import (
+    positive_maps,
+    relative_strength,
+    signed_maps,
+    strength_in_words,
+    upsample,
+)
 
 EVIDENCE = arrays(
     "float64",
@@ -172,3 +178,55 @@ def test_zero_stays_zero():
 def test_signed_maps_of_the_opposite_question_are_the_negative(evidence):
     evidence = torch.from_numpy(evidence)
     assert torch.equal(signed_maps(-evidence, (5, 6)), -signed_maps(evidence, (5, 6)))
+
+
+# Signals and volumes
+
+
+def test_a_signal_is_enlarged_along_its_one_side():
+    close(upsample(torch.tensor([[[0.0, 1.0]]]), (4,)), [[[0, 0.25, 0.75, 1]]])
+
+
+def test_a_volume_is_enlarged_along_its_three_sides():
+    # each half of the depth fades into the other as in the plane: 0, 1/4, 3/4, 1
+    volume = torch.tensor([0.0, 1.0]).reshape(2, 1, 1)
+    close(upsample(volume, (4, 1, 1)).flatten(), [0, 0.25, 0.75, 1])
+
+
+def test_each_volume_is_divided_by_its_own_maximum():
+    volumes = torch.tensor([2.0, 8.0]).reshape(1, 2, 1, 1, 1).expand(1, 2, 2, 1, 1)
+    assert positive_maps(volumes, (4, 3, 3)).unique().tolist() == [1]
+
+
+# Strength
+
+
+def test_strength_is_the_peak_over_grad_cams_peak():
+    evidence = torch.tensor([[[[-9.0, 1.0]], [[2.0, 8.0]]]])
+    close(relative_strength(evidence, torch.tensor([[[[4.0, -5.0]]]])), [[0.25, 2.0]])
+
+
+def test_an_empty_map_has_strength_zero_even_where_grad_cam_is_empty():
+    empty = torch.tensor([[[[-1.0, 0.0]]]])
+    assert relative_strength(empty, torch.ones(1, 1, 1, 2)).tolist() == [[0]]
+    assert relative_strength(empty, empty).tolist() == [[0]]
+
+
+def test_without_a_grad_cam_map_strength_is_unknown():
+    full, empty = torch.ones(1, 1, 1, 2), -torch.ones(1, 1, 1, 2)
+    assert relative_strength(full, empty).isnan().tolist() == [[True]]
+
+
+@pytest.mark.parametrize(
+    "strength, words",
+    [
+        (1.0, "strength 1.00"),
+        (0.1, "strength 0.10"),
+        (0.04, "weak: 4 % of Grad-CAM's peak"),
+        (0.0004, "weak: less than 1 % of Grad-CAM's peak"),
+        (0.0, "empty: no positive evidence"),
+        (float("nan"), "strength unknown: Grad-CAM's own map is empty"),
+    ],
+)
+def test_strength_in_words(strength, words):
+    assert strength_in_words(strength) == words

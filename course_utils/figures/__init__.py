@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
+from ..methods.maps import strength_in_words
 from .overlays import (
     SIGNED,
     STRENGTH,
@@ -102,7 +103,8 @@ def photos(
 
 def questions(
     images: Sequence, maps: Tensor, titles: Sequence[Sequence[str]], caption: str = "",
-    strength: float = STRENGTH, alt: str | None = None,
+    opacity: float = STRENGTH, alt: str | None = None,
+    strength: Tensor | None = None, scale: str = "own",
 ) -> Picture:  # fmt: skip
     """For each image: the image, then one overlay for each question about it.
 
@@ -110,8 +112,18 @@ def questions(
         images: N photos as the network saw them, H x W x 3.
         maps: N x K x H x W in [0, 1], an `Explanation`'s `.maps`.
         titles: N lists of K sentences, an `Explanation`'s `.questions`.
+        opacity: of the overlays where the maps are 1, 0 to 1.
+        strength: N x K, an `Explanation`'s `.strength`; it then stands in the titles.
+        scale: "own", each map on its own scale; "shared", all maps of one photo on Grad-CAM's
+            scale, so that a weak one looks weak (needs `strength`).
+
+    Raises:
+        ValueError: lists of unequal lengths, another scale, or a shared one without `strength`.
     """
     _same_length(images=images, maps=maps, titles=titles)
+    if strength is not None:
+        titles = _with_strength(titles, strength)
+    maps = on_scale(maps, strength, scale)
     n, k = len(images), maps.shape[1]
     columns = None if n == 1 else k + 1
     lines = max(len(_lines(title)) for row in titles for title in row)
@@ -121,16 +133,49 @@ def questions(
         _panel(row[0], as_pixels(image), "What the network saw")
         _same_length(**{f"maps of image {i}": maps[i], f"titles of image {i}": titles[i]})
         for axis, values, title in zip(row[1:], maps[i], titles[i]):
-            _panel(axis, overlay(image, values, strength), title)
+            _panel(axis, overlay(image, values, opacity), title)
             if where(values) == "nowhere":
                 axis.text(0.5, 0.5, "no positive evidence", transform=axis.transAxes, ha="center",
                           bbox={"facecolor": "white", "alpha": 0.85, "edgecolor": "none"})  # fmt: skip
             said.append((f"Image {i + 1}: " if n > 1 else "") + f"{title} {strongest(values)}")
-    _bar(figure, axes, overlay_colours(strength), ["none", "most"])
+    most = "most" if scale == "own" else "most of\nthe photo"
+    _bar(figure, axes, overlay_colours(opacity), ["none", most])
     what = "A photo" if n == 1 else f"{n} photos"
     return Picture(
         figure, alt or f"{what}, and maps of the evidence laid over. " + " ".join(said), caption
     )
+
+
+def _with_strength(titles: Sequence[Sequence[str]], strength: Tensor) -> list[list[str]]:
+    """Each title with its map's strength in words; the panel itself says that a map is empty."""
+    _same_length(titles=titles, strengths=strength)
+    made = []
+    for i, (row, strengths) in enumerate(zip(titles, strength.tolist())):
+        _same_length(**{f"titles of image {i}": row, f"strengths of image {i}": strengths})
+        words = [f" ({strength_in_words(one)})" if one != 0 else "" for one in strengths]
+        made.append([title + more for title, more in zip(row, words)])
+    return made
+
+
+def on_scale(maps: Tensor, strength: Tensor | None, scale: str) -> Tensor:
+    """Maps of one photo, each on its "own" scale as they come, or on the "shared" one.
+
+    On the shared scale 1 is the peak of Grad-CAM's map, or of the strongest map if one is stronger.
+    A map of no known strength (NaN) keeps its own scale.
+
+    Args:
+        maps: N x K x H x W in [0, 1].
+        strength: N x K, 0 or more.
+    """
+    if scale not in ("own", "shared"):
+        raise ValueError(f"scale={scale!r} is not known: choose 'own' or 'shared'.")
+    if scale == "own":
+        return maps
+    if strength is None:
+        raise ValueError("scale='shared' needs strength=, an Explanation's .strength.")
+    strength = strength.nan_to_num(nan=1.0, posinf=1.0)
+    share = strength / strength.amax(dim=1, keepdim=True).clamp(min=1)
+    return maps * share.to(maps.dtype)[..., None, None]
 
 
 def signed(
@@ -140,7 +185,7 @@ def signed(
     """Signed maps on one shared scale, zero in white.
 
     Args:
-        maps: K x H x W in [-1, 1], as from `rendering.signed_maps`.
+        maps: K x H x W in [-1, 1], as from `methods.maps.signed_maps`.
         titles: K titles.
         image: the photo as the network saw it, drawn faintly beneath; None for the maps alone.
         low, high: what blue and red mean, in words.
@@ -183,7 +228,7 @@ def feature_maps(
 
 def on_whole_photo(
     photo: Image.Image, preprocess, values: Tensor, title: str = "", caption: str = "",
-    strength: float = STRENGTH,
+    opacity: float = STRENGTH,
 ) -> Picture:  # fmt: skip
     """A map back in its place on the whole photo, the part that the network did not see darkened.
 
@@ -191,6 +236,7 @@ def on_whole_photo(
         photo: the whole photo.
         preprocess: the classifier's `.preprocess`, which knows where it cropped.
         values: H x W in [0, 1], at the resolution of the crop.
+        opacity: of the overlay where the map is 1, 0 to 1.
     """
     longer = max(photo.size)
     scale = min(max(longer, SMALLEST), LARGEST) / longer
@@ -203,13 +249,13 @@ def on_whole_photo(
     # a photo narrower than the crop is padded: the box then reaches outside it
     y0, x0, y1, x1 = max(top, 0), max(left, 0), min(bottom, small.height), min(right, small.width)
     inside = large[y0 - top : y1 - top, x0 - left : x1 - left]
-    whole[y0:y1, x0:x1] = overlay(pixels[y0:y1, x0:x1], inside.clip(0, 1), strength)
+    whole[y0:y1, x0:x1] = overlay(pixels[y0:y1, x0:x1], inside.clip(0, 1), opacity)
     fit = min(5.2 / small.width, 3.8 / small.height)
     width, height = max(small.width * fit, PANEL), small.height * fit
     columns = int(11 * width)  # characters of a title across it
     figure, (axis,) = _axes(1)
     figure.set_size_inches(width + 0.9, height + 0.2 + 0.17 * len(_lines(title, columns)))
     _panel(axis, whole.clip(0, 1), title, columns)
-    _bar(figure, [axis], overlay_colours(strength), ["none", "most"])
+    _bar(figure, [axis], overlay_colours(opacity), ["none", "most"])
     alt = "The whole photo, with the map on the part that the network saw."
     return Picture(figure, f"{alt} {title} {strongest(values)}", caption)

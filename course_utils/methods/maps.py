@@ -1,26 +1,36 @@
-"""From a signed evidence map at feature resolution to a map that can be drawn over the photo."""
+"""From a signed evidence map at feature resolution to a map that can be drawn over the photo.
+
+A map may have one, two or three dimensions (a signal, an image, a volume). Below, h x w stands for
+its places, that is its spatial positions, and H x W for the input's.
+"""
+
+from math import isnan
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+WEAK = 0.1  # of Grad-CAM's peak: below it there is next to nothing to read
+_LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
-def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear enlargement, pixel centres aligned as in OpenCV (`align_corners=False`).
+
+def upsample(maps: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Linear enlargement along each side, pixel centres aligned as in OpenCV (`align_corners=False`).
 
     Args:
         maps: ... x h x w, of any range.
-        size: (H, W) of the image in pixels.
+        size: (H, W) of the image in pixels; (L,) of a signal, (D, H, W) of a volume.
 
     Returns:
         ... x H x W.
     """
-    flat = maps.reshape(-1, 1, *maps.shape[-2:])
-    large = F.interpolate(flat, size=tuple(size), mode="bilinear", align_corners=False)
-    return large.reshape(*maps.shape[:-2], *size)
+    sides = len(size)
+    flat = maps.reshape(-1, 1, *maps.shape[-sides:])
+    large = F.interpolate(flat, size=tuple(size), mode=_LINEAR[sides], align_corners=False)
+    return large.reshape(*maps.shape[:-sides], *size)
 
 
-def positive_maps(evidence: Tensor, size: tuple[int, int]) -> Tensor:
+def positive_maps(evidence: Tensor, size: tuple[int, ...]) -> Tensor:
     """What speaks *for*, in [0, 1]: ReLU, then upsampling, then division by each map's maximum.
 
     The ReLU comes first: enlarging first would let negative neighbours eat the positive places.
@@ -34,11 +44,11 @@ def positive_maps(evidence: Tensor, size: tuple[int, int]) -> Tensor:
         ... x H x W, each map's largest value 1, or the whole map 0.
     """
     maps = upsample(evidence.relu(), size)
-    largest = maps.amax(dim=(-2, -1), keepdim=True)
+    largest = maps.amax(dim=tuple(range(-len(size), 0)), keepdim=True)
     return torch.where(largest > 0, maps / largest.where(largest > 0, 1), 0)
 
 
-def signed_maps(evidence: Tensor, size: tuple[int, int], scale: float | None = None) -> Tensor:
+def signed_maps(evidence: Tensor, size: tuple[int, ...], scale: float | None = None) -> Tensor:
     """Evidence for (positive) and against (negative), enlarged and put on one scale.
 
     Args:
@@ -53,3 +63,30 @@ def signed_maps(evidence: Tensor, size: tuple[int, int], scale: float | None = N
     maps = upsample(evidence.detach(), size)
     scale = float(maps.abs().max()) if scale is None else scale
     return (maps / scale).clamp(-1, 1) if scale > 0 else torch.zeros_like(maps)
+
+
+def relative_strength(evidence: Tensor, grad_cam: Tensor) -> Tensor:
+    """How strong a map is: the peak of its positive part over the peak of Grad-CAM's of the same P.
+
+    Args:
+        evidence: N x K x h x w, signed.
+        grad_cam: N x K x h x w (or N x 1 x h x w), S^P of the same images at the same layer, signed.
+
+    Returns:
+        N x K, 0 or more. 0: the map is empty. NaN: Grad-CAM's map of P is empty and this one is not,
+        so that there is nothing to compare it with.
+    """
+    peak, whole = (values.flatten(2).amax(dim=2).relu() for values in (evidence, grad_cam))
+    return torch.where(peak > 0, torch.where(whole > 0, peak / whole, torch.nan), 0)
+
+
+def strength_in_words(strength: float) -> str:
+    """A map's strength as a title says it: "strength 0.43", "weak: 4 % of Grad-CAM's peak"."""
+    if isnan(strength):
+        return "strength unknown: Grad-CAM's own map is empty"
+    if strength == 0:
+        return "empty: no positive evidence"
+    if strength >= WEAK:
+        return f"strength {strength:.2f}"
+    percent = f"{100 * strength:.0f} %" if strength >= 0.01 else "less than 1 %"
+    return f"weak: {percent} of Grad-CAM's peak"
