@@ -265,6 +265,58 @@ def test_cotangents_of_a_wrong_shape_are_refused(shape):
         seen.evidence(torch.ones(shape))
 
 
+# Other methods, made of what is public
+
+
+@pytest.mark.parametrize("head", RandomNet.heads)
+def test_gradients_are_autograds_own(head):
+    model, x, v = RandomNet(head), random_images(), random_images(2, (3, 4), 7)[:, :, 0]
+    a = []
+    handle = model.target.register_forward_hook(lambda _m, _i, out: a.append(out) or out.clone())
+    y = model(x)
+    handle.remove()
+    own = [torch.autograd.grad((y * v[:, k]).sum(), a[0], retain_graph=True)[0] for k in range(3)]
+    seen = ForwardPass(model, x, "target")
+    close(seen.gradients(v), torch.stack(own, dim=1), 1e-12)
+    close(seen.weights(v), seen.gradients(v).mean(dim=(-2, -1)), 1e-12)
+
+
+def test_hirescam_is_one_line():
+    # y_2 = 1 A_0(0,0) + 2 A_0(0,1) + 3 A_0(1,0) + 6 A_0(1,1): dy/dA is (1 2 / 3 6), A_0 (1 2 / 3 4)
+    head = nn.Linear(8, 1, bias=False)
+    head.weight.data = torch.tensor([[1.0, 2, 3, 6, 0, 0, 0, 0]])
+    seen = ForwardPass(nn.Sequential(HandNet().layer1, nn.Flatten(), head), PHOTO, "0")
+    hires = (seen.gradients(torch.ones(1, 1)) * seen.activations.unsqueeze(1)).sum(dim=2)
+    close(hires, torch.tensor([[[[1.0, 4], [9, 24]]]]))
+
+
+def test_layercam_is_one_line():
+    seen = ForwardPass(HandNet(), PHOTO)  # dy_2/dA is 1 and -2 all over: A_0 is left
+    layercam = (seen.gradients(ONE_HOT).relu() * seen.activations.unsqueeze(1)).sum(dim=2)
+    close(layercam[0, 2], A0)
+
+
+def test_grad_cam_plus_plus_is_four_lines():
+    """Chattopadhay et al. 2018, eq. 10 and 19, beside sums written as loops."""
+    model, x = RandomNet("mlp"), random_images(n=1)
+    seen = ForwardPass(model, x, "target")
+
+    g, A = seen.gradients(torch.eye(4)), seen.activations.unsqueeze(1)
+    alpha = g**2 / (2 * g**2 + A.sum(dim=(-2, -1), keepdim=True) * g**3)
+    w = (alpha * g.relu()).sum(dim=(-2, -1))
+    plus_plus = torch.einsum("nkc,nchw->nkhw", w, seen.activations)
+
+    expected = torch.zeros_like(plus_plus)
+    for c in range(4):
+        for k in range(3):
+            d, a = seen.gradients(torch.eye(4)[[c]])[0, 0, k], seen.activations[0, k]
+            for i in range(3):
+                for j in range(4):
+                    s = d[i, j] ** 2 / (2 * d[i, j] ** 2 + a.sum() * d[i, j] ** 3)
+                    expected[0, c] += s * max(d[i, j], 0) * a
+    close(plus_plus, expected, 1e-9)
+
+
 # What it costs
 
 

@@ -65,13 +65,14 @@ class _CAM:
         reshape_transform: Callable[[Tensor], Tensor] | None = None,
     ):
         self.model, self.reshape_transform = model, reshape_transform
-        self.layer, _ = find_layer(model, layer)
+        self._target = find_layer(model, layer)
+        self.layer = self._target.name
         self.categories = getattr(model, "categories", None)
 
     def _forward_pass(self, x: Tensor | ForwardPass) -> ForwardPass:
         """The forward pass that questions are put to; one already made is used again."""
         if not isinstance(x, ForwardPass):
-            x = ForwardPass(self.model, x, self.layer, self.reshape_transform)
+            x = ForwardPass(self.model, x, self._target, self.reshape_transform)
         elif x.model is not self.model or x.layer != self.layer:
             raise ValueError(
                 f"That forward pass was kept at '{x.layer}' of a {type(x.model).__name__}; this "

@@ -1,4 +1,4 @@
-"""The head of a network, all that follows the target layer: run on a graph of its own, and read."""
+"""The head of a network, all that follows the target layer: run on a graph of its own."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -94,55 +94,3 @@ def not_on_the_way(name: str) -> LayerError:
         f"The network's output does not depend on '{name}', or the network's own code cuts the "
         "gradient (no_grad, detach). Choose a layer on the way to the output, after any such cut."
     )
-
-
-def _is_parameter(node) -> bool:
-    """Whether a graph node leads to a stored tensor only, transposed at most; None: to no graph."""
-    if node is not None and node.name() == "TBackward0":
-        node = node.next_functions[0][0]
-    return node is None or node.name() == "torch::autograd::AccumulateGrad"
-
-
-_RESHAPING = ("ViewBackward0", "UnsafeViewBackward0", "SqueezeBackward1")
-
-
-def _restrided(node, leaf: Tensor) -> bool:
-    """Whether a graph node only says of pooled A, N x C x 1 x 1, that its channels come last: so
-    ends `nn.AdaptiveAvgPool2d(1)` in a network of `memory_format=torch.channels_last`."""
-    n, channels = leaf.shape[:2]
-    usual = leaf.is_contiguous() or leaf.is_contiguous(memory_format=torch.channels_last)
-    return (
-        usual  # else the pooled values may lie in another order
-        and node.name().startswith("AsStridedBackward")
-        and tuple(node._saved_size) == (n, channels, 1, 1)
-        and tuple(node._saved_stride)[:2] == (channels, 1)
-        and not node._saved_storage_offset
-    )
-
-
-def pooling_linear_head(output: Tensor, leaf: Tensor) -> Tensor | None:
-    """W, classes x C, if the graph says output = W mean_ij(A) + b and nothing else; else None.
-
-    Then alpha^c is a row of W / (hw) for every image, and no backward pass is needed at all.
-
-    Args:
-        output: what the network returned, with its graph.
-        leaf: A, N x C x h x w, where the graph starts.
-    """
-    node = output.grad_fn
-    if leaf.dim() != 4 or node is None or node.name() != "AddmmBackward0" or node._saved_alpha != 1:
-        return None
-    weight, (bias, node, matrix) = node._saved_mat2, (n for n, _ in node.next_functions)
-    # W and b must not be computed from A by another way round
-    if node is None or weight is None or not (_is_parameter(bias) and _is_parameter(matrix)):
-        return None
-    while node.name() in _RESHAPING or _restrided(node, leaf):
-        node = node.next_functions[0][0]
-    # 2 and 3 are the places' dimensions; counted from the end, autograd stores them modulo 2^64
-    if node.name() != "MeanBackward1" or sorted(d % 2**64 % 4 for d in node._saved_dim) != [2, 3]:
-        return None
-    node = node.next_functions[0][0]
-    if node.name() == "CloneBackward0":
-        node = node.next_functions[0][0]
-    same = weight.shape[0] == leaf.shape[1] and weight.dtype == leaf.dtype
-    return weight.T.detach() if same and getattr(node, "variable", None) is leaf else None

@@ -65,7 +65,9 @@ def _index(which, categories: list[str] | None, classes: int) -> int:
     if isinstance(which, str):
         return _index_of_name(which, categories)
     try:
-        index = operator.index(None if isinstance(which, bool) else which)
+        if isinstance(which, bool):
+            raise TypeError
+        index = operator.index(which)
     except TypeError:  # floats, also those in a tensor, are not rounded down
         wrong = f"{which!r} ({type(which).__name__})"
         raise ClassError(f"A class is a whole number or a name, not {wrong}.") from None

@@ -1,50 +1,21 @@
-"""Which layer to explain, and how its output becomes a grid of places."""
+"""Which layer to explain, and how its output becomes a grid of places (spatial positions)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import log
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
 from ..errors import LayerError, closest
+from ..networks.families import CHANNELS_LAST, known_layer
 
 
-def _before_last_pool(model: nn.Module) -> str:
-    """VGG and AlexNet end `features` with a max-pool: stop before it, on the finer grid."""
-    last = max(i for i, module in enumerate(model.features) if not isinstance(module, nn.MaxPool2d))
-    return f"features.{last}"
+class Target(NamedTuple):
+    """The layer that is explained: its full name, its module, and why it was chosen."""
 
-
-def _last_block(blocks: str, norm: str) -> Callable[[nn.Module], str]:
-    """In a ViT the last layer norm before attention: after it only the class token is read."""
-    return lambda m: f"{blocks}.{list(m.get_submodule(blocks)._modules)[-1]}.{norm}"
-
-
-# The last layer that still has places, by the class name of torchvision's and timm's networks.
-# Several entries: the first that the network has (the libraries share class names).
-_DEFAULTS: dict[str, tuple[str | Callable[[nn.Module], str], ...]] = {
-    "ResNet": ("layer4",),
-    "VGG": (_before_last_pool,),
-    "AlexNet": (_before_last_pool,),
-    "DenseNet": ("features",),
-    "SqueezeNet": ("features",),
-    "MobileNetV2": ("features",),
-    "MobileNetV3": ("features", "blocks"),
-    "EfficientNet": ("bn2", "features"),
-    "ConvNeXt": ("features", "stages"),
-    "Inception3": ("Mixed_7c",),
-    "InceptionV3": ("Mixed_7c",),
-    "GoogLeNet": ("inception5b",),
-    "ShuffleNetV2": ("conv5",),
-    "MNASNet": ("layers",),
-    "RegNet": ("trunk_output", "final_conv"),
-    "VisionTransformer": (_last_block("blocks", "norm1"), _last_block("encoder.layers", "ln_1")),
-    "VisionTransformerDistilled": (_last_block("blocks", "norm1"),),
-    "SwinTransformer": ("norm",),
-    "SwinTransformerV2": ("norm",),
-    "MaxVit": (lambda m: f"blocks.{len(m.blocks) - 1}",),
-}
-# Families whose blocks hand on N x h x w x C
-_CHANNELS_LAST = ("SwinTransformer", "SwinTransformerV2")
+    name: str
+    module: nn.Module
+    reason: str
 
 
 def layer_names(model: nn.Module) -> list[str]:
@@ -55,22 +26,14 @@ def layer_names(model: nn.Module) -> list[str]:
 def default_layer(model: nn.Module) -> str:
     """The last layer that still has places: class-specific, and not yet pooled away.
 
-    Known for torchvision's and timm's families (`_DEFAULTS`), read from `model.layer` where the
-    course's own networks state it, and otherwise the last `nn.Conv2d`.
+    Known for the families of `networks.families`, and otherwise the last `nn.Conv2d`.
 
     Raises:
         LayerError: the network is of an unknown family and has no convolution.
     """
-    stated = getattr(model, "layer", None)
-    if isinstance(stated, str):
-        return stated
-    for candidate in _DEFAULTS.get(type(model).__name__, ()):
-        try:
-            name = candidate if isinstance(candidate, str) else candidate(model)
-            model.get_submodule(name)
-            return name
-        except AttributeError:  # the other library's network of the same name
-            continue
+    known = known_layer(model)
+    if known is not None:
+        return known
     convolutions = [name for name, m in model.named_modules() if isinstance(m, nn.Conv2d)]
     if not convolutions:
         raise LayerError(
@@ -89,12 +52,13 @@ def _such_as(model: nn.Module, name: str) -> str:
     return f", such as '{better}'" * (better != name)
 
 
-def find_layer(model: nn.Module, layer: str | nn.Module | None = None) -> tuple[str, nn.Module]:
-    """The layer's full name and module.
+def find_layer(model: nn.Module, layer: str | nn.Module | Target | None = None) -> Target:
+    """The layer to explain.
 
     Args:
         model: the network.
-        layer: a name as in `layer_names(model)`, a module of the network, or None for the default.
+        layer: a name as in `layer_names(model)`, a module of the network, None for the default, or what this
+            function found before.
 
     Raises:
         LayerError: no such layer (the closest real names are given), or a `nn.Linear`.
@@ -103,6 +67,9 @@ def find_layer(model: nn.Module, layer: str | nn.Module | None = None) -> tuple[
         raise TypeError(
             f"The network must be an nn.Module, such as load_classifier(...) gives, not a {type(model).__name__}."
         )
+    if isinstance(layer, Target):
+        return layer
+    reason = "named by you" if layer is not None else "the default"
     if layer is None:
         layer = default_layer(model)
     if isinstance(layer, nn.Module):
@@ -126,7 +93,7 @@ def find_layer(model: nn.Module, layer: str | nn.Module | None = None) -> tuple[
             f"'{name}' is a Linear layer: its output has no height and width, so no map can be "
             f"drawn. Choose a layer that still has them{_such_as(model, name)}."
         )
-    return name, module
+    return Target(name, module, reason)
 
 
 def main_layers(model: nn.Module) -> list[str]:
@@ -143,17 +110,18 @@ def main_layers(model: nn.Module) -> list[str]:
 def _prefix_tokens(model: nn.Module) -> int | None:
     """How many tokens stand before the image's: class token, registers. None when unknown."""
     known = getattr(model, "num_prefix_tokens", None)  # timm's name for it
-    if known is None and type(model).__name__ == "VisionTransformer":  # torchvision
-        known = model.class_token.shape[1]
+    class_token = getattr(model, "class_token", None)  # torchvision's
+    if known is None and isinstance(class_token, Tensor):
+        known = class_token.shape[1]
     return known
 
 
-def _skew(grid: tuple[int, int], image: tuple[int, int]) -> float:
+def _skew(grid: Sequence[int], image: Sequence[int]) -> float:
     """How far h x w is from a shrunken H x W: |log| of the ratio of the strides along the sides."""
     return abs(log(image[0] / grid[0]) - log(image[1] / grid[1]))
 
 
-def _channels_first(model: nn.Module, output: Tensor, size: tuple[int, int]) -> bool | None:
+def _channels_first(model: nn.Module, output: Tensor, size: Sequence[int]) -> bool | None:
     """Whether N x . x . x . is N x C x h x w or N x h x w x C; None when it is neither.
 
     Both can look possible (56 x 56 x 96): the reading with the more equal strides is taken. As small
@@ -163,12 +131,12 @@ def _channels_first(model: nn.Module, output: Tensor, size: tuple[int, int]) -> 
     first, last = _skew(output.shape[2:], size), _skew(output.shape[1:3], size)
     if min(first, last) >= log(2):
         return None
-    favour = 0 if type(model).__name__ in _CHANNELS_LAST else 0.25
+    favour = 0 if type(model).__name__ in CHANNELS_LAST else 0.25
     return first < last or first < favour
 
 
 def grid_fold(
-    model: nn.Module, name: str, output: Tensor, size: tuple[int, int]
+    model: nn.Module, name: str, output: Tensor, size: Sequence[int]
 ) -> Callable[[Tensor], Tensor]:
     """How to read the layer's output (and gradients of its shape) as N x C x h x w.
 

@@ -16,9 +16,9 @@ import torch
 from torch import nn
 
 from ..errors import WeightsError, closest
-from ..methods.layers import default_layer
 from .birds import VARIANTS as BIRDS
 from .birds import load_birds_network
+from .families import known_layer
 from .preprocess import Preprocess
 
 
@@ -114,7 +114,7 @@ def load_classifier(name: str = "efficientnet_lite0") -> nn.Module:
         )
     network.preprocess = preprocess
     network.categories = imagenet_categories()
-    network.layer = default_layer(network)
+    network.layer = known_layer(network)
     return network.eval()
 
 
