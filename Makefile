@@ -10,6 +10,8 @@ PYTHON ?= python3
 JOBS ?= 2
 ARGS ?=
 SUBMITTED ?= submitted
+PHOTOS ?= course
+NETWORK ?= efficientnet_lite0
 VENV := .venv/bin
 # Linux (glibc): keep freed memory at hand. Networks free and fetch the same megabytes again and again,
 # and fetching them from the system, page by page, costs the lectures up to a third of their time.
@@ -17,7 +19,7 @@ export MALLOC_MMAP_THRESHOLD_ ?= 33554432
 export MALLOC_TRIM_THRESHOLD_ ?= 2147483647
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test lectures slides exercises grade benchmark train-birds train-quality check setup lock format lint clean
+.PHONY: help lab test lectures slides exercises grade benchmark claims train-birds train-quality check setup lock format lint clean
 
 help:            ## this list
 	@echo "Targets of this course (make TARGET):"
@@ -48,6 +50,9 @@ grade: setup     ## grade hand-ins: make grade ASSIGNMENT=ex02_gradcam (see docs
 benchmark:       ## time the course's methods beside those of grad-cam, torchcam and captum
 	@$(PYTHON) tools/set_up.py benchmark
 	@PYTHONPATH=.extras/benchmark $(VENV)/python tools/benchmark.py $(ARGS)
+
+claims: setup    ## lecture 4's claims on photos of yours: make claims PHOTOS=folder NETWORK=efficientnet_lite2
+	@$(VENV)/python tools/measure_claims.py $(PHOTOS) --network $(NETWORK) $(ARGS)
 
 train-birds: setup ## train the networks of the drawn birds again (their weights are in data/)
 	@$(VENV)/python tools/train_birds.py $(ARGS)
