@@ -5,24 +5,25 @@
 
 import io
 import os
-import warnings
-from collections.abc import Callable
+import stat
+import threading
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname, urlopen
 
-import numpy as np
 import pooch
 import requests
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from .errors import closest
+from .pictures import as_rgb, is_picture
 
 TIMEOUT = 20  # seconds without a byte
+PATIENCE = 120  # seconds for the whole of a picture from an address
 MAX_BYTES = 50_000_000  # of a picture from an address
-# Named one by one because Pillow would otherwise also read EPS, which runs Ghostscript on the file.
-FORMATS = ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "AVIF", "JPEG2000", "PPM"]
-FORMATS = [name for name in FORMATS if name in Image.registered_extensions().values()]
+MAX_FILE = 500_000_000  # bytes of a picture's file
 
 
 @dataclass(frozen=True)
@@ -103,16 +104,15 @@ OPTIONAL_PHOTOS = {
 ALIASES = {"motorcycle": "motorcycle_left", "beacon": "lighthouse"}
 
 
-def load_photo(source: str | Path | bytes | memoryview | Image.Image) -> Image.Image:
+def load_photo(source) -> Image.Image:
     """A photo as an upright RGB picture of 8 bits per channel: always a new PIL image.
 
     Args:
         source: a name from `PHOTOS`, `OPTIONAL_PHOTOS` or `ALIASES` (before a file of that name), a
-            path, an http(s) address, a PIL image, or the content of a file (an upload).
+            path, an address (http, https, file or data), a PIL image, the content of a file (an
+            upload), or an array or tensor as `pictures.as_pixels` reads it.
 
-    EXIF orientation is obeyed. Transparency is laid on white; an animation gives its first frame;
-    16-bit grey is divided by 257; float grey is read on the first of the scales 0 to 1, to 255 and
-    to 65535 that holds all its values.
+    What a picture may be, and what becomes of it: see `pictures.as_rgb`.
 
     Raises:
         FileNotFoundError: neither a name nor a file, or not in the installed package.
@@ -120,22 +120,24 @@ def load_photo(source: str | Path | bytes | memoryview | Image.Image) -> Image.I
         ValueError: what was read is empty, damaged, too large, or no picture.
         TypeError: source is none of these.
     """
-    if isinstance(source, (Image.Image, bytes, bytearray, memoryview)):
-        return _decode("What you gave", source)
+    if is_picture(source):
+        return as_rgb(source)
     if not isinstance(source, (str, Path)):
         kind = type(source).__name__
-        raise TypeError(f"A photo is a name, a path, an address, bytes or a PIL image, not {kind}.")
-    text = str(source).strip()
+        raise TypeError(
+            f"A photo is a name, a path, an address, bytes, a PIL image or an array, not {kind}."
+        )
+    text = str(source).strip() if isinstance(source, str) else str(source)
+    if not text:
+        raise FileNotFoundError(f"The photo's name is empty: give one of {', '.join(PHOTOS)}.")
     name = ALIASES.get(text, text)
     if name in PHOTOS | OPTIONAL_PHOTOS:
         content = _registered(name).read_bytes()
-    elif "://" in text:
-        page = _Limited()
-        _fetch(text, lambda download: download(text, page, None))
-        content = page.getvalue()
+    elif "://" in text or text.lower().startswith("data:"):
+        content = _from_address(text)
     else:
         content = _read(Path(os.path.expanduser(text)))
-    return _decode(f"'{source}'", content)
+    return as_rgb(content, f"'{_short(text)}'")
 
 
 def available_photos() -> list[str]:
@@ -160,9 +162,18 @@ def _at_hand(photo: Photo) -> Path | None:
 
 def _registered(name: str) -> Path:
     photo = (PHOTOS | OPTIONAL_PHOTOS)[name]
-    where = (photo.source + photo.file, photo.sha256, photo.file, photo_folder())
     if not _at_hand(photo) and photo.sha256:
-        _fetch(name, lambda download: pooch.retrieve(*where, downloader=download))
+
+        def save(
+            url, file, _pooch
+        ) -> None:  # in one go: what is broken off leaves no part of a file
+            Path(file).write_bytes(_download(url))
+
+        where = (photo.source + photo.file, photo.sha256, photo.file, photo_folder())
+        try:
+            pooch.retrieve(*where, downloader=save)
+        except (OSError, ValueError) as error:
+            raise _not_fetched(name, error) from None
     elif not _at_hand(photo):
         raise FileNotFoundError(
             f"The photo '{name}' is missing from the installed package {photo.source}: install "
@@ -171,77 +182,127 @@ def _registered(name: str) -> Path:
     return _at_hand(photo)
 
 
+# --- addresses ------------------------------------------------------------------------------------
+
+
+def _from_address(text: str) -> bytes:
+    scheme = text.partition(":")[0].lower()
+    if scheme == "file":
+        return _read(Path(url2pathname(urlsplit(text).path)))
+    try:
+        if scheme == "data":
+            with urlopen(text) as page:
+                return page.read()
+        if scheme not in ("http", "https"):
+            raise _Refused("an address begins with http://, https://, file:// or data:")
+        return _download(text)
+    except (OSError, ValueError) as error:
+        raise _not_fetched(_short(text), error) from None
+
+
+class _Refused(ValueError):
+    """Not fetched, for a reason that is said in its message."""
+
+
 class _Limited(io.BytesIO):
+    over = False  # whether anyone still waits
+
     def write(self, data: bytes) -> int:
-        if self.tell() + len(data) > MAX_BYTES:
-            raise ValueError(f"it is larger than {MAX_BYTES / 1e6:g} MB")
+        if self.over or self.tell() + len(data) > MAX_BYTES:
+            raise _Refused(f"it is larger than {MAX_BYTES / 1e6:g} MB")
         return super().write(data)
 
 
-def _fetch(what: str, save: Callable[[pooch.HTTPDownloader], object]) -> None:
-    """Give `save` a downloader that shows its progress; say in a sentence why it failed."""
+def _download(url: str) -> bytes:
+    """The content of an address, with a progress bar, within the limits of size and time."""
     headers = {"User-Agent": "course_utils (course on visual explanations)"}
+    fetch = pooch.HTTPDownloader(progressbar=True, timeout=TIMEOUT, headers=headers)
+    page, failed = _Limited(), []
+
+    def run() -> None:
+        try:
+            fetch(url, page, None)
+        except Exception as error:
+            failed.append(error)
+
+    # in a thread: a server that sends a byte now and then never runs into a socket's own time limit
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
     try:
-        save(pooch.HTTPDownloader(progressbar=True, timeout=TIMEOUT, headers=headers))
-    except (OSError, ValueError) as error:  # all errors of requests are OSErrors
-        reason = str(error)
-        if isinstance(error, requests.HTTPError):
-            reason = f"the server answered {error.response.status_code} {error.response.reason}"
-        elif isinstance(error, requests.Timeout):
-            reason = f"no answer within {TIMEOUT} seconds"
-        elif isinstance(
-            error, (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)
-        ):
-            reason = "no connection, or it broke off: is there a network, is the address right?"
-        elif "known hash" in reason:  # pooch has deleted it by now
-            reason = "it arrived damaged, with another sha256, and was not kept"
-        names = ", ".join(available_photos())
-        raise OSError(f"'{what}' was not fetched ({reason}); at hand are {names}.") from None
+        thread.join(PATIENCE)
+    finally:
+        page.over = True
+    if thread.is_alive():
+        raise _Refused(f"the server is too slow: not complete after {PATIENCE:g} seconds")
+    if failed:
+        raise failed[0]
+    return page.getvalue()
+
+
+def _not_fetched(what: str, error: Exception) -> OSError:
+    return OSError(
+        f"'{what}' was not fetched ({_reason(error)}); at hand are {', '.join(available_photos())}."
+    )
+
+
+def _reason(error: Exception) -> str:
+    """Why an address was not fetched, in words."""
+    said = str(error)
+    if isinstance(error, _Refused):
+        return said
+    if isinstance(error, requests.HTTPError):
+        return f"the server answered {error.response.status_code} {error.response.reason}"
+    if isinstance(error, requests.exceptions.SSLError) and "certificate" in said.lower():
+        return (
+            "the server's TLS certificate was refused: behind a school's or firm's proxy, set the "
+            "environment variable REQUESTS_CA_BUNDLE to the file of its certificates"
+        )
+    if isinstance(error, requests.exceptions.SSLError):
+        return "the server does not speak TLS: is it http:// rather than https://?"
+    if isinstance(error, requests.Timeout) or "timed out" in said:
+        return f"no answer within {TIMEOUT:g} seconds"
+    broken = (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)
+    if isinstance(error, broken):
+        return "no connection, or it broke off: is there a network, is the address right?"
+    if isinstance(error, requests.exceptions.ContentDecodingError):
+        return "what the server sent is damaged"
+    if "known hash" in said:  # pooch has deleted it by now
+        return "it arrived damaged, with another sha256, and was not kept"
+    if isinstance(error, requests.RequestException):
+        return f"no address that can be asked: {said}"
+    if isinstance(error, OSError) and error.errno is not None:
+        return (
+            f"the folder {photo_folder()} cannot be used: {error.strerror}; name another one in the "
+            "environment variable COURSE_PHOTOS"
+        )
+    return "the server's answer, or the address, makes no sense"
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 300 or "://" in text else f"{text[:40]}..."
 
 
 def _read(path: Path) -> bytes:
     if os.path.isdir(path):
         raise IsADirectoryError(f"'{path}' is a folder: give the path of a picture in it.")
     try:
+        about = os.stat(path)
+        if not stat.S_ISREG(about.st_mode):  # a pipe would be waited for, /dev/zero never ends
+            raise OSError(f"'{path}' is a pipe or a device: give the path of a picture's file.")
+        if about.st_size > MAX_FILE:
+            raise OSError(
+                f"'{path}' cannot be read: it has {about.st_size / 1e6:,.0f} MB, and a picture's file "
+                f"at most {MAX_FILE / 1e6:,.0f} MB."
+            )
         return path.read_bytes()
     except FileNotFoundError:
         names = [*PHOTOS, *OPTIONAL_PHOTOS, *ALIASES]
         hint = closest(path.stem, names) or f" The photos are {', '.join(names)}."
         raise FileNotFoundError(f"No photo '{path}' and no file {path.absolute()}.{hint}") from None
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno is None:  # said above
+            raise
         raise OSError(f"'{path}' cannot be read: {getattr(error, 'strerror', error)}.") from error
-
-
-def _decode(label: str, picture: bytes | memoryview | Image.Image) -> Image.Image:
-    """A picture as RGB; whatever Pillow raises on a bad one becomes one sentence."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            if not picture:
-                raise ValueError("it is empty")
-            if not isinstance(picture, Image.Image):
-                picture = Image.open(io.BytesIO(picture), formats=FORMATS)
-            return _to_rgb(picture)
-    except Exception as error:  # Pillow's readers raise OSError, SyntaxError, struct.error and more
-        fault, cure = str(error), "get it again, or save it as a JPEG or PNG"
-        if isinstance(error, UnidentifiedImageError):
-            fault = f"not one of {', '.join(FORMATS)}; a web page or a phone's HEIC will not do"
-        elif isinstance(error, (Image.DecompressionBombWarning, Image.DecompressionBombError)):
-            fault, cure = f"more than {Image.MAX_IMAGE_PIXELS:,} pixels", "make it smaller first"
-        raise ValueError(f"{label} cannot be read as a picture ({fault}): {cure}.") from None
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    image = ImageOps.exif_transpose(image)
-    if image.mode == "F" or image.mode.startswith("I"):  # more than 8 bits: Pillow alone would clip
-        values = np.asarray(image, dtype=np.float32)
-        low, high = values.min(), values.max()
-        whites = {"F": (1, 255, 65535), "I": (255, 65535)}.get(image.mode, (65535,))
-        white = next((white for white in whites if 0 <= low and high <= white), None)
-        if white is None:
-            raise ValueError(f"its values run from {low:g} to {high:g}, so white is unknown")
-        image = Image.fromarray(np.round(values * (255 / white)).astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")

@@ -9,7 +9,7 @@ from course_utils import ForwardPass, load_photo
 from course_utils.errors import ImageError, WeightsError
 from course_utils.networks import course_weights
 from course_utils.quality import Assessor, distort, load, load_assessor
-from course_utils.quality.assessor import _PatchScores, as_pixels
+from course_utils.quality.assessor import _PatchScores, as_tensor
 from course_utils.quality.network import BASE, QualityNet, pooled
 from course_utils.quality.patches import cut, lay_back
 from course_utils.quality.wadiqam import BosseNet
@@ -117,12 +117,37 @@ def test_any_size_from_64_pixels(assessor, size):
             "80 x 64 pixels, its reference 64 x 80",
         ),
         (Image.new("RGB", (80, 64)), None, "pass the reference photo"),
-        (np.zeros((64, 64, 3)), Image.new("RGB", (64, 64)), "must be a PIL image, not ndarray"),
+        ("chelsea", Image.new("RGB", (64, 64)), "The distorted photo .* PIL image, .* not a str"),
+        (Image.new("RGB", (64, 64)), -np.ones((64, 64, 3)), "The reference photo .* from -1 to -1"),
     ],
 )
 def test_wrong_photos_are_named(assessor, distorted, reference, words):
     with pytest.raises(ImageError, match=words):
         assessor.score(distorted, reference)
+
+
+def test_an_array_a_16_bit_and_a_turned_photo_score_as_the_photo_itself(photo):
+    """All pictures come in one way: quality is that of what load_photo gives."""
+    alone, grey = load_assessor(reference=False), photo.convert("L")
+    deep = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
+    assert alone.score(np.asarray(photo)) == alone.score(photo)
+    assert alone.score(deep) == alone.score(grey)
+
+
+@pytest.mark.parametrize("asked", [np.linspace(0, 1, 3), torch.linspace(0, 1, 3), (0, 0.5, 1)])
+def test_scores_to_ask_about_come_as_a_list_an_array_or_a_tensor(assessor, photo, asked):
+    assert assessor.explain(photo, photo, asked).rather_than == (0, 0.5, 1)
+
+
+def test_one_number_is_one_question(assessor, photo):
+    for q in (0.5, np.float32(0.5), torch.tensor(0.5)):
+        assert assessor.explain(photo, photo, q).rather_than == (0.5,)
+
+
+@pytest.mark.parametrize("step", [33, 64, 0, -4, 16.0, None])
+def test_a_step_that_would_leave_gaps_is_refused(assessor, photo, step):
+    with pytest.raises(ValueError, match=r"step=.*begin every 1 to 32 pixels, a whole number"):
+        assessor.explain(photo, photo, step=step)
 
 
 def test_a_reference_where_none_is_wanted(photo):
@@ -148,7 +173,7 @@ def slowly(network, distorted, reference, q):
 
 def test_one_patch_is_explained_as_autograd_does_it_slowly(assessor, photo, damaged):
     explained = assessor.explain(damaged, photo, rather_than=[0.75], step=32).evidence[0]
-    patches, wanted = cut(as_pixels(damaged)), cut(as_pixels(photo))
+    patches, wanted = cut(as_tensor(damaged)), cut(as_tensor(photo))
     index = patches.grid[1] + 2  # second row, third column
     own, other = patches.pixels[index : index + 1], wanted.pixels[index : index + 1]
     slow = slowly(assessor.network, own, other, 0.75)[0]
@@ -156,7 +181,7 @@ def test_one_patch_is_explained_as_autograd_does_it_slowly(assessor, photo, dama
 
 
 def test_the_map_of_a_patch_sums_to_its_score_and_the_constant(assessor, photo, damaged):
-    patches, wanted = cut(as_pixels(damaged)), cut(as_pixels(photo))
+    patches, wanted = cut(as_tensor(damaged)), cut(as_tensor(photo))
     seen = ForwardPass(
         _PatchScores(assessor.network, wanted.pixels), patches.pixels, "network.judge.quality"
     )
@@ -250,7 +275,7 @@ def test_other_weights_give_other_maps(assessor, photo, seed):
     assert torch.corrcoef(torch.stack(maps))[0, 1].abs() < 0.5
 
 
-@pytest.mark.parametrize("wrong", [[], [1.2], [-0.1, 0.5]])
+@pytest.mark.parametrize("wrong", [[], [1.2], [-0.1, 0.5], "high", [float("nan")]])
 def test_scores_outside_0_to_1_are_refused(assessor, photo, wrong):
     with pytest.raises(ValueError, match="between 0 and 1"):
         assessor.explain(photo, photo, rather_than=wrong)

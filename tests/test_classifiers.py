@@ -24,7 +24,7 @@ from torchvision.transforms.v2 import functional as TF
 from course_utils import load_classifier, load_photo
 from course_utils.errors import WeightsError
 from course_utils.methods.inputs import class_indices
-from course_utils.networks import classifiers
+from course_utils.networks import classifiers, preprocess
 from course_utils.networks.classifiers import OFFLINE, imagenet_categories, torchvision_names
 from course_utils.networks.preprocess import Preprocess
 
@@ -175,10 +175,52 @@ def test_photos_of_every_mode_are_read_as_rgb(classifier, mode):
 
 
 def test_what_is_no_photo_is_refused(classifier):
-    with pytest.raises(
-        TypeError, match=r"reads a PIL photo, not a ndarray.*preprocess\(load_photo"
-    ):
-        classifier.preprocess(np.zeros((224, 224, 3)))
+    with pytest.raises(TypeError, match=r"reads a PIL photo, not a str.*preprocess\(load_photo"):
+        classifier.preprocess("chelsea")
+
+
+@pytest.mark.parametrize("size", [(30, 400), (700, 25), (46, 800)])
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_a_thin_photo_is_seen_as_if_it_had_been_enlarged_as_a_whole(
+    size, interpolation, monkeypatch
+):
+    own = Preprocess(256, 224, (0.5,) * 3, (0.5,) * 3, interpolation)
+    seen = np.asarray(own.crop_photo(noise(size)), int)
+    monkeypatch.setattr(preprocess, "THIN", 1000)
+    assert np.abs(seen - np.asarray(own.crop_photo(noise(size)), int)).max() <= 1
+
+
+@pytest.mark.parametrize("size", [(1, 20_000), (20_000, 1), (2, 9000)])
+def test_a_thin_photo_takes_no_memory(size, monkeypatch):
+    """Enlarged as a whole, a photo of 1 x 20000 pixels would be one of 256 x 5 120 000."""
+    enlarged = []
+    resize = Image.Image.resize
+
+    def watched(image, size, *arguments, **options):
+        enlarged.append(size)
+        return resize(image, size, *arguments, **options)
+
+    monkeypatch.setattr(Image.Image, "resize", watched)
+    assert PLAIN(noise(size)).shape == (3, 224, 224)
+    assert enlarged == [(224, 224)]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+def test_a_sessions_number_type_changes_neither_weights_nor_photos(classifier, dtype):
+    photo = noise((300, 280))
+    expected = classifier.preprocess(photo)
+    torch.set_default_dtype(dtype)
+    try:
+        other = load_classifier()
+        seen = other.preprocess(photo)
+        birds = load_classifier("birds")
+        assert torch.get_default_dtype() == dtype
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(seen, expected)
+    assert all(v.dtype == torch.float32 for v in birds.parameters())
+    for own, value in zip(other.state_dict().values(), classifier.state_dict().values()):
+        assert torch.equal(own, value)
 
 
 PLAIN = Preprocess(resize=256, crop=224, mean=(0.5, 0.25, 0.75), std=(0.5, 0.25, 1.0))

@@ -94,3 +94,15 @@ def test_wrong_arguments_are_named(photo, arguments, words):
 def test_every_kind_of_picture_becomes_rgb():
     grey = load_photo("camera").convert("L").crop((0, 0, 96, 96))
     assert distort(grey, "white noise", 2).image.mode == "RGB"
+
+
+def test_an_array_is_distorted_as_the_picture_that_it_is(photo):
+    first, second = (distort(each, "jpeg", 3).image for each in (photo, np.asarray(photo)))
+    assert first.tobytes() == second.tobytes()
+
+
+def test_what_is_no_picture_is_refused_in_a_sentence():
+    with pytest.raises(
+        TypeError, match="A picture is a PIL image, an array or a tensor, not a str"
+    ):
+        distort("chelsea", "jpeg", 3)

@@ -78,27 +78,6 @@ class TestPicture:
         assert Image.open(tmp_path / "grey.png").format == "PNG"
 
 
-class TestPixels:
-    @pytest.mark.parametrize(
-        "image",
-        [
-            Image.new("RGB", (3, 2), (255, 0, 51)),
-            np.full((2, 3, 3), (255, 0, 51), dtype=np.uint8),
-            torch.tensor([1.0, 0.0, 0.2]).expand(2, 3, 3),
-        ],
-        ids=["PIL", "bytes", "floats"],
-    )
-    def test_every_kind_of_picture_gives_the_same_floats(self, image):
-        assert np.allclose(overlays.as_pixels(image), np.broadcast_to([1, 0, 0.2], (2, 3, 3)))
-
-    @pytest.mark.parametrize(
-        "image", [torch.zeros(3, 6, 6), torch.full((6, 6, 3), -2.1), np.full((6, 6, 3), 255.0)]
-    )
-    def test_a_tensor_that_is_no_picture_is_refused_with_the_cure(self, image):
-        with pytest.raises(ValueError, match=r"classifier.preprocess.show"):
-            overlays.as_pixels(image)
-
-
 class TestOverlay:
     def test_no_strength_is_the_photo_alone(self):
         photo = np.random.default_rng(0).random((6, 6, 3))

@@ -1,7 +1,9 @@
 """What load_photo promises: any picture becomes upright RGB, any fault becomes one sentence."""
 
+import base64
 import hashlib
 import io
+import os
 import socket
 import struct
 import threading
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -93,7 +96,7 @@ def test_float_grey_is_read_on_the_first_scale_that_holds_it(values, white):
 @pytest.mark.parametrize("bad", [-1.0, 1e6, np.nan, np.inf])
 def test_float_grey_on_no_known_scale_is_refused(bad):
     image = Image.fromarray(np.array([[0.0, bad]], dtype=np.float32))
-    with pytest.raises(ValueError, match="its values run from .* so white is unknown") as error:
+    with pytest.raises(ValueError, match="its values run from .*white is unknown") as error:
         load_photo(encoded(image, "TIFF"))
     sentence(error)
 
@@ -166,9 +169,58 @@ def test_a_pil_image_is_not_handed_back_itself():
     assert image.getpixel((0, 0)) == RED
 
 
-def test_an_array_is_refused_by_its_type():
-    with pytest.raises(TypeError, match="a path, an address, .* not ndarray") as error:
-        load_photo(np.zeros((2, 2, 3)))
+def test_what_is_no_source_is_refused_by_its_type():
+    with pytest.raises(TypeError, match="a path, an address, .* not dict") as error:
+        load_photo({})
+    sentence(error)
+
+
+@pytest.mark.parametrize("name", ["", "  "])
+def test_an_empty_name_is_said_to_be_so(name):
+    with pytest.raises(FileNotFoundError, match="name is empty: give one of chelsea") as error:
+        load_photo(name)
+    sentence(error)
+
+
+def test_an_address_of_a_file_is_its_path(tmp_path):
+    Image.new("RGB", (3, 2), BLUE).save(tmp_path / "my photo.png")
+    assert load_photo((tmp_path / "my photo.png").as_uri()).size == (3, 2)
+    with pytest.raises(FileNotFoundError, match="no file .*gone.png"):
+        load_photo((tmp_path / "gone.png").as_uri())
+
+
+def test_an_address_that_is_the_data_itself_is_read():
+    content = encoded(Image.new("RGB", (3, 2), BLUE))
+    address = "data:image/png;base64," + base64.b64encode(content).decode()
+    assert pixels(load_photo(address)) == [[list(BLUE)] * 3] * 2
+    with pytest.raises(ValueError, match="^'data:image/png;base64,") as error:
+        load_photo("data:image/png;base64," + "AAAA" * 1000)
+    assert len(sentence(error)) < 400
+
+
+# What looks like a file, and has no end.
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(OSError, match="pipe.png' is a pipe or a device") as error:
+        load_photo(tmp_path / "pipe.png")
+    sentence(error)
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="no such device here")
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/null"])
+def test_a_device_is_not_read(device):
+    with pytest.raises(OSError, match="is a pipe or a device") as error:
+        load_photo(device)
+    sentence(error)
+
+
+def test_a_file_of_30_gigabytes_is_not_read(tmp_path):
+    with open(tmp_path / "huge.jpg", "wb") as file:
+        file.truncate(30_000_000_000)  # a hole: it takes no place on the disk
+    with pytest.raises(OSError, match="30,000 MB, and a picture's file at most 500 MB") as error:
+        load_photo(tmp_path / "huge.jpg")
     sentence(error)
 
 
@@ -325,6 +377,8 @@ PICTURE = encoded(Image.new("RGB", (6, 4), GREEN))
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         self.server.agents.append(self.headers["User-Agent"])
+        if self.path in ("/endless", "/headers"):
+            return self.drip(self.path == "/headers")
         if self.path not in self.server.pages:
             return self.send_error(404)
         if self.path == "/slow.png":
@@ -334,6 +388,14 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(length))
         self.end_headers()
         self.wfile.write(content)
+
+    def drip(self, in_headers):
+        self.wfile.write(b"HTTP/1.0 200 OK\r\n" + b"" if in_headers else b"HTTP/1.0 200 OK\r\n\r\n")
+        try:
+            while not self.server.stopped.wait(0.05):
+                self.wfile.write(b"a: b\r\n" if in_headers else b"a")
+        except OSError:
+            pass
 
     def log_message(self, *_):
         pass
@@ -440,6 +502,38 @@ def test_a_web_page_is_no_picture(server):
     sentence(error)
 
 
+@pytest.mark.parametrize("odd", ["/endless", "/headers"])
+def test_a_server_that_drips_is_given_up(server, monkeypatch, odd):
+    """A byte now and then: no single wait is long."""
+    monkeypatch.setattr(photos, "PATIENCE", 0.5)
+    with pytest.raises(OSError, match="too slow: not complete after 0.5 seconds") as error:
+        load_photo(f"{server.address}{odd}")
+    sentence(error)
+
+
+def test_a_refused_certificate_is_called_so(server, monkeypatch):
+    def refuse(*_, **__):
+        raise requests.exceptions.SSLError("certificate verify failed: self-signed certificate")
+
+    monkeypatch.setattr(requests, "get", refuse)
+    with pytest.raises(OSError, match="certificate was refused: .*REQUESTS_CA_BUNDLE") as error:
+        load_photo("https://example.org/cat.jpg")
+    assert "no connection" not in sentence(error)
+
+
+def test_https_asked_of_a_server_without_it_is_said(server):
+    with pytest.raises(OSError, match="does not speak TLS: is it http") as error:
+        load_photo(server.address.replace("http", "https") + "/good.png")
+    sentence(error)
+
+
+def test_a_length_that_is_no_number_is_not_quoted(server):
+    server.pages["/good.png"] = (PICTURE, "abc")
+    with pytest.raises(OSError, match="makes no sense") as error:
+        load_photo(f"{server.address}/good.png")
+    assert "abc" not in sentence(error)
+
+
 @pytest.mark.parametrize("address", ["ftp://example.org/cat.jpg", "http://"])
 def test_an_address_that_cannot_be_one_is_refused(address):
     with pytest.raises(OSError, match="was not fetched") as error:
@@ -464,6 +558,23 @@ def test_a_damaged_download_is_not_kept(optional, empty_photo_folder):
         load_photo("spoonbill")
     sentence(error)
     assert list(empty_photo_folder.iterdir()) == []
+
+
+def test_an_optional_photo_over_the_limit_leaves_nothing(optional, empty_photo_folder, monkeypatch):
+    optional("good.png")
+    monkeypatch.setattr(photos, "MAX_BYTES", len(PICTURE) - 1)
+    with pytest.raises(OSError, match="'spoonbill' was not fetched .it is larger than") as error:
+        load_photo("spoonbill")
+    sentence(error)
+    assert list(empty_photo_folder.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_used_is_named_with_the_cure(optional, empty_photo_folder):
+    optional("good.png")
+    empty_photo_folder.write_text("a file, where the folder should be")
+    with pytest.raises(OSError, match="kept photos cannot be used: .* COURSE_PHOTOS") as error:
+        load_photo("spoonbill")
+    assert "tmp" not in sentence(error).replace(str(empty_photo_folder), "")
 
 
 def test_a_kept_photo_that_was_damaged_since_is_fetched_again(optional, empty_photo_folder):

@@ -191,3 +191,31 @@ def test_the_logistic_straightens_a_saturating_measure():
 def test_agreement_within_each_type():
     found = agreement([1, 2, 3, 6, 5, 4], [1, 2, 3, 4, 5, 6], [1, 1, 1, 8, 8, 8])
     assert found["within"] == {"1": 1.0, "8": -1.0}
+
+
+@pytest.mark.parametrize(
+    ("measure", "answers", "opinions", "words"),
+    [
+        (plcc, [1, 2, 3], [1, 2, 3], "3 photos are too few .* give 5 or more"),
+        (srocc, [1], [1], "1 photos are too few .* give 2 or more"),
+        (plcc, [1] * 9, range(9), "The answers are all 1"),
+        (srocc, range(9), [2.5] * 9, "The opinions are all 2.5"),
+        (plcc, [1, 2, 3, 4, 5, float("nan")], range(6), "Of the answers, 1 are no finite numbers"),
+        (srocc, [1, 2], [1, 2, 3], "2 answers, but 3 opinions"),
+    ],
+)
+def test_numbers_without_a_correlation_are_named(measure, answers, opinions, words):
+    with pytest.raises(ValueError, match=words):
+        measure(answers, opinions)
+
+
+def test_agreement_says_what_is_missing():
+    with pytest.raises(ValueError, match="0 photos are too few"):
+        agreement([], [], [])
+    with pytest.raises(ValueError, match="5 photos, but 2 types"):
+        agreement(range(5), range(5), [1, 8])
+
+
+def test_a_type_of_one_photo_has_no_correlation_of_its_own():
+    found = agreement([1, 2, 3, 5, 4, 6], [1, 2, 3, 4, 5, 6], [1, 1, 1, 1, 1, 8])
+    assert np.isnan(found["within"]["8"]) and found["within"]["1"] == pytest.approx(0.9)

@@ -96,6 +96,47 @@ def test_a_table_is_read_too(tmp_path):
     assert read_scores(tmp_path / "mos.csv") == {(3, 10, 5): 0.25}
 
 
+@pytest.mark.parametrize(
+    ("text", "scores"),
+    [
+        ("mos,reference,type,level\n5,1,2,3\n", {(1, 2, 3): 5}),
+        ("Level, Type, Reference, MOS, seen by\n3,2,1,5,40\n", {(1, 2, 3): 5}),
+        ("1,2,3,5.5\n1,2,4,5.0\n", {(1, 2, 3): 5.5, (1, 2, 4): 5.0}),
+        ("reference;type;level;mos\n1;2;3;5,5\n", {(1, 2, 3): 5.5}),
+        ("1;2;3;5,5\n", {(1, 2, 3): 5.5}),
+        ('1,2,3,"5,5"\n', {(1, 2, 3): 5.5}),
+        ("\n1\t2\t3\t5.5\n", {(1, 2, 3): 5.5}),
+    ],
+    ids=["mos first", "more columns", "no header", "semicolons", "both", "quoted", "tabs"],
+)
+@pytest.mark.parametrize("name", ["mos.csv", "MOS.CSV"])
+def test_a_table_is_read_by_the_names_of_its_columns(tmp_path, name, text, scores):
+    (tmp_path / name).write_text(text, encoding="utf-8-sig")  # as Windows' Notepad saves it
+    assert read_scores(tmp_path / name) == scores
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("photo,type,level,mos\n1,2,3,5\n", "The first line of .* reference, type, level, mos"),
+        ("mos,mos,type,level\n1,2,3,5\n", "once each"),
+        ("reference,type,level,mos\n1,2,3,5,5\n", "Line 2 .* cannot be read: '1,2,3,5,5'"),
+        ("1,2,3\n", "Line 1 .* cannot be read"),
+        ("1.5,2,3,4\n", "Line 1 .* cannot be read"),
+    ],
+)
+def test_a_table_that_leaves_doubt_is_refused(tmp_path, text, words):
+    (tmp_path / "mos.csv").write_text(text)
+    with pytest.raises(ScoresError, match=words):
+        read_scores(tmp_path / "mos.csv")
+
+
+@pytest.mark.parametrize("line", ["5.5 i01_02_3.BMP", "5,5  I01_02_3.bmp"])
+def test_a_list_is_read_in_capitals_with_decimal_commas_and_a_byte_order_mark(tmp_path, line):
+    (tmp_path / "mos.txt").write_text(f"{line}\r\n", encoding="utf-8-sig")
+    assert read_scores(tmp_path / "mos.txt") == {(1, 2, 3): 5.5}
+
+
 def test_known_crops_are_cut_where_tid2013_cut_them():
     """Reference 4 begins at (x, y) = (0, 206); reference 1 is not known: the centre."""
     portrait, landscape = picture(0, (512, 768)), picture(0, (768, 512))

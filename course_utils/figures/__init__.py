@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..methods.maps import strength_in_words
+from ..pictures import as_rgb
 from .overlays import (
     SIGNED,
     STRENGTH,
@@ -238,6 +239,7 @@ def on_whole_photo(
         values: H x W in [0, 1], at the resolution of the crop.
         opacity: of the overlay where the map is 1, 0 to 1.
     """
+    photo = as_rgb(photo)  # upright, as preprocess reads it
     longer = max(photo.size)
     scale = min(max(longer, SMALLEST), LARGEST) / longer
     small = photo.resize([max(1, round(side * scale)) for side in photo.size])

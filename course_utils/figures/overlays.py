@@ -3,9 +3,10 @@
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.colors import ListedColormap
-from PIL import Image
 from scipy.ndimage import binary_dilation
 from torch import Tensor
+
+from ..pictures import as_pixels
 
 FOR = "inferno"  # positive maps: perceptually uniform, readable without colour vision
 SIGNED = "RdBu_r"  # signed maps: red for, blue against, white at zero
@@ -13,38 +14,12 @@ STRENGTH = 0.6  # of an overlay: the map is clear, and the photo still to be rec
 _GREY = 0.6  # the ground on which a colour bar shows an overlay's colours
 
 
-def _as_array(values) -> np.ndarray:
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
-
-
 def _shape(values) -> str:
     return " x ".join(map(str, values.shape)) or "a single number"
 
 
-def as_pixels(image) -> np.ndarray:
-    """A picture as H x W x 3 floats in [0, 1].
-
-    Args:
-        image: a PIL image, or H x W x 3 (or H x W grey) floats in [0, 1] or bytes.
-
-    Raises:
-        ValueError: another shape or range, such as that of a normalised tensor.
-    """
-    image = image.convert("RGB") if isinstance(image, Image.Image) else image
-    pixels = _as_array(image)
-    if pixels.ndim == 2:
-        pixels = np.repeat(pixels[..., None], 3, axis=2)
-    cure = "Of what a network reads, classifier.preprocess.show(x[0]) makes a picture."
-    if pixels.ndim != 3 or pixels.shape[2] != 3:
-        raise ValueError(f"A picture is H x W x 3, but this is {_shape(pixels)}. {cure}")
-    if pixels.dtype == np.uint8:
-        return pixels / 255.0
-    low, high = pixels.min(), pixels.max()
-    if not -1e-6 <= low <= high <= 1 + 1e-6:
-        raise ValueError(
-            f"Pixels are in [0, 1], but these run from {low:.3g} to {high:.3g}. {cure}"
-        )
-    return pixels.astype(float).clip(0, 1)
+def _as_array(values) -> np.ndarray:
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
 
 
 def as_map(values, low: float = -np.inf, high: float = np.inf) -> np.ndarray:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from ..birds.species import SPECIES
 from ..errors import closest
 from . import course_weights
+from .precision import in_float32
 from .preprocess import Preprocess
 
 SIZE = 128  # side of the pictures that the networks read
@@ -68,6 +69,7 @@ def _convolution(before: int, width: int, kernel: int, stride: int) -> nn.Sequen
     )
 
 
+@in_float32()
 def load_birds_network(name: str = "birds") -> BirdNet:
     """A network that names the drawn birds, in evaluation mode.
 

@@ -19,6 +19,7 @@ from ..errors import WeightsError, closest
 from .birds import VARIANTS as BIRDS
 from .birds import load_birds_network
 from .families import known_layer
+from .precision import in_float32
 from .preprocess import Preprocess
 
 
@@ -82,6 +83,7 @@ def imagenet_categories() -> list[str]:
     return [_TOLD_APART.get(index, name) for index, name in enumerate(names)]
 
 
+@in_float32()
 def load_classifier(name: str = "efficientnet_lite0") -> nn.Module:
     """A trained network with all that a question about a photo needs.
 
@@ -92,8 +94,8 @@ def load_classifier(name: str = "efficientnet_lite0") -> nn.Module:
             the drawn birds of `course_utils.birds`.
 
     Returns:
-        An `nn.Module` in evaluation mode from N x 3 x H x W to N x classes, with
-        `.preprocess(photo)` (PIL -> 3 x H x W floats), `.categories` (the classes' names) and
+        An `nn.Module` in evaluation mode, weights in float32, from N x 3 x H x W to N x classes, with
+        `.preprocess(photo)` (PIL -> 3 x H x W float32), `.categories` (the classes' names) and
         `.layer` (the default target layer's name).
 
     Raises:

@@ -3,11 +3,16 @@
 torchvision is imported where a photo is prepared, as in `classifiers.py`.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
 from PIL import Image
 from torch import Tensor
+
+from ..pictures import as_rgb, is_picture
+
+THIN = 8  # times as long as wide: from there on, only what will be seen is enlarged
 
 
 @dataclass(frozen=True)
@@ -27,25 +32,49 @@ class Preprocess:
     std: tuple[float, float, float]
     interpolation: str = "bilinear"
 
-    def __call__(self, photo: Image.Image) -> Tensor:
-        """A PIL photo of any size and mode -> 3 x crop x crop floats, normalised."""
+    def __call__(self, photo) -> Tensor:
+        """A photo of any size and mode -> 3 x crop x crop floats (float32), normalised.
+
+        Args:
+            photo: a PIL image, or an array or tensor as `pictures.as_pixels` reads it.
+
+        Raises:
+            TypeError: something else, such as a photo's name.
+            ValueError: a damaged photo, or numbers that are no picture.
+        """
         from torchvision.transforms.v2 import functional as TF
 
-        if not isinstance(photo, Image.Image):
-            raise TypeError(
-                f"preprocess reads a PIL photo, not a {type(photo).__name__}: "
-                "classifier.preprocess(load_photo(...))."
-            )
         pixels = TF.pil_to_tensor(self.crop_photo(photo)).float() / 255
         return TF.normalize(pixels, self.mean, self.std)
 
-    def crop_photo(self, photo: Image.Image) -> Image.Image:
+    def crop_photo(self, photo) -> Image.Image:
         """The photo as the network sees it, crop x crop pixels, before normalisation."""
         from torchvision.transforms import InterpolationMode
         from torchvision.transforms.v2 import functional as TF
 
-        photo = TF.resize(photo.convert("RGB"), self.resize, InterpolationMode(self.interpolation))
+        if not is_picture(photo):
+            raise TypeError(
+                f"preprocess reads a PIL photo, not a {type(photo).__name__}: "
+                "classifier.preprocess(load_photo(...))."
+            )
+        photo = as_rgb(photo)
+        if max(photo.size) > THIN * min(photo.size) and self.crop <= self.resize:
+            return self._crop_thin(photo)
+        photo = TF.resize(photo, self.resize, InterpolationMode(self.interpolation))
         return TF.center_crop(photo, [self.crop, self.crop])
+
+    def _crop_thin(self, photo: Image.Image) -> Image.Image:
+        """As `crop_photo`, within a grey level; a photo of 1 x 20000 pixels enlarged as a whole would
+        take gigabytes."""
+        left, top, right, bottom = self.crop_box(photo.size)
+        # the interpolation also reads pixels beside the box
+        margin = 2 * math.ceil(max(1, (right - left) / self.crop)) + 1
+        x, y = max(0, int(left) - margin), max(0, int(top) - margin)
+        width, height = photo.size
+        ends = (min(width, math.ceil(right) + margin), min(height, math.ceil(bottom) + margin))
+        box = (left - x, top - y, right - x, bottom - y)
+        resampling = Image.Resampling[self.interpolation.upper()]
+        return photo.crop((x, y, *ends)).resize((self.crop, self.crop), resampling, box)
 
     def show(self, x: Tensor) -> Tensor:
         """Normalised 3 x H x W back to H x W x 3 in [0, 1], for drawing."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import ImageError
 from ..methods.forward_pass import ForwardPass
+from ..pictures import as_rgb
 from .network import pooled
 from .patches import SIDE, Patches, cut, lay_back
 
@@ -74,7 +75,7 @@ class Assessor:
         """The photo's quality, 0 to 1; 1 means that nobody could tell it from the reference.
 
         Args:
-            distorted: any PIL image of at least 64 x 64 pixels, read as RGB.
+            distorted: any picture of at least 64 x 64 pixels (PIL or array, see `pictures.as_pixels`).
             reference: the same photo undistorted, of the same size; only for an assessor that
                 compares.
 
@@ -128,10 +129,11 @@ class Assessor:
         Args:
             distorted, reference: as for `score`.
             rather_than: K scores q, each in [0, 1].
-            step: pixels between the beginnings of patches; smaller is finer and slower.
+            step: pixels between the beginnings of patches, 1 to 32; smaller is finer and slower.
 
         Raises:
-            ImageError: as `score`. ValueError: no q, or one outside [0, 1].
+            ImageError: as `score`. ValueError: no q, one outside [0, 1], or a step that is no whole
+                number from 1 to 32.
         """
         asked = torch.tensor(_checked(rather_than), dtype=torch.float32)
         patches, wanted = self._patches(distorted, reference, step)
@@ -192,10 +194,10 @@ class Assessor:
                 "This assessor looks at one photo only: leave the reference out, or use "
                 "load_assessor(reference=True)."
             )
-        patches = cut(as_pixels(distorted, "distorted"), step)
+        patches = cut(as_tensor(distorted, "distorted"), step)
         if not compares:
             return patches, None
-        wanted = cut(as_pixels(reference, "reference"), step)
+        wanted = cut(as_tensor(reference, "reference"), step)
         if wanted.size != patches.size:
             (h, w), (height, width) = patches.size, wanted.size
             raise ImageError(
@@ -252,22 +254,29 @@ def _patchwise(maps: Tensor, grid: tuple[int, int]) -> Tensor:
     return cells.permute(1, 3, 0, 2, 4).flatten(0, 1)
 
 
-def as_pixels(photo: Image.Image, which: str = "given") -> Tensor:
-    """3 x H x W floats in [0, 1]."""
-    if not isinstance(photo, Image.Image):
-        raise ImageError(
-            f"The {which} photo must be a PIL image, not {type(photo).__name__}: load_photo(...) or "
-            "Image.fromarray(...)."
-        )
-    return torch.from_numpy(np.array(photo.convert("RGB"))).movedim(-1, 0).float() / 255
+def as_tensor(photo, which: str = "given") -> Tensor:
+    """A photo, as `pictures.as_pixels` reads it -> 3 x H x W floats in [0, 1].
+
+    Raises:
+        ImageError: no picture.
+    """
+    try:
+        pixels = np.array(as_rgb(photo))
+    except (TypeError, ValueError) as error:
+        raise ImageError(f"The {which} photo cannot be used: {error}") from None
+    return torch.from_numpy(pixels).movedim(-1, 0).float() / 255
 
 
-def _checked(rather_than: Sequence[float]) -> list[float]:
-    scores = [
-        float(q) for q in (rather_than if isinstance(rather_than, Sequence) else [rather_than])
-    ]
-    if not scores or not all(0 <= q <= 1 for q in scores):
+def _checked(rather_than) -> list[float]:
+    """The scores q as a list, from one number, a list, an array or a tensor."""
+    try:
+        scores = np.asarray(
+            rather_than.detach().cpu() if isinstance(rather_than, Tensor) else rather_than, float
+        ).reshape(-1)
+    except (TypeError, ValueError):
+        scores = np.empty(0)
+    if not len(scores) or not ((scores >= 0) & (scores <= 1)).all():
         raise ValueError(
             f"rather_than holds scores between 0 and 1, at least one; not {rather_than}."
         )
-    return scores
+    return scores.tolist()

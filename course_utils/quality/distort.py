@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import closest
+from ..pictures import as_rgb
 from .distortions import KINDS, Kind, as_image
 
 LEVELS = {1: 33.0, 2: 30.0, 3: 27.0, 4: 24.0, 5: 21.0}  # dB of PSNR, about, in TID2013
@@ -53,13 +54,11 @@ def psnr(distorted: np.ndarray, reference: np.ndarray) -> float:
     return 10 * log10(255**2 / error) if error else inf
 
 
-def distort(
-    photo: Image.Image, kind: str, level: int, region: Region | None = None, seed: int = 0
-) -> Distorted:
+def distort(photo, kind: str, level: int, region: Region | None = None, seed: int = 0) -> Distorted:
     """Distort a photo so that its PSNR is that of TID2013's level.
 
     Args:
-        photo: any PIL image; read as RGB.
+        photo: any picture (PIL or array), read as `pictures.as_rgb` reads it.
         kind: a name from `KINDS`: "jpeg", "blur", "white noise" ...
         level: 1 (33 dB, hardly visible) to 5 (21 dB, severe); see `LEVELS`.
         region: distort only here, and meet the PSNR here: (left, top, right, bottom) in pixels, the
@@ -76,7 +75,7 @@ def distort(
         raise ValueError(f"There is no distortion '{kind}'.{closest(kind, KINDS)} {_all_kinds()}")
     if level not in LEVELS:
         raise ValueError(f"Level {level!r} does not exist: levels are 1 (weak) to 5 (severe).")
-    reference = np.asarray(photo.convert("RGB"))
+    reference = np.asarray(as_rgb(photo))
     inside = _mask(region, reference.shape[:2])
     pixels, target = reference.astype(np.float32), LEVELS[level]
 

@@ -4,6 +4,7 @@ from safetensors.torch import load, save
 
 from ..errors import WeightsError
 from ..networks import course_weights
+from ..networks.precision import in_float32
 from .assessor import Assessor
 from .network import BASE, QualityNet
 
@@ -11,6 +12,7 @@ from .network import BASE, QualityNet
 FILES = {True: "quality_reference", False: "quality_no_reference"}
 
 
+@in_float32()
 def load_assessor(reference: bool = True, base: float = BASE) -> Assessor:
     """An assessor of image quality, in evaluation mode.
 

@@ -1,6 +1,7 @@
 """A photo cut into square patches, and the patches' maps laid back in their places."""
 
 from dataclasses import dataclass
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -43,7 +44,13 @@ def cut(pixels: Tensor, step: int = SIDE) -> Patches:
 
     Raises:
         ImageError: a side is shorter than 64 pixels.
+        ValueError: a step at which patches leave gaps, or that is no whole number from 1.
     """
+    if not isinstance(step, Integral) or not 1 <= step <= SIDE:
+        raise ValueError(
+            f"step={step!r}: patches of {SIDE} x {SIDE} pixels begin every 1 to {SIDE} pixels, a whole "
+            "number; a larger step would leave gaps."
+        )
     height, width = pixels.shape[-2:]
     if min(height, width) < SMALLEST:
         raise ImageError(

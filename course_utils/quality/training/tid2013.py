@@ -6,7 +6,7 @@ types of distortion, 5 levels, and for each of the 3000 pictures a mean opinion 
 
 import csv
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from ..distortions import KINDS
 
 BEST = 7.21  # the largest MOS in TID2013; scores are MOS / BEST
 REFERENCES, TYPES, LEVELS = 25, 24, 5
+COLUMNS = ("reference", "type", "level", "mos")  # of a table of scores
 SIZE = (512, 384)
 # where TID2013 cut its reference out of Kodak's photo (left, top), as far as known; else the centre
 CROPS = {3: (73, 44), 4: (0, 206), 6: (66, 43), 7: (153, 93), 8: (71, 4), 21: (28, 60)}
@@ -50,8 +51,10 @@ Key = tuple[int, int, int]  # reference, type, level
 
 
 def read_scores(file: Path) -> dict[Key, float]:
-    """MOS by (reference, type, level), from `mos_with_names.txt` ("5.51429 I01_01_1.bmp") or a CSV
-    with the columns reference, type, level, mos.
+    """MOS by (reference, type, level), from `mos_with_names.txt` ("5.51429 I01_01_1.bmp") or a table.
+
+    A table (.csv, .tsv) has the columns reference, type, level and mos, in the order of its first
+    line if that names them, else in this one; commas, semicolons or tabs between, decimal commas too.
 
     Raises:
         ScoresError: no such file, no score in it, or a bad line (with its number).
@@ -59,45 +62,76 @@ def read_scores(file: Path) -> dict[Key, float]:
     file = Path(file)
     if not file.is_file():
         raise ScoresError(f"There is no file of scores at {file}.")
-    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-    table = file.suffix == ".csv"
+    lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    table = file.suffix.lower() in (".csv", ".tsv")
+    rows = _rows_of_table(lines, file) if table else _rows_of_list(lines)
+    form = ",".join(COLUMNS) if table else "5.51429 I01_01_1.bmp"
     scores = {}
-    for number, line in enumerate(lines, 1):
-        if not line.strip() or (table and number == 1):
-            continue
-        key, mos = _read_line(line, table, f"Line {number} of {file}")
+    for number, found in rows:
+        where, line = f"Line {number} of {file}", lines[number - 1]
+        key, mos = _read_row(
+            found, f"{where} cannot be read: {line!r}. It should look like: {form}"
+        )
+        _check_range(key, mos, f"{where} is out of range: {line!r}.")
         if key in scores:
-            raise ScoresError(
-                f"Line {number} of {file} scores a picture for the second time: {line!r}."
-            )
+            raise ScoresError(f"{where} scores a picture for the second time: {line!r}.")
         scores[key] = mos
     if not scores:
         raise ScoresError(f"{file} holds no scores.")
     return scores
 
 
-def _read_line(line: str, table: bool, where: str) -> tuple[Key, float]:
-    if table:
-        fields = next(csv.reader([line]))
-        found = fields if len(fields) == 4 else None
-    else:
-        match = re.fullmatch(r"\s*(\S+)\s+[iI](\d+)_(\d+)_(\d+)\.bmp\s*", line)
-        found = match and (*match.groups()[1:], match.group(1))
-    try:
-        *key, mos = found
-        reference, kind, level, mos = *map(int, key), float(mos)
-    except (TypeError, ValueError):
-        form = "reference,type,level,mos" if table else "5.51429 I01_01_1.bmp"
+Row = tuple[int, list[str]]  # number of the line; reference, type, level, MOS (fewer: a bad line)
+
+
+def _rows_of_list(lines: list[str]) -> Iterator[Row]:
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            match = re.fullmatch(r"\s*(\S+)\s+I(\d+)_(\d+)_(\d+)\.bmp\s*", line, re.IGNORECASE)
+            yield number, [*match.groups()[1:], match[1]] if match else []
+
+
+def _rows_of_table(lines: list[str], file: Path) -> Iterator[Row]:
+    first = next((line for line in lines if line.strip()), "")
+    mark = next((mark for mark in ";\t" if mark in first), ",")
+    order, width, begun = list(range(len(COLUMNS))), len(COLUMNS), False
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        fields = [field.strip() for field in next(csv.reader([line], delimiter=mark))]
+        if not begun and not any(field[:1].isdigit() for field in fields):
+            order, width = _order(fields, f"The first line of {file}", line), len(fields)
+        else:
+            yield number, [fields[i] for i in order] if len(fields) == width else []
+        begun = True
+
+
+def _order(names: list[str], where: str, line: str) -> list[int]:
+    """Where each of COLUMNS stands in a header."""
+    names = [name.lower() for name in names]
+    wrong = [name for name in COLUMNS if names.count(name) != 1]
+    if wrong:
         raise ScoresError(
-            f"{where} cannot be read: {line!r}. It should look like: {form}"
-        ) from None
-    inside = 1 <= reference <= REFERENCES and 1 <= kind <= TYPES and 1 <= level <= LEVELS
-    if not inside or not 0 <= mos <= 9:
-        raise ScoresError(
-            f"{where} is out of range: {line!r}. TID2013 has references 1 to {REFERENCES}, types 1 to "
-            f"{TYPES}, levels 1 to {LEVELS} and scores from 0 to 9."
+            f"{where} names the columns {line!r}; once each it should name: {', '.join(COLUMNS)}."
         )
-    return (reference, kind, level), mos
+    return [names.index(name) for name in COLUMNS]
+
+
+def _read_row(found: list[str], fault: str) -> tuple[Key, float]:
+    try:
+        reference, kind, level, mos = found
+        return (int(reference), int(kind), int(level)), float(mos.replace(",", "."))
+    except ValueError:
+        raise ScoresError(fault) from None
+
+
+def _check_range(key: Key, mos: float, fault: str) -> None:
+    most = (REFERENCES, TYPES, LEVELS)
+    if not all(1 <= number <= last for number, last in zip(key, most)) or not 0 <= mos <= 9:
+        raise ScoresError(
+            f"{fault} TID2013 has references 1 to {REFERENCES}, types 1 to {TYPES}, levels 1 to "
+            f"{LEVELS} and scores from 0 to 9."
+        )
 
 
 def load_tid2013(folder: Path) -> list[Scored]:

@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from ..assessor import as_pixels
+from ..assessor import as_tensor
 from ..network import GRID, QualityNet
 from ..patches import SIDE, cut
 from .tid2013 import Scored
@@ -46,7 +46,7 @@ def _view(distorted: Image.Image, reference: Image.Image, number: int, rng: np.r
     """
     if number == 1 or (number == 2 and rng.random() < 0.5):
         distorted, reference = ImageOps.mirror(distorted), ImageOps.mirror(reference)
-    pixels, wanted = as_pixels(distorted), as_pixels(reference)
+    pixels, wanted = as_tensor(distorted), as_tensor(reference)
     height, width = pixels.shape[1:]
     covered = torch.ones(1, height, width)
     if number == 2:

@@ -1,0 +1,172 @@
+"""One way in for every picture: a file's content, a PIL image, an array or a tensor -> upright RGB.
+
+Whoever takes a picture from a user takes it through here, so that all of them see the same one.
+"""
+
+import io
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+# Named one by one because Pillow would otherwise also read EPS, which runs Ghostscript on the file.
+FORMATS = ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "AVIF", "JPEG2000", "PPM"]
+FORMATS = [name for name in FORMATS if name in Image.registered_extensions().values()]
+CURE = "Of what a network reads, classifier.preprocess.show(x[0]) makes a picture."
+
+
+def as_rgb(picture, label: str = "What you gave") -> Image.Image:
+    """A picture as an upright PIL image of 8-bit RGB: always a new one.
+
+    Args:
+        picture: a PIL image of any mode, a file's content (bytes), or what `as_pixels` reads.
+        label: what the picture is called in an error message.
+
+    EXIF orientation is obeyed. Transparency is laid on white; an animation gives its first frame;
+    16-bit grey is divided by 257; float grey is read on the first of the scales 0 to 1, to 255 and
+    to 65535 that holds all its values.
+
+    Raises:
+        ValueError: empty, damaged, too large, or no picture.
+        TypeError: neither an image, bytes, an array nor a tensor.
+    """
+    if not isinstance(picture, (Image.Image, bytes, bytearray, memoryview)):
+        return Image.fromarray(np.round(255 * as_pixels(picture)).astype(np.uint8))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            if not isinstance(picture, Image.Image):
+                if not len(picture):
+                    raise ValueError("it is empty")
+                picture = Image.open(io.BytesIO(picture), formats=FORMATS)
+            return _upright_rgb(picture)
+    except Exception as error:  # Pillow's readers raise OSError, SyntaxError, struct.error and more
+        fault, cure = str(error), "get it again, or save it as a JPEG or PNG"
+        fault = fault.replace("Its", "its", 1).removesuffix(f" {CURE}").rstrip(".")
+        if isinstance(error, UnidentifiedImageError):
+            fault = _not_opened(picture)
+        elif isinstance(error, (Image.DecompressionBombWarning, Image.DecompressionBombError)):
+            fault, cure = f"more than {Image.MAX_IMAGE_PIXELS:,} pixels", "make it smaller first"
+        raise ValueError(f"{label} cannot be read as a picture ({fault}): {cure}.") from None
+
+
+def as_pixels(picture) -> np.ndarray:
+    """A picture as H x W x 3 floats in [0, 1].
+
+    Args:
+        picture: a PIL image; or an array or tensor, H x W, or H x W x 1 (grey), 2 (grey, opacity),
+            3 (RGB) or 4 (RGB, opacity). Whole numbers run from 0 to 255, or to 65535 (uint16, and
+            others above 255); floats from 0 to 1, or as whole numbers do. Transparency is laid on
+            white.
+
+    Raises:
+        ValueError: another shape or range, such as that of a normalised tensor.
+        TypeError: no picture at all.
+    """
+    if isinstance(picture, Image.Image):
+        return np.asarray(as_rgb(picture)) / 255.0
+    values = _as_array(picture)
+    if values.ndim == 2:
+        values = values[..., None]
+    if values.ndim != 3 or values.shape[2] not in (1, 2, 3, 4) or not values.size:
+        raise ValueError(_wrong_shape(values))
+    values = values / _white(values)
+    if values.shape[2] in (2, 4):  # laid on white
+        values = values[..., :-1] * values[..., -1:] + (1 - values[..., -1:])
+    return np.ascontiguousarray(np.broadcast_to(values, (*values.shape[:2], 3))).clip(0, 1)
+
+
+def is_picture(value) -> bool:
+    """Whether `as_rgb` would try: an image, bytes, an array or a tensor; not a name or a path."""
+    kinds = (Image.Image, bytes, bytearray, memoryview, np.ndarray)
+    return isinstance(value, kinds) or hasattr(value, "detach")
+
+
+def _as_array(picture) -> np.ndarray:
+    if not is_picture(picture) and not isinstance(picture, (list, tuple)):
+        kind = type(picture).__name__
+        raise TypeError(f"A picture is a PIL image, an array or a tensor, not a {kind}.")
+    if hasattr(picture, "detach"):  # a tensor; numpy knows no bfloat16
+        picture = picture.detach().cpu()
+        picture = (picture.float() if picture.is_floating_point() else picture).numpy()
+    values = np.asarray(picture)
+    if values.dtype.kind not in "buif":
+        raise ValueError(f"A picture's pixels are real numbers, but these are {values.dtype}.")
+    return values
+
+
+def _shape(values: np.ndarray) -> str:
+    return " x ".join(map(str, values.shape)) or "a single number"
+
+
+def _wrong_shape(values: np.ndarray) -> str:
+    said = f"A picture is H x W x 3, but this is {_shape(values)}"
+    if not values.size:
+        return f"{said}: it is empty."
+    if values.ndim == 3 and values.shape[0] in (1, 3, 4):
+        return f"{said}: .movedim(0, -1) (np.moveaxis) puts the channels last. {CURE}"
+    if values.ndim == 4:
+        return f"{said}, several at once: pick one, such as images[0]. {CURE}"
+    return f"{said}. {CURE}"
+
+
+def _white(values: np.ndarray) -> float:
+    """The number that stands for white: of the type, or the least on whose scale all values lie."""
+    if values.dtype == bool:
+        return 1
+    if values.dtype == np.uint8:
+        return 255
+    low, high = values.min(), values.max()
+    whole = values.dtype.kind in "ui"
+    whites = {np.dtype(np.uint16): (65535,)}.get(values.dtype, (255, 65535))
+    slack = 0 if whole else 1e-6  # of sums of floats
+    fits = [w for w in whites if -slack * w <= low and high <= w * (1 + slack)]
+    said = f"Its values run from {low:.4g} to {high:.4g}"
+    if whole and fits and not (high == 1 and fits[0] == 255):
+        return fits[0]
+    if whole and fits:
+        raise ValueError(f"{said}, so white may be 1 or 255: give floats, or 0 to 255. {CURE}")
+    if not whole and -slack <= low and high <= 1 + slack:
+        return 1
+    if fits and high >= 3:
+        return fits[0]
+    if fits:  # hardly a picture of 255 levels, and too bright for one up to 1
+        raise ValueError(f"{said}, not from 0 to 1: clip it, or give 0 to 255. {CURE}")
+    raise ValueError(f"{said}, so white is unknown; pixels are in [0, 1] or 0 to 255. {CURE}")
+
+
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "F" or image.mode.startswith("I"):  # more than 8 bits: Pillow alone would clip
+        values = np.asarray(image)
+        if image.mode.startswith("I;16"):
+            values = values.astype(np.uint16)
+        return as_rgb(values)
+    if image.mode == "La":
+        image = image.convert("LA")
+    if image.has_transparency_data or image.mode == "RGBa":
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+# The first bytes of the formats that Pillow refuses by what is inside
+_BEGINS: dict[str, Callable[[bytes], Any]] = {
+    "TIFF": lambda begin: begin[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    "PNG": lambda begin: begin.startswith(b"\x89PNG"),
+    "JPEG": lambda begin: begin.startswith(b"\xff\xd8"),
+    "GIF": lambda begin: begin.startswith(b"GIF8"),
+    "WEBP": lambda begin: begin[:4] == b"RIFF" and begin[8:12] == b"WEBP",
+}
+
+
+def _not_opened(content) -> str:
+    begin = bytes(content[:16])
+    kind = next((name for name, fits in _BEGINS.items() if fits(begin)), None)
+    if kind == "TIFF":
+        return "a TIFF, but damaged or with pixels that are not read here, such as float RGB"
+    if kind is not None:
+        return f"it begins as a {kind}, but is damaged"
+    return f"not one of {', '.join(FORMATS)}; a web page or a phone's HEIC will not do"

@@ -1,0 +1,121 @@
+"""One way in: whatever kind of picture is given, and wherever, the same pixels are seen."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from course_utils import load_photo
+from course_utils.figures import overlay
+from course_utils.networks.preprocess import Preprocess
+from course_utils.pictures import as_pixels, as_rgb
+from course_utils.quality import distort
+from course_utils.quality.assessor import as_tensor
+
+BYTES = np.random.default_rng(0).integers(0, 256, (90, 120, 3)).astype(np.uint8)
+GREY = BYTES[..., 0]
+
+
+def stored(image, kind="PNG", **options):
+    """Written to a file and opened again, not yet read: as a user hands it on."""
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return Image.open(buffer)
+
+
+def turned():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return stored(Image.fromarray(BYTES), exif=exif)
+
+
+def clear():
+    """Three quarters transparent black, on white: 255 - 255 / 4."""
+    image = Image.new("RGBA", (120, 90), (0, 0, 0, 64))
+    return stored(image)
+
+
+# picture, and the RGB bytes that everybody must see
+KINDS = {
+    "16-bit grey": (stored(Image.fromarray(GREY.astype(np.uint16) * 257)), GREY[..., None]),
+    "EXIF": (turned(), np.rot90(BYTES, -1)),
+    "transparency": (clear(), np.full((90, 120, 1), 191)),
+    "palette": (Image.fromarray(GREY).convert("P"), GREY[..., None]),
+    "float": (Image.fromarray(GREY.astype(np.float32) / 255), GREY[..., None]),
+    "uint8": (BYTES, BYTES),
+    "whole numbers": (BYTES.astype(np.int64), BYTES),
+    "floats to 255": (BYTES.astype(np.float32), BYTES),
+    "floats to 1": (BYTES / 255, BYTES),
+    "uint16": (BYTES.astype(np.uint16) * 257, BYTES),
+    "int32 to 65535": (BYTES.astype(np.int32) * 257, BYTES),
+    "grey": (GREY, GREY[..., None]),
+    "H x W x 1": (GREY[..., None], GREY[..., None]),
+    "RGBA, opaque": (np.dstack([BYTES, np.full_like(GREY, 255)]), BYTES),
+    "RGBA, clear": (np.dstack([BYTES, np.zeros_like(GREY)]), np.full((90, 120, 1), 255)),
+    "booleans": (GREY > 99, 255 * (GREY > 99)[..., None]),
+    "tensor": (torch.from_numpy(BYTES), BYTES),
+    "float16 tensor": (torch.from_numpy(BYTES / 255).half(), BYTES),
+    "needs a gradient": (torch.tensor(BYTES / 255, requires_grad=True), BYTES),
+}
+PLAIN = Preprocess(90, 90, (0, 0, 0), (1, 1, 1))
+WAYS = {
+    "as_rgb": lambda picture: np.asarray(as_rgb(picture)),
+    "as_pixels": lambda picture: np.rint(255 * as_pixels(picture)),
+    "load_photo": lambda picture: np.asarray(load_photo(picture)),
+    "Assessor": lambda picture: 255 * as_tensor(picture).movedim(0, -1).numpy(),
+    "overlay": lambda p: np.rint(255 * overlay(p, np.zeros(as_pixels(p).shape[:2]), 0)),
+}
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize(("picture", "seen"), KINDS.values(), ids=KINDS)
+def test_every_kind_of_picture_is_seen_alike_by_everybody(picture, seen, way):
+    found = way(picture)
+    assert found.shape == (*seen.shape[:2], 3)
+    np.testing.assert_allclose(found, np.broadcast_to(seen, found.shape), atol=0.01)
+
+
+@pytest.mark.filterwarnings("ignore::course_utils.quality.DistortionWarning")
+@pytest.mark.parametrize(("picture", "seen"), KINDS.values(), ids=KINDS)
+def test_preprocess_and_distort_see_what_load_photo_sees(picture, seen):
+    photo = load_photo(picture)
+    assert torch.equal(PLAIN(picture), PLAIN(photo))
+    if photo.width == 120:
+        first, second = (distort(p, "mean shift", 5).image for p in (picture, photo))
+        assert first.tobytes() == second.tobytes()
+
+
+def test_bfloat16_has_eight_bits_and_is_read_as_near_as_they_allow():
+    found = as_pixels(torch.from_numpy(BYTES / 255).bfloat16())
+    np.testing.assert_allclose(found, BYTES / 255, atol=1 / 256)
+
+
+@pytest.mark.parametrize(
+    ("picture", "words"),
+    [
+        (np.zeros((3, 90, 120)), r"is 3 x 90 x 120: .movedim\(0, -1\) .* channels last"),
+        (np.zeros((2, 90, 120, 3)), "2 x 90 x 120 x 3, several at once: pick one"),
+        (np.zeros((90, 120, 5)), "H x W x 3, but this is 90 x 120 x 5"),
+        (np.zeros((0, 120, 3)), "0 x 120 x 3: it is empty"),
+        (BYTES / 255 - 0.5, "from -0.5 to 0.5, so white is unknown; .*preprocess.show"),
+        (BYTES / 255 * 1.02, "from 0 to 1.02, not from 0 to 1: clip it"),
+        (BYTES.astype(int) - 1, "from -1 to 254, so white is unknown"),
+        (BYTES.astype(int) // 128, "from 0 to 1, so white may be 1 or 255: give floats"),
+        (BYTES * np.nan, "from nan to nan, so white is unknown"),
+        (BYTES.astype(complex), "real numbers, but these are complex128"),
+        (BYTES * 1e6, "so white is unknown"),
+    ],
+)
+@pytest.mark.parametrize("way", [as_rgb, as_pixels, PLAIN, load_photo])
+def test_numbers_that_are_no_picture_are_refused_with_the_cause(picture, words, way):
+    with pytest.raises(ValueError, match=words) as error:
+        way(picture)
+    assert "\n" not in str(error.value) and str(error.value).endswith(".")
+
+
+@pytest.mark.parametrize("picture", [None, 3, "chelsea", {"image": 1}])
+def test_what_is_no_picture_at_all_is_a_typeerror(picture):
+    with pytest.raises(TypeError, match="A picture is a PIL image, an array or a tensor, not a"):
+        as_pixels(picture)
