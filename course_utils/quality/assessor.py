@@ -110,7 +110,7 @@ class Assessor:
         Arguments and errors as `explain`.
         """
         scores = self.local_scores(distorted, reference, step).scores
-        patches = cut(as_pixels(distorted, "distorted"), step)
+        patches = cut(as_tensor(distorted, "distorted"), step)
         return lay_back(scores.reshape(-1, 1, 1, 1), patches)[0]
 
     def explain(
