@@ -119,11 +119,13 @@ def pooling_linear_head(output: Tensor, leaf: Tensor) -> Tensor | None:
         leaf: A, N x C x h x w, where the graph starts.
     """
     node: Node = output.grad_fn
-    if leaf.dim() != 4 or node is None or node.name() != "AddmmBackward0" or node._saved_alpha != 1:
+    if leaf.dim() != 4 or node is None or node.name() not in ("AddmmBackward0", "MmBackward0"):
         return None
-    weight, (bias, node, matrix) = node._saved_mat2, (n for n, _ in node.next_functions)
+    if node.name() == "AddmmBackward0" and node._saved_alpha != 1:
+        return None
+    weight, (*bias, node, matrix) = node._saved_mat2, (n for n, _ in node.next_functions)
     # W and b must not be computed from A by another way round
-    if node is None or weight is None or not (_is_parameter(bias) and _is_parameter(matrix)):
+    if node is None or weight is None or not all(map(_is_parameter, [*bias, matrix])):
         return None
     while node.name() in _RESHAPING or _only_restrided(node, leaf):
         node = node.next_functions[0][0]

@@ -1,0 +1,106 @@
+"""TCAV (Kim et al., Interpretability beyond feature attribution, ICML 2018).
+
+    score = share of images of P with  (dJ/da) . c > 0,   c: normal of a plane that parts the
+                                                            concept's images from others, at a layer
+
+Here a is the mean of each channel over the places, so that a concept may lie anywhere; J is y_P, or
+y_P - y_Q. captum's `TCAV`, with a logistic fit that does not depend on the images' order.
+"""
+
+import tempfile
+
+import torch
+from captum.concept import TCAV, Classifier, Concept
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from ...birds import PARTS
+from .asked import Answer, Asked, OneOutput
+from .sets import anything, birds, details, names_birds, read, stripes
+
+
+class ChannelMeans(nn.Module):
+    """The asked network, with the channels' means at the target layer as a layer of its own."""
+
+    def __init__(self, asked: Asked):
+        super().__init__()
+        self.asks, self.means = OneOutput(asked), nn.Identity()
+        self.target = [asked.network.get_submodule(asked.seen.layer)]  # in a list: not a submodule
+        self.fold = asked.seen._reshape_transform
+
+    def forward(self, x: Tensor) -> Tensor:
+        def through(_module, _inputs, A):
+            a = self.fold(A).mean((2, 3))
+            change = self.means(a) - a.detach()  # 0; its gradient is that of all places
+            if A.dim() != 4 or A.shape[1] != a.shape[1]:
+                return A.detach() + change.reshape(len(A), *[1] * (A.dim() - 2), -1)
+            return A.detach() + change[:, :, None, None]
+
+        handle = self.target[0].register_forward_hook(through)
+        try:
+            return self.asks(x)
+        finally:
+            handle.remove()
+
+
+class Logistic(Classifier):
+    """A plane with one solution; its direction is scaled to length 1."""
+
+    def __init__(self):
+        self.model = LogisticRegression(C=1.0, max_iter=500)
+
+    def train_and_eval(self, dataloader, **_options):
+        features, labels = (torch.cat(parts) for parts in zip(*dataloader))
+        features, labels = (features / features.std()).numpy(), labels.numpy()
+        return {"accs": self.model.fit(features, labels).score(features, labels)}
+
+    def weights(self):
+        w = torch.from_numpy(self.model.coef_).float()
+        return torch.cat([-w, w]) / w.norm()
+
+    def classes(self):
+        return self.model.classes_.tolist()
+
+
+def concepts_for(asked: Asked) -> dict[str, tuple[Tensor, Tensor]]:
+    """name -> (images with it, images without). Birds: each part as P has it. Else: stripes."""
+    if not names_birds(asked.network):
+        rest, *others = read(asked.network, anything(36), "the concept").split(12)
+        striped = read(asked.network, stripes(12), "the concept")
+        controls = {f"no concept {k}": (other, rest) for k, other in enumerate(others, 1)}
+        return {"stripes": (striped, rest), **controls}
+    flock = birds(120)
+    x = read(asked.network, [bird.image for bird in flock], "the concept")
+    own = birds(12)[asked.p].attributes  # the species in turn: the P-th bird is a P
+    found = {}
+    for part in PARTS:
+        has = torch.tensor([bird.attributes[part] == own[part] for bird in flock])
+        found[f"{own[part]} {part}"] = (x[has][:24], x[~has][:24])
+    return found
+
+
+def tcav(asked: Asked, concepts=None, images: Tensor | None = None) -> Answer:
+    """`result`: concept -> (score in [0, 1], mean derivative along it), no map.
+
+    Args:
+        concepts: name -> (N x 3 x H x W with it, M x 3 x H x W without it).
+        images: images of P; default, the image and five details of it.
+    """
+    concepts = concepts or concepts_for(asked)
+    images = details(asked.x, 6) if images is None else images
+    sets: list[list[Concept]] = []
+    for name, pair in concepts.items():
+        sets.append([])
+        for title, these in zip((name, f"not {name}"), pair):
+            loader: DataLoader = DataLoader(these, batch_size=len(these))  # type: ignore[arg-type]
+            sets[-1].append(Concept(2 * len(sets) + len(sets[-1]), title, loader))
+    with tempfile.TemporaryDirectory() as folder:  # captum keeps activations on disk
+        test = TCAV(ChannelMeans(asked), ["means"], classifier=Logistic(), save_path=folder)
+        scores = test.interpret(images, sets, target=0)
+    result = {}
+    for name, found in zip(concepts, scores.values()):
+        one = found["means"]
+        result[name] = (float(one["sign_count"][0]), float(one["magnitude"][0]))
+    said = ", ".join(f"{name}: {score:.2f} ({size:+.1f})" for name, (score, size) in result.items())
+    return Answer(asked.sentence, size=asked.seen.size, result=result, said=said + ".")
