@@ -3,11 +3,13 @@
 #   PYTHON=python3.12 make lab       another Python than `python3` (3.11 or newer)
 #   make lab ARGS="--port 9000"      further options of JupyterLab
 #   make test ARGS="-k birds -x"     further options of pytest
+#   make lab TORCH=cpu               torch without CUDA (by itself where there is no NVIDIA card), or TORCH=cuda
 #   make test JOBS=4                 tests on four cores rather than two (make grade: submissions)
 #   make grade ASSIGNMENT=ex02_gradcam SUBMITTED=folder SEED=7
 
 PYTHON ?= python3
 JOBS ?= 2
+export TORCH SYSTEM
 ARGS ?=
 SUBMITTED ?= submitted
 PHOTOS ?= course
@@ -17,6 +19,9 @@ VENV := .venv/bin
 # and fetching them from the system, page by page, costs the lectures up to a third of their time.
 export MALLOC_MMAP_THRESHOLD_ ?= 33554432
 export MALLOC_TRIM_THRESHOLD_ ?= 2147483647
+
+# The course's Python finds its packages in .venv, and nowhere else
+unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
 .PHONY: help lab test lectures slides exercises grade benchmark claims train-birds train-quality check setup lock format lint clean
@@ -28,8 +33,9 @@ help:            ## this list
 lab: setup       ## open the lectures in JupyterLab (prints the address where there is no browser)
 	@$(VENV)/python tools/lab.py $(ARGS)
 
-test:            ## run every test, all lectures included
+test:            ## run every test, all lectures included (SYSTEM=no installs no system programs)
 	@$(PYTHON) tools/set_up.py slides grading
+	@$(VENV)/python tools/system_programs.py
 	@$(VENV)/python -m pytest -n $(JOBS) $(ARGS)
 
 lectures: setup  ## run every lecture and build readable pages with pictures in _site/

@@ -4,11 +4,12 @@ import fcntl
 import gc
 import json
 import os
-import shutil
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
+import system_programs
 
 # One core a worker, said before torch is imported: the threads of several workers crowd each other
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -19,7 +20,7 @@ sys.modules.setdefault("rfc3987_syntax", None)
 
 gc.disable()  # until all tests are collected
 
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+NOT_TESTED = "not tested here: "
 
 
 def pytest_collection_modifyitems(items):
@@ -39,13 +40,31 @@ def root() -> Path:
     return Path(__file__).resolve().parent.parent
 
 
+def needed(program: str) -> str:
+    """Where a system program lies. Without it the test is skipped; in CI (CI=true) it fails."""
+    trouble = system_programs.trouble_with(program)
+    if trouble and os.environ.get("CI", "").lower() in ("true", "1"):
+        pytest.fail(trouble)
+    if trouble:
+        pytest.skip(NOT_TESTED + trouble)
+    return system_programs.path_of(program)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """The run says at its end what it could not test, once for each reason."""
+    reasons = Counter(
+        str(report.longrepr[2]).split(NOT_TESTED)[1]
+        for report in terminalreporter.stats.get("skipped", [])
+        if isinstance(report.longrepr, tuple) and NOT_TESTED in str(report.longrepr[2])
+    )
+    for reason, count in reasons.items():
+        terminalreporter.write_line(f"NOT TESTED: {count} tests, {reason}", yellow=True)
+
+
 @pytest.fixture(scope="session")
 def bubblewrap() -> str:
-    """The program that submissions run in. It is never skipped: without it nothing would be tested."""
-    path = shutil.which("bwrap")
-    if path is None:
-        pytest.fail("no bubblewrap here, in which submissions run (Debian: apt install bubblewrap)")
-    return path
+    """The program that submissions run in."""
+    return needed("bubblewrap")
 
 
 @pytest.fixture(scope="session")
@@ -71,16 +90,14 @@ def once(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def chromium():
-    """A headless Chromium, driven by Playwright; skipped, with a reason, where there is none.
+    """A headless Chromium, driven by Playwright.
 
     The flags keep it from calling its maker, which a machine without internet answers with errors.
     For one module only: Playwright keeps an event loop running as long as it lives.
     """
     from playwright.sync_api import sync_playwright
 
-    path = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    if path is None:
-        pytest.skip("no Chromium here (Debian: apt install chromium)")
+    path = needed("chromium")
     flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
     flags += ["--disable-background-networking", "--disable-component-update"]
     with sync_playwright() as playwright:

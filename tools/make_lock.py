@@ -1,51 +1,137 @@
-"""Write requirements.lock, one version of every package, from pyproject.toml (`make lock`).
+"""requirements.lock, one version of every package: resolved from pyproject.toml, and checked.
 
-pip resolves without installing. Left out are the CUDA and Triton packages: torch's own Linux wheel
+    python tools/make_lock.py            resolve anew and write it, then check it (`make lock`)
+    python tools/make_lock.py --check    ask pip whether every entry installs wherever it is promised
+
+pip resolves without installing, for the oldest Python that the course promises: a package's newest
+version may need a newer one. Left out are the CUDA and Triton packages: torch's own Linux wheel
 pins those itself, and without them the lock serves macOS, Windows and CPU-only wheels of torch as
 well. Packages that other systems need in addition (colorama on Windows, appnope on macOS) are found
 by pip there.
 """
 
+import argparse
 import json
 import re
 import subprocess
 import sys
+import tempfile
+import tomllib
+from importlib.metadata import distributions
 from pathlib import Path
 
+from tqdm import tqdm
+
 ROOT = Path(__file__).resolve().parent.parent
+LOCK = ROOT / "requirements.lock"
 BROUGHT_BY_TORCH = re.compile(r"(nvidia|cuda)-|triton$")
 HEADER = """\
 # One tested version of every package of the course, tests included: what `make` installs into .venv.
-# Made by `make lock` from pyproject.toml with Python {python} on {platform}; change that file, not this one.
+# Made by `make lock` from pyproject.toml, for Python {python} and newer; change that file, not this one.
 # Not listed: the CUDA and Triton packages, which torch's own Linux wheel pins.
 """
+PYTHONS = ("3.11.0", "3.12.0", "3.13.0", "3.14.0")
+_GLIBC = (5, 12, 17, 24, 26, 27, 28, 31, 34)  # a wheel's tag names the oldest C library it runs on
+PLATFORMS = {
+    "Linux x86-64": tuple(f"manylinux_2_{n}_x86_64" for n in _GLIBC)
+    + ("manylinux1_x86_64", "manylinux2010_x86_64", "manylinux2014_x86_64"),
+    "Linux arm64": tuple(f"manylinux_2_{n}_aarch64" for n in _GLIBC) + ("manylinux2014_aarch64",),
+    "macOS arm64": tuple(f"macosx_{n}_0_arm64" for n in range(11, 16))
+    + tuple(f"macosx_{n}_0_universal2" for n in range(11, 16))
+    + tuple(f"macosx_10_{n}_universal2" for n in range(9, 16)),
+    "Windows": ("win_amd64",),
+}
+
+
+def pip(*arguments: str) -> subprocess.CompletedProcess:
+    """pip install as a dry run, wheels only."""
+    command = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--quiet"]
+    command += ["--dry-run", "--ignore-installed", "--only-binary=:all:", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+
+
+def aim(python: str, platform: str) -> list[str]:
+    """pip's options for another Python on another machine."""
+    options = [part for tag in PLATFORMS[platform] for part in ("--platform", tag)]
+    return ["--python-version", python, "--target", tempfile.gettempdir(), *options]
 
 
 def resolve() -> dict[str, str]:
-    """The newest versions that pyproject.toml admits together: name -> version."""
-    command = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--quiet"]
-    command += [
-        "--dry-run",
-        "--ignore-installed",
-        "--report",
-        "-",
-        f"{ROOT}[test]",
-        "setuptools>=77",
-    ]
-    report = subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=ROOT)
-    packages = (entry["metadata"] for entry in json.loads(report.stdout)["install"])
+    """The newest versions that pyproject.toml admits together on the oldest Python: name -> version."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["test"], "setuptools>=77"]
+    found = pip("--report", "-", *aim(PYTHONS[0], "Linux x86-64"), *wanted)
+    if found.returncode:
+        sys.exit(found.stderr)
+    packages = (entry["metadata"] for entry in json.loads(found.stdout)["install"])
     return {package["name"].lower().replace("_", "-"): package["version"] for package in packages}
 
 
-def main() -> None:
-    found = resolve()
-    found.pop("targeted-visual-explanations")
-    rows = [f"{name}=={found[name]}" for name in sorted(found) if not BROUGHT_BY_TORCH.match(name)]
-    python = ".".join(map(str, sys.version_info[:2]))
-    header = HEADER.format(python=python, platform=sys.platform)
-    (ROOT / "requirements.lock").write_text(header + "\n".join(rows) + "\n")
-    print(f"requirements.lock: {len(rows)} packages")
+def compiled() -> set[str]:
+    """Installed packages with compiled code: only their wheels differ from machine to machine."""
+    found = set()
+    for package in distributions():
+        tags = re.findall(r"^Tag: (.*)$", package.read_text("WHEEL") or "", re.MULTILINE)
+        if not any(tag.endswith("-none-any") for tag in tags):
+            found.add(package.metadata["Name"].lower().replace("_", "-"))
+    return found
+
+
+def entries() -> list[str]:
+    return [line for line in LOCK.read_text().splitlines() if line and line[0] != "#"]
+
+
+def missing(python: str, platform: str, wanted: list[str]) -> str:
+    """What pip says against these entries there; "" if all of them install."""
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+        file.write("\n".join(wanted))
+        file.flush()
+        answer = pip("--no-deps", *aim(python, platform), "-r", file.name)
+    lines = answer.stderr.splitlines()
+    errors = [line for line in lines if "No matching distribution" in line or "yanked" in line]
+    if answer.returncode and not errors:
+        errors = [line for line in lines if line.startswith("ERROR")] or lines[-1:]
+    return " ".join(errors)
+
+
+def faults(python: str) -> dict[str, str]:
+    """Where the lock does not install with this Python: platform -> why.
+
+    Every entry is asked for once with the oldest Python and once with the newest; elsewhere the
+    compiled ones, since the rest are the same files.
+    """
+    binary = compiled()
+    answers = {}
+    for number, platform in enumerate(PLATFORMS):
+        all_of_them = number == 0 and python in (PYTHONS[0], PYTHONS[-1])
+        wanted = [one for one in entries() if all_of_them or one.split("==")[0] in binary]
+        answers[platform] = missing(python, platform, wanted)
+    return {platform: why for platform, why in answers.items() if why}
+
+
+def check() -> int:
+    """Print where the lock does not install; 1 if that is anywhere."""
+    bad = 0
+    for python in tqdm(PYTHONS, desc="asking pip", leave=False):
+        for platform, why in faults(python).items():
+            bad = 1
+            tqdm.write(f"Python {python}, {platform}: {why}")
+    if not bad:
+        print(f"Every entry installs: Python {', '.join(PYTHONS)} on {', '.join(PLATFORMS)}.")
+    return bad
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="only check the lock that is there")
+    if not parser.parse_args().check:
+        found = resolve()
+        names = sorted(name for name in found if not BROUGHT_BY_TORCH.match(name))
+        rows = [f"{name}=={found[name]}" for name in names]
+        LOCK.write_text(HEADER.format(python=PYTHONS[0]) + "\n".join(rows) + "\n")
+        print(f"requirements.lock: {len(rows)} packages")
+    return check()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
