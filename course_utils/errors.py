@@ -21,6 +21,10 @@ class WeightsError(RuntimeError):
     """A network's weights are missing, damaged, or cannot be fetched."""
 
 
+class ProbabilitiesWarning(UserWarning):
+    """A network's output is probabilities where logits are expected."""
+
+
 def closest(name: str, names: Iterable[str], n: int = 3) -> str:
     """The names nearest to a mistyped one, as the end of an error message.
 

@@ -1,12 +1,19 @@
 """What the three methods promise: the right question, its evidence, its sentence, its map."""
 
+import copy
+import gc
+import io
+import pickle
+import re
+import warnings
+
 import pytest
 import torch
-from tiny_networks import A0, A1, PHOTO, HandNet, RandomNet, hooks, random_images, state
+from tiny_networks import A0, A1, PHOTO, HandNet, OneLogit, RandomNet, hooks, random_images, state
 from torch import nn
 
 from course_utils import ContrastCAM, CounterfactualCAM, Explanation, ForwardPass, GradCAM
-from course_utils.errors import ClassError, LayerError
+from course_utils.errors import ClassError, LayerError, ProbabilitiesWarning
 
 S0, S1, S2 = A0, A1, A0 - 2 * A1  # the class maps of HandNet on PHOTO; it answers class 2
 METHODS = [GradCAM, CounterfactualCAM, ContrastCAM]
@@ -237,12 +244,13 @@ def test_an_empty_map_is_all_zeros():
     assert GradCAM(HandNet())(-PHOTO, why=0).maps.tolist() == [[[[0, 0], [0, 0]]]]
 
 
-def test_the_explanation_says_which_map_is_empty():
-    text = repr(GradCAM(named())(-PHOTO, why=[0, 1]))
+def test_the_explanation_says_its_layer_and_how_strong_each_map_is():
+    text = repr(GradCAM(named(), "layer1")(-PHOTO, why=[0, 1]))
     assert text.splitlines() == [
         "Explanation: 1 x 2 questions on a 2 x 2 grid",
-        "  Why tiger cat?  (no positive evidence: the map is empty)",
-        "  Why Egyptian cat?",
+        "  at the layer 'layer1' (named by you)",
+        "  Why tiger cat?  (empty: no positive evidence)",
+        "  Why Egyptian cat?  (strength 1.00)",
     ]
 
 
@@ -270,13 +278,62 @@ def test_a_kept_pass_stands_in_for_the_images():
     assert model.forwards == 1
 
 
-def test_the_pass_behind_an_explanation_answers_more():
+@pytest.mark.parametrize("kept", [False, True])
+def test_the_pass_behind_an_explanation_answers_more(kept):
     model = HandNet()
-    first = GradCAM(model)(PHOTO)
+    forward_pass = ForwardPass(model, PHOTO) if kept else None
+    first = GradCAM(model)(forward_pass if kept else PHOTO, keep=not kept)
     close(
         GradCAM(model)(first.forward_pass, why=[0, 1, 2]).evidence, torch.stack([S0, S1, S2])[None]
     )
     assert model.forwards == 1
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_kept_explanation_holds_no_graph(method):
+    model = RandomNet("mlp")
+    before = graphs()
+    more = {"rather_than": 1} if method is ContrastCAM else {}
+    kept = method(model, "target")(random_images(), **more)
+    assert graphs() == before and kept.evidence.grad_fn is None
+    with pytest.raises(RuntimeError, match="let its forward pass go.*ForwardPass.*keep=True"):
+        _ = kept.forward_pass
+
+
+def graphs():
+    """How many tensors and passes with a graph are alive."""
+    gc.collect()
+    alive = [o for o in gc.get_objects() if isinstance(o, (torch.Tensor, ForwardPass))]
+    return sum(isinstance(o, ForwardPass) or o.grad_fn is not None for o in alive)
+
+
+def torch_copy(explanation):
+    torch.save(explanation, file := io.BytesIO())
+    file.seek(0)
+    return torch.load(file, weights_only=False)
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [lambda e: pickle.loads(pickle.dumps(e)), copy.deepcopy, copy.copy, torch_copy],
+    ids=["pickle", "deepcopy", "copy", "torch.save"],
+)
+def test_an_explanation_can_be_copied_and_saved(copied):
+    explanation = GradCAM(named())(PHOTO, why=[0, 1], keep=True)
+    explanation.maps
+    got = copied(explanation)
+    assert repr(got) == repr(explanation) and got.size == (2, 2)
+    assert torch.equal(got.evidence, explanation.evidence)
+    assert torch.equal(got.maps, explanation.maps)
+    with pytest.raises(RuntimeError, match="let its forward pass go"):
+        _ = got.forward_pass
+
+
+def test_what_is_done_to_the_evidence_does_not_reach_the_kept_pass():
+    model = HandNet()
+    forward_pass = ForwardPass(model, PHOTO)
+    GradCAM(model)(forward_pass, why=1).evidence.zero_()
+    close(GradCAM(model)(forward_pass, why=1).evidence, S1[None, None])
 
 
 def test_a_pass_of_another_network_is_refused():
@@ -317,8 +374,22 @@ def test_a_network_that_does_not_answer_n_x_classes_is_refused():
         def forward(self, x):
             return super().forward(x)[:, None]
 
-    with pytest.raises(ClassError, match=r"output is 1 x 1 x 3, not N x classes: use seen.ask"):
+    with pytest.raises(ClassError, match="output is 1 x 1 x 3, not N x classes") as error:
         GradCAM(Pairs(), "layer1")(PHOTO)
+    line = re.search(r"ForwardPass\(.*sum\(1\)\)", str(error.value))[0]
+    names = {"ForwardPass": ForwardPass, "model": Pairs(), "x": PHOTO}
+    close(eval(line, names), (S0 + S1 + S2)[None, None])  # the sentence's line works
+
+
+def test_a_network_may_answer_n_x_classes_x_1_x_1():
+    class Convolutional(HandNet):
+        def forward(self, x):
+            return super().forward(x)[..., None, None]
+
+    got = ContrastCAM(Convolutional(), "layer1", loss="logit_difference")(PHOTO, 2, [0, 1])
+    close(got.evidence, torch.stack([S2 - S0, S2 - S1])[None])
+    published = ContrastCAM(Convolutional(), "layer1")(PHOTO, 2, 0).evidence
+    close(published, ContrastCAM(HandNet())(PHOTO, 2, 0).evidence)
 
 
 def test_names_that_are_not_as_many_as_the_classes_are_refused():
@@ -351,3 +422,224 @@ def test_any_module_can_be_asked():
         nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)
     )
     assert GradCAM(model, "1")(torch.rand(2, 3, 8, 6)).maps.shape == (2, 1, 8, 6)
+
+
+# Labels
+
+
+@pytest.mark.parametrize("labels", [torch.tensor([1, 0]), torch.tensor([[1], [0]]), [[1], [0]]])
+def test_labels_are_one_class_for_each_image(labels):
+    x = torch.cat([PHOTO, PHOTO])
+    close(GradCAM(HandNet())(x, why=labels).evidence, torch.stack([S1, S0])[:, None])
+    got = ContrastCAM(HandNet(), loss="logit_difference")(x, why=labels, rather_than=2)
+    close(got.evidence, torch.stack([S1 - S2, S0 - S2])[:, None])
+
+
+# Strength
+
+
+def test_grad_cam_is_the_measure_of_strength():
+    assert GradCAM(HandNet())(PHOTO, why=[0, 1, 2]).strength.tolist() == [[1, 1, 1]]
+
+
+def test_strength_of_the_counterfactual_by_hand():
+    # S^1 runs from -2 to 1; S^0 is nowhere negative; S^2 = 1 0 / 7 4 likewise
+    got = CounterfactualCAM(HandNet())(PHOTO, why=[1, 0, 2])
+    assert got.strength.tolist() == [[2, 0, 0]]
+
+
+def test_strength_of_a_contrast_is_measured_against_its_own_p():
+    # S^0 - S^1 = 1 1 / 5 4 of S^0's 4; S^2 - S^1 = 1 -1 / 9 4 of S^2's 7
+    explain = ContrastCAM(HandNet(), loss="logit_difference")
+    close(explain(PHOTO, why=[0, 2], rather_than=1).strength, torch.tensor([[5 / 4, 9 / 7]]))
+
+
+def test_every_contrast_of_one_p_is_measured_against_the_same_map():
+    # S^2 - S^1 as above, S^2 - S^0 = 0 -2 / 4 0
+    explain = ContrastCAM(HandNet(), loss="logit_difference")
+    close(explain(PHOTO, why=2, rather_than=[1, 0]).strength, torch.tensor([[9 / 7, 4 / 7]]))
+
+
+def test_strength_of_the_published_loss_by_hand():
+    # a third of S^0 + S^1 + S^2 = 2 3 / 8 8, less S^1 = 0 1 / -2 0: 2/3 0 / 14/3 8/3, of S^2's 7
+    got = ContrastCAM(undecided())(PHOTO, why=2, rather_than=1)
+    close(got.strength, torch.tensor([[14 / 3 / 7]]), 1e-5)
+
+
+def test_a_contrast_where_grad_cam_is_empty_has_no_known_strength():
+    got = ContrastCAM(HandNet(), loss="logit_difference")(-PHOTO, why=0, rather_than=2)
+    assert got.strength.isnan().tolist() == [[True]]  # S^2 - S^0 is positive, -S^0 nowhere
+    assert "strength unknown" in repr(got)
+
+
+def test_a_weak_map_is_said_to_be_weak():
+    model = HandNet()
+    with torch.no_grad():
+        model.fc.weight[1] = model.fc.weight[0] * 0.96
+    got = ContrastCAM(model, loss="logit_difference")(PHOTO, why=0, rather_than=1)
+    assert "(weak: 4 % of Grad-CAM's peak)" in repr(got)
+
+
+# One logit: y = 8 mean(A_0) - 4 mean(A_1) + b = 21 + b on PHOTO, S = 2 A_0 - A_1
+
+S = 2 * A0 - A1
+SHAPES = pytest.mark.parametrize("shape", [(-1,), (-1, 1), (-1, 1, 1, 1)])
+
+
+@SHAPES
+def test_one_logit_asks_why_yes_or_why_no(shape):
+    for bias, question, sign in [(-20.0, "Why yes?", 1), (-22.0, "Why no?", -1)]:
+        got = GradCAM(OneLogit(bias, shape))(PHOTO)
+        assert got.questions == [[question]]
+        close(got.evidence, sign * S[None, None] / 2)
+
+
+@SHAPES
+def test_one_logit_has_the_probabilities_of_no_and_yes(shape):
+    p = ForwardPass(OneLogit(-22.0, shape), torch.cat([PHOTO, 2 * PHOTO])).probabilities()
+    yes = torch.tensor([-1.0, 20.0]).sigmoid()
+    close(p, torch.stack([1 - yes, yes], dim=1))
+
+
+@SHAPES
+def test_why_yes_rather_than_no_is_the_logits_own_map(shape):
+    explain = ContrastCAM(OneLogit(0.0, shape), loss="logit_difference")
+    close(explain(PHOTO, why="yes", rather_than="no").evidence, S[None, None])
+    close(explain(PHOTO, why=0, rather_than=1).evidence, -S[None, None])
+
+
+@SHAPES
+@pytest.mark.parametrize("sigmoid", [False, True])
+def test_the_published_loss_of_one_logit_is_the_binary_cross_entropy(shape, sigmoid):
+    # dJ/dy of J = -log p_no is p_yes, of J = -log p_yes it is -p_no
+    model = OneLogit(-22.0, shape)
+    yes = torch.tensor(-1.0).sigmoid()
+    got = ContrastCAM(model, sigmoid=sigmoid)(PHOTO, rather_than=[0, 1])
+    close(got.evidence, torch.stack([yes * S, (yes - 1) * S])[None])
+
+
+def test_the_counterfactual_of_a_no_is_the_evidence_for_yes():
+    close(CounterfactualCAM(OneLogit(-22.0, (-1, 1)))(PHOTO).evidence, S[None, None] / 2)
+
+
+@pytest.mark.parametrize(
+    "categories, question",
+    [(["dog", "cat"], "Why dog, rather than cat?"), (["cat"], "Why not cat, rather than cat?")],
+)
+def test_one_logit_takes_two_names_or_one(categories, question):
+    model = OneLogit(-22.0, (-1, 1))
+    model.categories = categories
+    assert ContrastCAM(model)(PHOTO, rather_than="cat").questions == [[question]]
+
+
+# Several labels at once
+
+
+def test_the_published_loss_with_sigmoids_is_the_binary_cross_entropy_of_q():
+    model = undecided()  # all three logits are 0
+    got = ContrastCAM(model, sigmoid=True)(PHOTO, why=2, rather_than=[0, 1])
+    share = 0.5
+    close(got.evidence, -share * torch.stack([S0, S1])[None], 1e-5)
+
+
+def test_sigmoids_do_not_change_the_logit_difference():
+    got = ContrastCAM(HandNet(), loss="logit_difference", sigmoid=True)(PHOTO, 2, 0)
+    close(got.evidence, (S2 - S0)[None, None])
+
+
+def test_probabilities_that_do_not_compete():
+    forward_pass = ForwardPass(HandNet(), PHOTO)
+    close(forward_pass.probabilities(sigmoid=True), torch.tensor([[11.0, 1.0, 15.0]]).sigmoid())
+
+
+@pytest.mark.parametrize("loss", ["sigmoid", "binary_cross_entropy", "BCE"])
+def test_who_asks_for_a_binary_loss_is_told_of_sigmoid(loss):
+    with pytest.raises(ValueError, match="For a multi-label network pass sigmoid=True"):
+        ContrastCAM(HandNet(), loss=loss)
+
+
+# A network that ends in probabilities
+
+
+class Ends(HandNet):
+    """HandNet, and one thing more at its end."""
+
+    def __init__(self, last):
+        super().__init__()
+        self.last = last
+
+    def forward(self, x):
+        return self.last(super().forward(x))
+
+
+@pytest.mark.parametrize(
+    "last, words",
+    [
+        (
+            nn.Softmax(dim=1),
+            r"ends in a softmax.*model.last = torch.nn.Identity.*output=torch.log,",
+        ),
+        (lambda y: y.softmax(1).clone(), "ends in a softmax.*return what comes before the softmax"),
+        (lambda y: (y.softmax(1) + (2 * y).softmax(1)) / 2, "ends in a softmax"),
+        (nn.Sigmoid(), "ends in a sigmoid.*model.last = torch.nn.Identity.*output=torch.logit[.]"),
+        (lambda y: y[:, 1].sigmoid(), "ends in a sigmoid"),
+        (lambda y: y[:, 1:2].sigmoid(), "ends in a sigmoid"),
+    ],
+)
+def test_probabilities_in_place_of_logits_are_named_once(last, words):
+    model = Ends(last)
+    with pytest.warns(ProbabilitiesWarning, match=words) as said:
+        GradCAM(model, "layer1")(PHOTO)
+        GradCAM(model, "layer1")(PHOTO)
+        ForwardPass(model, PHOTO, "layer1").probabilities()
+    assert len(said) == 1 and said[0].filename == __file__
+
+
+def test_probabilities_asked_of_a_pass_are_named():
+    with pytest.warns(ProbabilitiesWarning) as said:
+        ForwardPass(Ends(nn.Softmax(dim=1)), PHOTO, "layer1").probabilities()
+    assert said[0].filename == __file__
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        nn.Identity(),
+        nn.LogSoftmax(dim=1),  # the softmax of log p is p
+        lambda y: y.softmax(1).log(),
+        lambda y: y[:, 1:2] / 2,  # one logit between 0 and 1 is no proof
+        lambda y: y * 0 + torch.tensor([0.2, 0.3, 0.6]),
+        lambda y: y * 0 + torch.tensor([-0.2, 0.6, 0.6]),
+    ],
+)
+def test_logits_are_not_taken_for_probabilities(last):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ContrastCAM(Ends(last), "layer1")(PHOTO, rather_than=0)
+
+
+# Those who come from other packages
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda m: GradCAM(m, target_layers=[m.layer1]), "no target_layers=: write layer="),
+        (lambda m: ContrastCAM(m, target_layer="layer1"), "no target_layer=: write layer="),
+        (lambda m: GradCAM(m)(PHOTO, targets=[1]), "GradCAM has no targets=: write why="),
+        (lambda m: GradCAM(m)(class_idx=1, scores=PHOTO), "write (why=|x, the images)"),
+        (lambda m: CounterfactualCAM(m)(PHOTO, target=1), "no target=: write why="),
+        (lambda m: GradCAM(m)(input_tensor=PHOTO), "no input_tensor=: write x"),
+        (lambda m: GradCAM(m, use_cuda=True), "move network and images yourself"),
+        (lambda m: GradCAM(m)(PHOTO, whatever=1), "unexpected keyword argument 'whatever'"),
+    ],
+)
+def test_keywords_of_other_packages_are_answered_with_ours(call, words):
+    with pytest.raises(TypeError, match=words):
+        call(HandNet())
+
+
+def test_a_list_of_layers_is_refused():
+    model = HandNet()
+    with pytest.raises(LayerError, match="list of 1 layers was given: a map belongs to one layer"):
+        GradCAM(model, [model.layer1])

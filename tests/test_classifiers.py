@@ -23,7 +23,7 @@ from torchvision.transforms.v2 import functional as TF
 
 from course_utils import load_classifier, load_photo
 from course_utils.errors import WeightsError
-from course_utils.methods.inputs import class_indices
+from course_utils.methods.classes import class_indices
 from course_utils.networks import classifiers, preprocess
 from course_utils.networks.classifiers import OFFLINE, imagenet_categories, torchvision_names
 from course_utils.networks.preprocess import Preprocess

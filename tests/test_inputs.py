@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from course_utils.errors import ClassError, ImageError, closest
-from course_utils.methods.inputs import check_finite, check_images, class_indices, class_name
+from course_utils.methods.classes import class_indices, class_name, class_names, names_of
+from course_utils.methods.inputs import check_finite, check_images
 
 NAMES = [
     "tabby, tabby cat",
@@ -18,6 +19,20 @@ NAMES = [
     "Polo",
 ]
 NET = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 7, 1))
+
+
+class Series:
+    """What a column of a table has, as far as it is asked for."""
+
+    def __init__(self, values):
+        self.values = np.array(values, dtype=object)
+        self.shape = self.values.shape
+
+    def __array__(self, dtype=None, copy=None):
+        return self.values
+
+    def __iter__(self):
+        return iter(self.values)
 
 
 def image_fault(x, model=NET):
@@ -148,13 +163,50 @@ def test_one_class_is_asked_of_every_image(which):
 
 
 @pytest.mark.parametrize(
-    "which", [[1, 2], (1, 2), range(1, 3), ["tiger cat", 2], torch.tensor([1, 2]), np.array([1, 2])]
+    "which", [[1, 2], (1, 2), range(1, 3), ["tiger cat", 2], [torch.tensor(1), np.int64(2)]]
 )
 def test_several_classes_are_asked_of_every_image(which):
     assert class_indices(which, 2, 7, NAMES).tolist() == [[1, 2], [1, 2]]
 
 
-@pytest.mark.parametrize("make", [torch.tensor, np.array])
+@pytest.mark.parametrize(
+    "which",
+    [
+        torch.tensor([1, 2]),
+        torch.tensor([1, 2], dtype=torch.int32),
+        np.array([1, 2]),
+        np.array(["tiger cat", "Egyptian cat"]),
+        Series([1, 2]),
+        Series(["tiger cat", "Egyptian cat"]),
+        [[1], [2]],
+        [["tiger cat"], [2]],
+        [torch.tensor([1]), torch.tensor([2])],
+    ],
+)
+def test_labels_are_one_class_for_each_image(which):
+    assert class_indices(which, 2, 7, NAMES).tolist() == [[1], [2]]
+
+
+def test_labels_of_one_image():
+    assert class_indices(torch.tensor([4]), 1, 7).tolist() == [[4]]
+
+
+@pytest.mark.parametrize("n, needed", [(1, "so 1 is needed"), (3, "so 3 are needed")])
+def test_labels_that_are_not_as_many_as_the_images_are_named_with_both_cures(n, needed):
+    text = class_fault(torch.tensor([1, 2]), n)
+    assert f"2 classes were given for {n} image" in text and needed in text
+    assert "To ask all 2 of every image, pass a list: .tolist() makes one." in text
+
+
+def test_lists_of_unequal_lengths_are_named():
+    assert "Some images have 1 classes and some 2: give each as many." in class_fault(
+        [[1, 2], [0]], 2
+    )
+
+
+@pytest.mark.parametrize(
+    "make", [torch.tensor, np.array, list, lambda rows: [tuple(row) for row in rows]]
+)
 def test_a_table_gives_each_image_its_own_classes(make):
     assert class_indices(make([[1, 2], [0, 6]]), 2, 7).tolist() == [[1, 2], [0, 6]]
 
@@ -217,7 +269,7 @@ def test_a_number_out_of_range_is_named_with_the_range(which):
 
 
 @pytest.mark.parametrize(
-    "which", [1.0, None, True, [[1]], [2.5], {1}, [torch.tensor(2.7)], b"polo"]
+    "which", [1.0, None, True, [[1], 1], [2.5], {1}, [torch.tensor(2.7)], b"polo"]
 )
 def test_what_is_neither_number_nor_name_is_refused(which):
     assert "A class is a whole number or a name, not" in class_fault(which)
@@ -228,10 +280,10 @@ def test_what_is_neither_number_nor_name_is_refused(which):
     [torch.tensor(2.7), torch.tensor([1.0]), np.array([[True]]), np.float64(1), torch.tensor(True)],
 )
 def test_arrays_of_other_than_whole_numbers_are_refused(which):
-    assert "Classes are whole numbers, but the tensor holds torch." in class_fault(which)
+    assert "Classes are whole numbers, but the tensor holds" in class_fault(which)
 
 
-@pytest.mark.parametrize("which", [[], (), torch.zeros(1, 0, dtype=torch.int64)])
+@pytest.mark.parametrize("which", [[], (), torch.zeros(1, 0, dtype=int), torch.zeros(0, dtype=int)])
 def test_an_empty_list_is_refused(which):
     assert "list of classes is empty: name at least one" in class_fault(which)
 
@@ -249,6 +301,63 @@ def test_a_table_of_three_dimensions_is_refused():
 
 def test_a_class_is_called_by_its_name_or_its_number():
     assert (class_name(1, NAMES), class_name(1, None)) == ("tiger cat", "class 1")
+
+
+THREE = ["cat", "dog", "owl"]
+
+
+@pytest.mark.parametrize(
+    "categories",
+    [
+        THREE,
+        tuple(THREE),
+        np.array(THREE),
+        Series(THREE),
+        {0: "cat", 1: "dog", 2: "owl"},  # id2label
+        {"2": "owl", "0": "cat", "1": "dog"},  # the same from JSON
+        {"owl": 2, "cat": 0, "dog": 1},  # class_to_idx
+        {"owl": np.int64(2), "cat": np.int64(0), "dog": np.int64(1)},
+        {"0": ["n0", "cat"], "1": ["n1", "dog"], "2": ["n2", "owl"]},  # ImageNet's index file
+        [b"cat", b"dog", b"owl"],
+    ],
+)
+def test_names_come_in_many_kinds(categories):
+    assert class_names(categories) == THREE
+
+
+def test_names_that_are_digits_are_told_from_numbers_by_what_they_map_to():
+    # folders "0", "1", "10", "2" are numbered in the order of the alphabet
+    assert class_names({"0": 0, "1": 1, "10": 2, "2": 3}) == ["0", "1", "10", "2"]
+
+
+def test_a_number_without_a_name_is_called_by_it():
+    assert class_names({0: "cat", 2: "owl"}) == ["cat", "class 1", "owl"]
+
+
+def test_names_that_share_a_number_stand_together():
+    assert class_names({"cat": 0, "kitten": 0, "dog": 1}) == ["cat / kitten", "dog"]
+
+
+@pytest.mark.parametrize(
+    "categories",
+    [None, nn.Linear(8, 3), "cat", 3, [], {}, {"cat": "dog"}, {-1: "cat"}, torch.zeros(3), len],
+)
+def test_what_holds_no_names_is_ignored(categories):
+    assert class_names(categories) is None
+
+
+@pytest.mark.parametrize(
+    "categories, names",
+    [(None, ["no", "yes"]), (["cat"], ["not cat", "cat"]), (["dog", "cat"], ["dog", "cat"])],
+)
+@pytest.mark.parametrize("shape", [(4,), (4, 1), (1,), (1, 1)])
+def test_one_logit_has_two_names(categories, names, shape):
+    assert names_of(categories, torch.zeros(shape)) == names
+
+
+def test_three_names_are_too_many_for_one_logit():
+    with pytest.raises(ClassError, match="3 names.*one logit, for no and yes: give it the two"):
+        names_of(THREE, torch.zeros(4, 1))
 
 
 # Suggestions

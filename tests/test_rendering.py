@@ -10,9 +10,9 @@ from course_utils.methods.maps import (
     positive_maps,
     relative_strength,
     signed_maps,
-    strength_in_words,
     upsample,
 )
+from course_utils.methods.strength import strength_in_words
 
 EVIDENCE = arrays(
     "float64",
@@ -222,6 +222,8 @@ def test_without_a_grad_cam_map_strength_is_unknown():
     [
         (1.0, "strength 1.00"),
         (0.1, "strength 0.10"),
+        (0.0973, "weak: 9.7 % of Grad-CAM's peak"),
+        (0.09999, "weak: 9.9 % of Grad-CAM's peak"),
         (0.04, "weak: 4 % of Grad-CAM's peak"),
         (0.0004, "weak: less than 1 % of Grad-CAM's peak"),
         (0.0, "empty: no positive evidence"),

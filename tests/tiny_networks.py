@@ -41,6 +41,20 @@ class HandNet(nn.Module):
         return self.fc(a.mean(dim=(2, 3)))
 
 
+class OneLogit(HandNet):
+    """HandNet with one logit, y = 8 mean(A_0) - 4 mean(A_1) + b, in a shape of choice: 21 + b on PHOTO."""
+
+    def __init__(self, bias, shape):
+        super().__init__()
+        self.fc, self.shape = nn.Linear(2, 1), shape
+        with torch.no_grad():
+            self.fc.weight.copy_(torch.tensor([[8.0, -4.0]]))
+            self.fc.bias.fill_(bias)
+
+    def forward(self, x):
+        return super().forward(x).reshape(self.shape)
+
+
 class RandomNet(nn.Module):
     """Two convolutions, of which `layer` is the target, and a head of some kind; seeded weights."""
 

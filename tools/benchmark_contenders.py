@@ -97,7 +97,7 @@ class Course(Contender):
         return ForwardPass(self.model, self.x, self.layer, self.reshape_transform).class_maps()[0]
 
     def keep(self, first):
-        self.kept = self.grad_cam(self.x, why=first).forward_pass
+        self.kept = self.grad_cam(self.x, why=first, keep=True).forward_pass
 
     def further(self, question):
         return self.grad_cam(self.kept, why=question).evidence[0]

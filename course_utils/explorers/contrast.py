@@ -12,7 +12,7 @@ from torch import nn
 from ..errors import ImageError, LayerError, WeightsError
 from ..figures.overlays import STRENGTH
 from ..methods.cams import ContrastCAM, Explanation
-from ..methods.inputs import class_indices
+from ..methods.classes import class_indices
 from ..methods.layers import main_layers
 from ..networks.birds import VARIANTS as BIRDS
 from ..networks.classifiers import OFFLINE, load_classifier

@@ -15,8 +15,8 @@ from ..figures.overlays import outlined, overlay, overlay_colours, strongest
 from ..figures.picture import figure_html, jpeg
 from ..measures import energy_inside
 from ..methods.cams import ContrastCAM, CounterfactualCAM, Explanation, GradCAM
+from ..methods.classes import class_name
 from ..methods.forward_pass import ForwardPass
-from ..methods.inputs import class_name
 
 SIDE = 224  # pixels of a panel on the page, at most
 

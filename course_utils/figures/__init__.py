@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from ..methods.maps import strength_in_words
+from ..methods.strength import strength_in_words
 from ..pictures import as_rgb
 from .overlays import (
     SIGNED,

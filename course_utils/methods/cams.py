@@ -7,27 +7,44 @@ S = sum_c v_c S^c. Only the line that makes v differs from method to method.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from weakref import ref
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import ClassError
+from ..errors import ClassError, LayerError
+from .classes import class_indices, class_name, class_names, names_of
 from .forward_pass import ForwardPass
-from .inputs import class_indices, class_name
 from .layers import find_layer
-from .maps import positive_maps
+from .maps import positive_maps, relative_strength
+from .peers import own_keywords
+from .scores import (
+    are_classes,
+    class_logits,
+    cotangents_of,
+    is_one_logit,
+    predicted,
+    warn_of_probabilities,
+)
+from .strength import strength_in_words
 
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
     """Answers to K questions about each of N images.
 
+    It holds numbers only, and no graph: it can be kept, copied, pickled and saved.
+
     Attributes:
         evidence: N x K x h x w, signed, before the ReLU, unscaled, at feature resolution.
-        logits: the network's output, N x classes.
+        logits: the network's output, N x classes (N or N x 1 where it has one logit).
         questions: N lists of K sentences, such as "Why tiger cat, rather than espresso?".
         size: (H, W) of the images.
-        forward_pass: the network's answer behind it; pass it on in place of x to ask more.
+        strength: N x K, 0 or more: the map's peak over the peak of Grad-CAM's map of P, both before
+            they are enlarged. Grad-CAM's own is 1. Below 0.1 there is next to nothing to read. It is
+            0 where the map is empty, and NaN where only Grad-CAM's is.
+        layer: the target layer's name.
+        layer_reason: why this layer, in words.
         maps: N x K x H x W in [0, 1]: ReLU, upsampled, divided by each map's maximum.
         empty: N x K, True where a map has no positive part, so that nothing is drawn.
     """
@@ -35,8 +52,27 @@ class Explanation:
     evidence: Tensor
     logits: Tensor
     questions: list[list[str]]
-    size: tuple[int, int]
-    forward_pass: ForwardPass = field(repr=False)
+    size: tuple[int, ...]
+    strength: Tensor
+    layer: str
+    layer_reason: str
+    _forward_pass: Callable[[], ForwardPass | None] = field(default=lambda: None, repr=False)
+
+    @property
+    def forward_pass(self) -> ForwardPass:
+        """The forward pass behind it, to ask more, as long as the caller keeps it.
+
+        Raises:
+            RuntimeError: it was let go, because nobody kept it.
+        """
+        forward_pass = self._forward_pass()
+        if forward_pass is None:
+            raise RuntimeError(
+                "This explanation let its forward pass go, which holds a graph of the network. To "
+                "ask more, keep one: forward_pass = ForwardPass(model, x), and pass it on in place "
+                "of x. Or ask with keep=True."
+            )
+        return forward_pass
 
     @cached_property
     def maps(self) -> Tensor:
@@ -46,30 +82,45 @@ class Explanation:
     def empty(self) -> Tensor:
         return ~(self.evidence > 0).flatten(2).any(dim=2)
 
+    def __getstate__(self) -> dict:
+        """What is copied and pickled: not the forward pass, nor what is quickly made again."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__ if name[0] != "_"}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state, _forward_pass=lambda: None)
+
     def __repr__(self) -> str:
-        lines = []
-        for questions, empty in zip(self.questions, self.empty.tolist()):
-            for question, none in zip(questions, empty):
-                lines.append(question + "  (no positive evidence: the map is empty)" * none)
-        n, k, h, w = self.evidence.shape
-        return f"Explanation: {n} x {k} questions on a {h} x {w} grid\n  " + "\n  ".join(lines)
+        n, k, *grid = self.evidence.shape
+        lines = [
+            f"Explanation: {n} x {k} questions on a {' x '.join(map(str, grid))} grid",
+            f"at the layer '{self.layer}' ({self.layer_reason})",
+        ]
+        for questions, strengths in zip(self.questions, self.strength.tolist()):
+            lines += [f"{q}  ({strength_in_words(s)})" for q, s in zip(questions, strengths)]
+        return "\n  ".join(lines)
 
 
 class _CAM:
     """What the three share: a network, its target layer, and how an answer is packed."""
 
+    @own_keywords
     def __init__(
         self,
         model: nn.Module,
         layer: str | nn.Module | None = None,
         reshape_transform: Callable[[Tensor], Tensor] | None = None,
     ):
+        if type(layer) in (list, tuple):
+            raise LayerError(
+                f"A list of {len(layer)} layers was given: a map belongs to one layer. Give it by "
+                "name or as a module, as in GradCAM(model, 'layer4')."
+            )
         self.model, self.reshape_transform = model, reshape_transform
         self._target = find_layer(model, layer)
         self.layer = self._target.name
-        self.categories = getattr(model, "categories", None)
+        self.categories = class_names(getattr(model, "categories", None))
 
-    def _forward_pass(self, x: Tensor | ForwardPass) -> ForwardPass:
+    def _answer(self, x: Tensor | ForwardPass) -> "_Answer":
         """The forward pass that questions are put to; one already made is used again."""
         if not isinstance(x, ForwardPass):
             x = ForwardPass(self.model, x, self._target, self.reshape_transform)
@@ -78,41 +129,72 @@ class _CAM:
                 f"That forward pass was kept at '{x.layer}' of a {type(x.model).__name__}; this "
                 f"method asks at '{self.layer}' of its own network. Make the two the same."
             )
-        if x.logits.dim() != 2:
+        if not are_classes(x.logits):
             shape = " x ".join(map(str, x.logits.shape))
             raise ClassError(
-                f"The network's output is {shape}, not N x classes: use seen.ask(...)."
+                f"The network's output is {shape}, not N x classes. Say which number of it you mean: "
+                f"ForwardPass(model, x, '{x.layer}').ask(lambda y: y[:, 0].flatten(1).sum(1)), say, "
+                "asks about the sum of all that stands under index 0."
             )
-        if self.categories and len(self.categories) != x.logits.shape[1]:
-            raise ClassError(
-                f"model.categories holds {len(self.categories)} names, but the network answers "
-                f"{x.logits.shape[1]} classes: give it one name for each, in the same order."
-            )
-        return x
+        warn_of_probabilities(self.model, x._output, stacklevel=4)
+        return _Answer(x, names_of(self.categories, x.logits))
 
-    def _classes(self, which, seen: ForwardPass) -> Tensor:
+
+class _Answer:
+    """A forward pass whose output is classes, with their names, and questions put to it."""
+
+    def __init__(self, forward_pass: ForwardPass, categories: list[str] | None):
+        self.forward_pass, self.categories = forward_pass, categories
+        self.logits = class_logits(forward_pass.logits)
+
+    def classes(self, which) -> Tensor:
         """N x K class numbers; None asks for each image's predicted class."""
         if which is None:
-            return seen.logits.argmax(dim=1, keepdim=True)
-        indices = class_indices(which, len(seen), seen.logits.shape[1], self.categories)
-        return indices.to(seen.logits.device)
+            return predicted(self.forward_pass.logits)[:, None]
+        indices = class_indices(which, *self.logits.shape, self.categories)
+        return indices.to(self.logits.device)
 
-    def _explain(
-        self, seen: ForwardPass, v: Tensor, sentence: str, *classes: Tensor
+    def one_hot(self, indices: Tensor) -> Tensor:
+        """N x K class numbers -> N x K x classes, 1 at the class."""
+        zeros = self.forward_pass.activations.new_zeros(*indices.shape, self.logits.shape[1])
+        return zeros.scatter_(2, indices.unsqueeze(2), 1)  # F.one_hot checks and converts once more
+
+    def probabilities(self, sigmoid: bool = False) -> Tensor:
+        """p, N x classes."""
+        return self.forward_pass.probabilities(sigmoid).flatten(1)
+
+    def grad_cam(self, p: Tensor) -> Tensor:
+        """S^P of N x K classes P, N x K x h x w; asked once of a forward pass."""
+        kept, key = self.forward_pass.grad_cams, (p.shape, *p.flatten().tolist())
+        if key not in kept:
+            kept[key] = self.evidence(self.one_hot(p))
+        return kept[key]
+
+    def evidence(self, v: Tensor) -> Tensor:
+        """S of the cotangents v, N x K x classes: N x K x h x w."""
+        return self.forward_pass.evidence(cotangents_of(v, self.forward_pass.logits))
+
+    def explanation(
+        self, evidence: Tensor, grad_cam: Tensor, keep: bool, sentence: str, *classes: Tensor
     ) -> Explanation:
-        """Answer the cotangents v, N x K x classes, each put into words."""
+        """The answers, each put into words.
+
+        Args:
+            evidence: N x K x h x w.
+            grad_cam: S^P of the same images, N x K or N x 1.
+            keep: whether the explanation holds the forward pass.
+            sentence, classes: each question, with {} for the names of the N x K classes.
+        """
         rows = zip(*(c.tolist() for c in classes))
         questions = [
             [sentence.format(*(class_name(i, self.categories) for i in pair)) for pair in zip(*row)]
             for row in rows
         ]
-        return Explanation(seen.evidence(v), seen.logits, questions, seen.size, seen)
-
-
-def _one_hot(indices: Tensor, seen: ForwardPass) -> Tensor:
-    """N x K class numbers -> N x K x classes, 1 at the class."""
-    zeros = seen.activations.new_zeros(*indices.shape, seen.logits.shape[1])
-    return zeros.scatter_(2, indices.unsqueeze(2), 1)  # F.one_hot checks and converts once more
+        done = self.forward_pass
+        return Explanation(
+            evidence, done.logits, questions, done.size, relative_strength(evidence, grad_cam),
+            done.layer, done.layer_reason, (lambda: done) if keep else ref(done),
+        )  # fmt: skip
 
 
 class GradCAM(_CAM):
@@ -121,7 +203,9 @@ class GradCAM(_CAM):
     Evidence S^P = sum_k alpha_k^P A^k with alpha_k^P = mean_ij dy_P/dA^k_ij; v is one-hot at P.
 
     Args:
-        model: a network from N x 3 x H x W to N x classes; left exactly as it was found.
+        model: a network from N x 3 x H x W to N x classes; left exactly as it was found. One logit y
+            (N x 1 or N) is read as the classes "no" and "yes" with logits -y/2 and +y/2. Names of
+            the classes are read from model.categories: a list, an array, id2label or class_to_idx.
         layer: the target layer, by name or module; default, the last one with places.
         reshape_transform: for layers of unusual shape, a function from their output to N x C x h x w.
 
@@ -129,13 +213,17 @@ class GradCAM(_CAM):
     torch.Size([1, 1, 224, 224])
     """
 
-    def __call__(self, x: Tensor | ForwardPass, why=None) -> Explanation:
+    @own_keywords
+    def __call__(self, x: Tensor | ForwardPass, why=None, *, keep: bool = False) -> Explanation:
         """Ask.
 
         Args:
             x: images, N x 3 x H x W floats, or a `ForwardPass` kept from an earlier call.
-            why: P, one class (number or name), a list of K asked of every image, or an N x K
-                integer tensor; None for each image's predicted class.
+            why: P, one class (number or name); a *list* of K classes, asked of every image; a
+                *tensor* or array of N numbers, one class for each image; a list of lists, or a
+                tensor N x K; None for each image's predicted class.
+            keep: whether the explanation keeps its forward pass, and with it a graph of the network,
+                for further questions.
 
         Returns:
             An `Explanation` whose evidence is S^P, N x K x h x w.
@@ -143,9 +231,10 @@ class GradCAM(_CAM):
         Raises:
             ImageError, LayerError, ClassError: with a sentence that says what to do.
         """
-        seen = self._forward_pass(x)
-        p = self._classes(why, seen)
-        return self._explain(seen, _one_hot(p, seen), "Why {}?", p)
+        answer = self._answer(x)
+        p = answer.classes(why)
+        s = answer.grad_cam(p)
+        return answer.explanation(s.clone(), s, keep, "Why {}?", p)
 
 
 class CounterfactualCAM(_CAM):
@@ -157,21 +246,28 @@ class CounterfactualCAM(_CAM):
     Arguments as for `GradCAM`.
     """
 
-    def __call__(self, x: Tensor | ForwardPass, why=None) -> Explanation:
+    @own_keywords
+    def __call__(self, x: Tensor | ForwardPass, why=None, *, keep: bool = False) -> Explanation:
         """As `GradCAM`; the evidence is -S^P, N x K x h x w."""
-        seen = self._forward_pass(x)
-        p = self._classes(why, seen)
-        return self._explain(seen, -_one_hot(p, seen), "What if {}'s evidence were absent?", p)
+        answer = self._answer(x)
+        p = answer.classes(why)
+        s = answer.grad_cam(p)
+        return answer.explanation(-s, s, keep, "What if {}'s evidence were absent?", p)
 
 
-def _cross_entropy(seen: ForwardPass, p: Tensor, q: Tensor) -> Tensor:
+def _cross_entropy(answer: _Answer, p: Tensor, q: Tensor) -> Tensor:
     """dJ/dy of J = CE(y, Q) = -log softmax(y)_Q: the whole posterior, minus Q. P does not occur."""
-    return seen.probabilities().unsqueeze(1) - _one_hot(q, seen)
+    return answer.probabilities().unsqueeze(1) - answer.one_hot(q)
 
 
-def _logit_difference(seen: ForwardPass, p: Tensor, q: Tensor) -> Tensor:
+def _binary_cross_entropy(answer: _Answer, p: Tensor, q: Tensor) -> Tensor:
+    """dJ/dy of J = -log sigmoid(y_Q): (p_Q - 1) at Q. No other class occurs."""
+    return answer.one_hot(q) * (answer.probabilities(sigmoid=True) - 1).unsqueeze(1)
+
+
+def _logit_difference(answer: _Answer, p: Tensor, q: Tensor) -> Tensor:
     """dJ/dy of J = y_P - y_Q."""
-    return _one_hot(p, seen) - _one_hot(q, seen)
+    return answer.one_hot(p) - answer.one_hot(q)
 
 
 class ContrastCAM(_CAM):
@@ -181,40 +277,57 @@ class ContrastCAM(_CAM):
     it: Q is contrasted with the whole posterior, which is nearly P where p_P is near 1. With Q = P
     it asks why P does not have 100 %. Loss "logit_difference": J = y_P - y_Q, S = S^P - S^Q.
 
+    With sigmoid=True the classes do not compete: an image may show several. The cross-entropy is
+    then Q's own binary one, J = -log sigmoid(y_Q), and S = -(1 - p_Q) S^Q: what speaks against Q,
+    and the less of it the surer Q is; no other class has a say in it.
+
     Args:
         model, layer, reshape_transform: as for `GradCAM`.
         loss: "cross_entropy" (default) or "logit_difference".
+        sigmoid: whether each class has its own probability, sigmoid(y_c) (a multi-label network).
 
     >>> ContrastCAM(classifier)(x, why="tiger cat", rather_than=["Egyptian cat", "espresso"])
     """
 
     losses = {"cross_entropy": _cross_entropy, "logit_difference": _logit_difference}
 
+    @own_keywords
     def __init__(
         self,
         model: nn.Module,
         layer: str | nn.Module | None = None,
         reshape_transform: Callable[[Tensor], Tensor] | None = None,
         loss: str = "cross_entropy",
+        sigmoid: bool = False,
     ):
         super().__init__(model, layer, reshape_transform)
-        self.loss = self._check_loss(loss)
+        self.loss, self.sigmoid = self._check_loss(loss), sigmoid
 
     def _check_loss(self, loss: str) -> str:
-        if loss not in self.losses:
-            raise ValueError(f"No loss is called {loss!r}: choose from {', '.join(self.losses)}.")
-        return loss
+        if loss in self.losses:
+            return loss
+        hint = " For a multi-label network pass sigmoid=True; its cross-entropy is then binary."
+        binary = any(word in str(loss).lower() for word in ("sigmoid", "binary", "bce"))
+        raise ValueError(
+            f"No loss is called {loss!r}: choose from {', '.join(self.losses)}.{hint * binary}"
+        )
 
+    @own_keywords
     def __call__(
-        self, x: Tensor | ForwardPass, why=None, rather_than=None, loss: str | None = None
+        self,
+        x: Tensor | ForwardPass,
+        why=None,
+        rather_than=None,
+        loss: str | None = None,
+        *,
+        keep: bool = False,
     ) -> Explanation:
         """Ask.
 
         Args:
-            x: images, N x 3 x H x W floats, or a `ForwardPass` kept from an earlier call.
+            x, keep: as for `GradCAM`.
             why: P, one class for each image (or as many as Q); None for the predicted class.
-            rather_than: Q, one class (number or name), a list of K asked of every image, or an
-                N x K integer tensor.
+            rather_than: Q, one class or several, as `why` of `GradCAM`.
             loss: for this question only, in place of the one given at the start.
 
         Returns:
@@ -229,9 +342,22 @@ class ContrastCAM(_CAM):
             raise ClassError(
                 "Name the contrast class Q: rather_than='espresso', or a list of classes."
             )
-        seen = self._forward_pass(x)
-        p, q = self._classes(why, seen), self._classes(rather_than, seen)
+        answer = self._answer(x)
+        p, q = answer.classes(why), answer.classes(rather_than)
         if 1 != p.shape[1] != q.shape[1] != 1:
             raise ClassError(f"{p.shape[1]} classes P do not pair with {q.shape[1]} classes Q.")
-        p, q = torch.broadcast_tensors(p, q)
-        return self._explain(seen, self.losses[loss](seen, p, q), "Why {}, rather than {}?", p, q)
+        # one logit is no choice between the two: its binary cross-entropy is that of the pair
+        binary = (
+            self.sigmoid
+            and loss == "cross_entropy"
+            and not is_one_logit(answer.forward_pass.logits)
+        )
+        v = (_binary_cross_entropy if binary else self.losses[loss])(answer, *_paired(p, q))
+        s = answer.evidence(v)
+        sentence = "Why {}, rather than {}?"
+        return answer.explanation(s, answer.grad_cam(p), keep, sentence, *_paired(p, q))
+
+
+def _paired(p: Tensor, q: Tensor) -> list[Tensor]:
+    """One P with every Q, every P with one Q, or pair by pair: both N x K."""
+    return list(torch.broadcast_tensors(p, q))

@@ -14,6 +14,7 @@ from .closed_form import CHUNK, ClosedForm, pooling_linear_head
 from .head import not_on_the_way, run_from_layer
 from .inputs import check_finite, check_images
 from .layers import Target, check_grid, find_layer, grid_fold
+from .scores import class_probabilities, warn_of_probabilities
 
 
 class ForwardPass:
@@ -63,6 +64,7 @@ class ForwardPass:
         matrix = pooling_linear_head(self._output, self._leaf) if plain else None
         self._closed_form = None if matrix is None else ClosedForm(matrix, self.activations)
         self._class_maps: Tensor | None = None
+        self.grad_cams: dict[tuple, Tensor] = {}  # S^P by P: every contrast is compared with it
 
     def __len__(self) -> int:
         return len(self.logits)
@@ -72,9 +74,14 @@ class ForwardPass:
         """Sums over channels and places are made in float32 at least."""
         return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
 
-    def probabilities(self) -> Tensor:
-        """p = softmax(y), N x classes, float32 or wider."""
-        return self._wide(self.logits).softmax(dim=1)
+    def probabilities(self, sigmoid: bool = False) -> Tensor:
+        """p = softmax(y), N x classes, float32 or wider; of one logit, N x 2 ("no" and "yes").
+
+        Args:
+            sigmoid: p_c = sigmoid(y_c) instead, where an image may show several classes.
+        """
+        warn_of_probabilities(self.model, self._output, stacklevel=2)
+        return class_probabilities(self._wide(self.logits), sigmoid)
 
     def gradients(self, v: Tensor) -> Tensor:
         """dJ/dA for K questions, at every place: N x K x C x h x w. One backward pass of the head.

@@ -4,13 +4,10 @@ A map may have one, two or three dimensions (a signal, an image, a volume). Belo
 its places, that is its spatial positions, and H x W for the input's.
 """
 
-from math import isnan
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-WEAK = 0.1  # of Grad-CAM's peak: below it there is next to nothing to read
 _LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
@@ -78,15 +75,3 @@ def relative_strength(evidence: Tensor, grad_cam: Tensor) -> Tensor:
     """
     peak, whole = (values.flatten(2).amax(dim=2).relu() for values in (evidence, grad_cam))
     return torch.where(peak > 0, torch.where(whole > 0, peak / whole, torch.nan), 0)
-
-
-def strength_in_words(strength: float) -> str:
-    """A map's strength as a title says it: "strength 0.43", "weak: 4 % of Grad-CAM's peak"."""
-    if isnan(strength):
-        return "strength unknown: Grad-CAM's own map is empty"
-    if strength == 0:
-        return "empty: no positive evidence"
-    if strength >= WEAK:
-        return f"strength {strength:.2f}"
-    percent = f"{100 * strength:.0f} %" if strength >= 0.01 else "less than 1 %"
-    return f"weak: {percent} of Grad-CAM's peak"

@@ -23,8 +23,10 @@ GIVEN = {
     *("course_utils/explorers/panel", "course_utils/explorers/quiz"),
     *(
         "course_utils/methods/__init__",
+        "course_utils/methods/classes",
         "course_utils/methods/inputs",
         "course_utils/methods/layers",
+        "course_utils/methods/strength",
     ),
     *("course_utils/quality/__init__", "course_utils/quality/distort"),
     "course_utils/quality/distortions",

@@ -1,0 +1,196 @@
+"""Classes: what they are called, and how a learner asks for them."""
+
+import operator
+from collections.abc import Iterable, Mapping
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..errors import ClassError, closest
+from .scores import is_one_logit
+
+# --- names ----------------------------------------------------------------------------------------
+
+
+def class_names(categories: Any) -> list[str] | None:
+    """The classes' names in order, from whatever a network carries as its `categories`.
+
+    Args:
+        categories: a list, tuple, array or series of names; a mapping from number to name (such as
+            id2label, the numbers also as text) or from name to number (such as class_to_idx).
+
+    Returns:
+        The names, or None for None and for what holds no names, such as a layer that is called
+        "categories". A number that a mapping leaves out is called "class 7".
+    """
+    if isinstance(categories, (str, bytes, nn.Module)):
+        return None
+    if isinstance(categories, Mapping):
+        return _names_of_mapping(categories)
+    if isinstance(categories, Tensor) or not isinstance(categories, Iterable):
+        return None
+    return [_text(name) for name in categories] or None
+
+
+def _text(name: Any) -> str:
+    """One name; of ("n02123045", "tabby"), as ImageNet's index files have it, the last."""
+    if isinstance(name, (list, tuple)) and name:
+        name = name[-1]
+    return name.decode() if isinstance(name, bytes) else str(name)
+
+
+def _names_of_mapping(categories: Mapping) -> list[str] | None:
+    """Names by number: read as name -> number where the values are numbers and the keys are not."""
+    pairs = list(categories.items())
+    if all(isinstance(v, Integral) and not isinstance(k, Integral) for k, v in pairs):
+        pairs = [(number, name) for name, number in pairs]
+    names: dict[int, list[str]] = {}
+    for number, name in pairs:
+        if not isinstance(number, Integral) and not str(number).strip().isdecimal():
+            return None
+        names.setdefault(int(number), []).append(_text(name))
+    if not names or min(names) < 0:
+        return None
+    return [" / ".join(names.get(i, [f"class {i}"])) for i in range(max(names) + 1)]
+
+
+def names_of(categories: list[str] | None, output: Tensor) -> list[str] | None:
+    """Names that fit the output's classes; of one logit "no" and "yes" where none are known.
+
+    Raises:
+        ClassError: there are more names than classes, or fewer.
+    """
+    if is_one_logit(output):
+        categories = categories or ["no", "yes"]
+        categories = [f"not {categories[0]}", *categories] if len(categories) == 1 else categories
+        classes, answers = 2, "one logit, for no and yes: give it the two names"
+    else:
+        classes = output.shape[1]
+        answers = f"{classes} classes: give it one name for each"
+    if categories and len(categories) != classes:
+        raise ClassError(
+            f"model.categories holds {len(categories)} names, but the network answers {answers}, "
+            "in the same order."
+        )
+    return categories
+
+
+def class_name(index: int, categories: list[str] | None) -> str:
+    """How a class is called in a sentence: its name, or "class 7" where names are unknown."""
+    return categories[index] if categories else f"class {index}"
+
+
+# --- which classes are asked for ------------------------------------------------------------------
+
+
+def class_indices(which, n: int, classes: int, categories: list[str] | None = None) -> Tensor:
+    """Classes for N images as an N x K integer tensor.
+
+    Args:
+        which: one class (number or name); a list of K classes, asked of every image; a tensor or
+            array of N classes, one for each image, as a loss of torch reads its labels; a list of
+            lists or a tensor or array N x K, K classes for each image.
+        n: number of images.
+        classes: number of classes of the network.
+        categories: the classes' names, where known.
+
+    Raises:
+        ClassError: unknown or ambiguous name (with the closest real ones), number out of range,
+            empty list, wrong shape.
+    """
+    rows = _rows(which, n)
+    if not all(rows):
+        raise ClassError("The list of classes is empty: name at least one class.")
+    lengths = sorted({len(row) for row in rows})
+    if len(lengths) > 1:
+        raise ClassError(
+            f"Some images have {lengths[0]} classes and some {lengths[-1]}: give each as many."
+        )
+    return torch.tensor([[_index(c, categories, classes) for c in row] for row in rows])
+
+
+def _rows(which, n: int) -> list[list]:
+    """The classes asked of each image: N lists."""
+    if hasattr(which, "shape") and not isinstance(which, str):
+        rows = _rows_of_array(which, n)
+    elif not isinstance(which, (list, tuple, range)):
+        return [[which]] * n
+    elif len(which) and all(map(_is_row, which)):
+        rows = [list(row) for row in which]
+    else:
+        return [list(which)] * n
+    if len(rows) != n:
+        raise ClassError(f"{len(rows)} rows of classes were given for {_images(n)}.")
+    return rows
+
+
+def _is_row(item) -> bool:
+    """Whether an item of a list is a list in its turn; a tensor of one number is a class."""
+    return isinstance(item, (list, tuple, range)) or bool(getattr(item, "shape", ()))
+
+
+def _rows_of_array(which, n: int) -> list[list]:
+    """The rows of a tensor, array or series, of numbers or names."""
+    values = which.detach().cpu() if isinstance(which, Tensor) else np.asarray(which)
+    kind = str(values.dtype).removeprefix("torch.")
+    if not kind.startswith(("int", "uint", "object", "str", "<U", "|S", "StringDType")):
+        raise ClassError(f"Classes are whole numbers, but the tensor holds {kind}.")
+    if values.ndim > 2:
+        raise ClassError(f"Classes are N x K, not {' x '.join(map(str, values.shape))}.")
+    if values.ndim == 2:
+        return values.tolist()
+    if values.ndim == 0:
+        return [[values.tolist()]] * n
+    if len(values) not in (0, n):
+        raise ClassError(
+            f"{len(values)} classes were given for {_images(n)}. A tensor or array holds one class "
+            f"for each image, so {n} {'is' if n == 1 else 'are'} needed. To ask all {len(values)} of "
+            "every image, pass a list: .tolist() makes one."
+        )
+    return [[c] for c in values.tolist()] or [[]] * n
+
+
+def _images(n: int) -> str:
+    return f"{n} image" + "s" * (n != 1)
+
+
+def _index(which, categories: list[str] | None, classes: int) -> int:
+    """The number of one class, given by number or name."""
+    if isinstance(which, str):
+        return _index_of_name(which, categories)
+    try:
+        index = operator.index(None if isinstance(which, bool) else which)
+    except TypeError:  # floats, also those in a tensor, are not rounded down
+        wrong = f"{which!r} ({type(which).__name__})"
+        raise ClassError(f"A class is a whole number or a name, not {wrong}.") from None
+    if not 0 <= index < classes:
+        raise ClassError(
+            f"Class {index} is out of range: this network has classes 0 to {classes - 1}."
+        )
+    return index
+
+
+def _index_of_name(name: str, categories: list[str] | None) -> int:
+    """Exact spelling first, then without regard to case, if that settles it."""
+    if not categories:
+        raise ClassError(
+            f"This network knows its classes by number only, so '{name}' cannot be looked up. Pass "
+            "the number, or set model.categories to the list of names."
+        )
+    if categories.count(name) == 1:
+        return categories.index(name)
+    same = [i for i, c in enumerate(categories) if name.lower() == c.lower()]
+    same = same or [
+        i for i, c in enumerate(categories) if c.lower().startswith(f"{name.lower()} (")
+    ]
+    if len(same) == 1:
+        return same[0]
+    if same:
+        rows = " or ".join(f"{i} ('{categories[i]}')" for i in same)
+        raise ClassError(f"'{name}' is more than one class: give the number, {rows}.")
+    raise ClassError(
+        f"No class is called '{name}'.{closest(name, categories)} All names: model.categories."
+    )

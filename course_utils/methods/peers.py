@@ -1,0 +1,28 @@
+"""What other packages call our arguments: a sentence for those who come from them."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+_LAYER = "layer=, one layer, by name or as a module"
+_CLASS = "why=, a class by number or name"
+_IMAGES = "x, the images themselves, as the first argument"
+_DEVICE = "nothing: move network and images yourself, as in model.cuda() and x.cuda()"
+OURS = {
+    **dict.fromkeys(("target_layers", "target_layer", "layer_name"), _LAYER),
+    **dict.fromkeys(("targets", "target", "target_category", "class_idx", "class_index"), _CLASS),
+    **dict.fromkeys(("input_tensor", "input", "inputs", "images", "scores"), _IMAGES),
+    **dict.fromkeys(("use_cuda", "device"), _DEVICE),
+}
+
+
+def own_keywords(call: Callable) -> Callable:
+    """For methods: a keyword that only another package knows is answered with ours."""
+
+    @wraps(call)
+    def checked(self: Any, *args: Any, **keywords: Any) -> Any:
+        for name in OURS.keys() & keywords.keys():
+            raise TypeError(f"{type(self).__name__} has no {name}=: write {OURS[name]}.")
+        return call(self, *args, **keywords)
+
+    return checked

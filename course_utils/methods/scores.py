@@ -1,0 +1,128 @@
+"""What a network's output says of classes: logits, probabilities, the predicted class.
+
+Most networks answer with logits y, N x classes, and p = softmax(y). Two kinds are read otherwise:
+
+- One logit y for "yes or no" is the pair (-y/2, +y/2). The softmax of the pair is
+  (1 - sigmoid(y), sigmoid(y)): the same probabilities, and every question about two classes has its
+  answer.
+- Of several classes that do not compete, because an image may show more than one, each has its own
+  p_c = sigmoid(y_c).
+"""
+
+import warnings
+from weakref import WeakSet
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ProbabilitiesWarning
+
+
+def is_one_logit(output: Tensor) -> bool:
+    """Whether the output, N or N x 1, is the one logit of a question with the answers no and yes."""
+    return output[:1].numel() == 1
+
+
+def are_classes(output: Tensor) -> bool:
+    """Whether the output is N, N x classes, or N x classes x 1 x 1."""
+    return output.dim() == 1 or output[:1].numel() == output.shape[1]
+
+
+def class_logits(output: Tensor) -> Tensor:
+    """y, N x classes; the pair (-y/2, +y/2), N x 2, of a network with one logit."""
+    y = output.flatten(1) if output.dim() > 1 else output[:, None]
+    return torch.cat([-y / 2, y / 2], dim=1) if is_one_logit(output) else y
+
+
+def predicted(output: Tensor) -> Tensor:
+    """The class of the largest logit, N numbers; of one logit y, 0 ("no") where y < 0, else 1."""
+    y = output.flatten(1) if output.dim() > 1 else output[:, None]
+    return (y[:, 0] >= 0).long() if is_one_logit(output) else y.argmax(dim=1)
+
+
+def class_probabilities(output: Tensor, sigmoid: bool = False) -> Tensor:
+    """p of N x classes x ... logits, in the same shape; N x 2 of a network with one logit.
+
+    Args:
+        sigmoid: each class by itself, p_c = sigmoid(y_c), for a network that may find several in one
+            image. Otherwise the classes compete: p = softmax(y).
+    """
+    if is_one_logit(output):
+        return class_logits(output).softmax(dim=1)
+    return output.sigmoid() if sigmoid else output.softmax(dim=1)
+
+
+def cotangents_of(v: Tensor, output: Tensor) -> Tensor:
+    """From v on the class logits to the same question on the output itself (chain rule).
+
+    Args:
+        v: N x K x classes; N x K x 2 for one logit.
+        output: the network's, N x ... .
+
+    Returns:
+        N x K x ..., for `ForwardPass.evidence`.
+    """
+    if is_one_logit(output):
+        v = (v[..., 1:] - v[..., :1]) / 2
+    return v.reshape(*v.shape[:2], *output.shape[1:])
+
+
+# --- a network that has taken the softmax already -------------------------------------------------
+
+_warned: WeakSet[nn.Module] = WeakSet()
+_RESHAPING = ("View", "UnsafeView", "Reshape", "Squeeze", "Unsqueeze", "Clone", "Alias", "ToCopy")
+_CURE = {"softmax": "torch.log", "sigmoid": "torch.logit"}
+
+
+def warn_of_probabilities(model: nn.Module, output: Tensor, stacklevel: int) -> None:
+    """Warn, once for each network, where the output is probabilities and not logits.
+
+    Args:
+        output: the network's, with its graph.
+        stacklevel: how many calls above this one the learner's line stands.
+    """
+    if model in _warned:
+        return
+    kind = _probabilities_by(output)
+    if kind is None:
+        return
+    _warned.add(model)
+    name, last = next(reversed(list(model.named_children())), ("", None))
+    remove = f"return what comes before the {kind}"
+    if isinstance(last, (nn.Softmax, nn.Sigmoid)):
+        way = f"model[{name}]" if name.isdecimal() else f"model.{name}"
+        remove = f"take it off ({way} = torch.nn.Identity())"
+    then = ", with which probabilities and contrasts are right and Grad-CAM asks about log p"
+    warnings.warn(
+        f"{type(model).__name__} ends in a {kind}: its output is probabilities, not logits. A second "
+        f"{kind} flattens them, and where p is nearly 1 hardly any gradient is left. To ask the "
+        f"logits, {remove}; or pass output={_CURE[kind]}{then * (kind == 'softmax')}.",
+        ProbabilitiesWarning,
+        stacklevel=stacklevel + 1,
+    )
+
+
+def _probabilities_by(output: Tensor) -> str | None:
+    """ "softmax" or "sigmoid" if the output comes from one; None for logits, or if nobody can tell.
+
+    The graph knows its last operation. Where it does not say (compiled networks, averages of several
+    softmaxes), rows that are >= 0 and sum to 1 are a softmax's. Values between 0 and 1 alone prove
+    no sigmoid: logits may lie there, too.
+    """
+    last = _last_operation(output)
+    if last.startswith(("Softmax", "Sigmoid")):
+        return last.removesuffix("0").removesuffix("Backward").lower()
+    if last.startswith(("Addmm", "Addbmm", "Mm", "Bmm")) or is_one_logit(output):
+        return None
+    y = output.detach().float()
+    tolerance = 1e-5 if output.dtype in (torch.float32, torch.float64) else 1e-2
+    sums_to_one = bool(((y.sum(dim=1) - 1).abs() <= tolerance).all())
+    return "softmax" if sums_to_one and bool((y >= 0).all()) else None
+
+
+def _last_operation(output: Tensor) -> str:
+    """The name of the last node of autograd's graph that computes, "" without a graph."""
+    node = output.grad_fn
+    while node is not None and node.name().startswith(_RESHAPING):
+        node = node.next_functions[0][0]
+    return node.name() if node is not None else ""

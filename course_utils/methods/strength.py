@@ -1,0 +1,22 @@
+"""A map's strength in words: before you read a map, look at its strength."""
+
+from math import isnan
+
+WEAK = 0.1  # of Grad-CAM's peak: below it there is next to nothing to read
+
+
+def strength_in_words(strength: float) -> str:
+    """A map's strength as a title says it: "strength 0.43", "weak: 4 % of Grad-CAM's peak"."""
+    if isnan(strength):
+        return "strength unknown: Grad-CAM's own map is empty"
+    if strength == 0:
+        return "empty: no positive evidence"
+    if strength >= WEAK:
+        return f"strength {strength:.2f}"
+    if strength < 0.01:
+        percent = "less than 1 %"
+    else:  # 0.098 is weak, and not to be called 10 %
+        percent = (
+            f"{min(100 * strength, 9.9):.2g} %" if strength > 0.095 else f"{100 * strength:.0f} %"
+        )
+    return f"weak: {percent} of Grad-CAM's peak"
