@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..errors import ClassError, LayerError
 from .classes import class_indices, class_name, class_names, names_of
 from .forward_pass import ForwardPass
-from .layers import find_layer
+from .layers import Target, find_layer
 from .maps import positive_maps, relative_strength
 from .peers import own_keywords
 from .scores import (
@@ -110,7 +110,7 @@ class _CAM:
         layer: str | nn.Module | None = None,
         reshape_transform: Callable[[Tensor], Tensor] | None = None,
     ):
-        if type(layer) in (list, tuple):
+        if isinstance(layer, (list, tuple)) and not isinstance(layer, Target):
             raise LayerError(
                 f"A list of {len(layer)} layers was given: a map belongs to one layer. Give it by "
                 "name or as a module, as in GradCAM(model, 'layer4')."
@@ -151,7 +151,8 @@ class _Answer:
         """N x K class numbers; None asks for each image's predicted class."""
         if which is None:
             return predicted(self.forward_pass.logits)[:, None]
-        indices = class_indices(which, *self.logits.shape, self.categories)
+        n, classes = self.logits.shape
+        indices = class_indices(which, n, classes, self.categories)
         return indices.to(self.logits.device)
 
     def one_hot(self, indices: Tensor) -> Tensor:

@@ -86,7 +86,7 @@ def class_name(index: int, categories: list[str] | None) -> str:
 # --- which classes are asked for ------------------------------------------------------------------
 
 
-def class_indices(which, n: int, classes: int, categories: list[str] | None = None) -> Tensor:
+def class_indices(which: Any, n: int, classes: int, categories: list[str] | None = None) -> Tensor:
     """Classes for N images as an N x K integer tensor.
 
     Args:
@@ -112,27 +112,28 @@ def class_indices(which, n: int, classes: int, categories: list[str] | None = No
     return torch.tensor([[_index(c, categories, classes) for c in row] for row in rows])
 
 
-def _rows(which, n: int) -> list[list]:
+def _rows(which: Any, n: int) -> list[list]:
     """The classes asked of each image: N lists."""
     if hasattr(which, "shape") and not isinstance(which, str):
         rows = _rows_of_array(which, n)
     elif not isinstance(which, (list, tuple, range)):
         return [[which]] * n
-    elif len(which) and all(map(_is_row, which)):
-        rows = [list(row) for row in which]
     else:
-        return [list(which)] * n
+        items: list[Any] = list(which)
+        if not items or not all(map(_is_row, items)):
+            return [items] * n
+        rows = [list(row) for row in items]
     if len(rows) != n:
         raise ClassError(f"{len(rows)} rows of classes were given for {_images(n)}.")
     return rows
 
 
-def _is_row(item) -> bool:
+def _is_row(item: Any) -> bool:
     """Whether an item of a list is a list in its turn; a tensor of one number is a class."""
     return isinstance(item, (list, tuple, range)) or bool(getattr(item, "shape", ()))
 
 
-def _rows_of_array(which, n: int) -> list[list]:
+def _rows_of_array(which: Any, n: int) -> list[list]:
     """The rows of a tensor, array or series, of numbers or names."""
     values = which.detach().cpu() if isinstance(which, Tensor) else np.asarray(which)
     kind = str(values.dtype).removeprefix("torch.")
@@ -157,12 +158,14 @@ def _images(n: int) -> str:
     return f"{n} image" + "s" * (n != 1)
 
 
-def _index(which, categories: list[str] | None, classes: int) -> int:
+def _index(which: Any, categories: list[str] | None, classes: int) -> int:
     """The number of one class, given by number or name."""
     if isinstance(which, str):
         return _index_of_name(which, categories)
     try:
-        index = operator.index(None if isinstance(which, bool) else which)
+        if isinstance(which, bool):
+            raise TypeError
+        index = operator.index(which)
     except TypeError:  # floats, also those in a tensor, are not rounded down
         wrong = f"{which!r} ({type(which).__name__})"
         raise ClassError(f"A class is a whole number or a name, not {wrong}.") from None
