@@ -10,7 +10,7 @@ from course_utils.errors import ImageError, WeightsError
 from course_utils.networks import course_weights
 from course_utils.quality import Assessor, distort, load, load_assessor
 from course_utils.quality.assessor import _PatchScores, as_tensor
-from course_utils.quality.network import BASE, QualityNet, pooled
+from course_utils.quality.network import BASE, QualityNet, weighted_mean
 from course_utils.quality.patches import cut, lay_back
 from course_utils.quality.wadiqam import BosseNet
 
@@ -78,9 +78,11 @@ def test_undamaged_patches_do_not_hide_the_damaged_ones(assessor, photo, damaged
     assert 0.5 * all_lost < lost < 0.85 * all_lost
 
 
-def test_pooling_by_hand():
+def test_the_weighted_mean_by_hand():
     """Scores 0.2 and 0.8 of weights 1 and 3: (0.2 + 2.4) / 4."""
-    assert pooled(torch.tensor([0.2, 0.8]), torch.tensor([1.0, 3.0])).item() == pytest.approx(0.65)
+    assert weighted_mean(
+        torch.tensor([0.2, 0.8]), torch.tensor([1.0, 3.0])
+    ).item() == pytest.approx(0.65)
 
 
 @pytest.mark.parametrize("reference", [True, False])
@@ -183,7 +185,7 @@ def test_one_patch_is_explained_as_autograd_does_it_slowly(assessor, photo, dama
 def test_the_map_of_a_patch_sums_to_its_score_and_the_constant(assessor, photo, damaged):
     patches, wanted = cut(as_tensor(damaged)), cut(as_tensor(photo))
     seen = ForwardPass(
-        _PatchScores(assessor.network, wanted.pixels), patches.pixels, "network.judge.quality"
+        _PatchScores(assessor.network, wanted.pixels), patches.pixels, "network.head.quality"
     )
     sums = seen.evidence(torch.ones(1, 1)).sum(dim=(1, 2, 3))
     assert torch.allclose(sums, seen.logits[:, 0] + BASE, atol=1e-4)

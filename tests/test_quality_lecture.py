@@ -172,11 +172,11 @@ class Half(torch.nn.Module):
     def features(self, seen, wanted=None):
         return [self.seen(F.adaptive_avg_pool2d(seen.mean(dim=1, keepdim=True), 2))]
 
-    def judged(self, maps):
+    def scores_and_weights(self, maps):
         return maps.flatten(1).mean(dim=1), torch.ones(len(maps))
 
     def forward(self, pixels):
-        return self.judged(*self.features(self.extract(pixels)))
+        return self.scores_and_weights(*self.features(self.extract(pixels)))
 
 
 def halves(left: int, right: int) -> Image.Image:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..errors import ImageError
 from ..methods.forward_pass import ForwardPass
 from ..pictures import as_rgb
-from .network import pooled
+from .network import weighted_mean
 from .patches import SIDE, Patches, cut, lay_back
 
 BATCH = 256  # patches looked at in one go
@@ -25,9 +25,9 @@ class LocalScores:
     scores: Tensor
     weights: Tensor
 
-    def pooled(self) -> float:
-        """The photo's score, kept in [0, 1]."""
-        return pooled(self.scores.flatten(), self.weights.flatten()).clamp(0, 1).item()
+    def mean(self) -> float:
+        """The photo's score: the weighted mean of its patches', kept in [0, 1]."""
+        return weighted_mean(self.scores.flatten(), self.weights.flatten()).clamp(0, 1).item()
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Assessor:
         Raises:
             ImageError: no PIL image, too small, of two sizes; a reference missing or not wanted.
         """
-        return self.local_scores(distorted, reference).pooled()
+        return self.local_scores(distorted, reference).mean()
 
     def local_scores(
         self, distorted: Image.Image, reference: Image.Image | None = None, step: int = SIDE
@@ -146,7 +146,7 @@ class Assessor:
             evidence.append(seen.evidence(2 * (scores - asked).unsqueeze(-1)))
         local = self.local_scores(distorted, reference)
         maps = lay_back(torch.cat(evidence), patches)
-        return QualityExplanation(local.pooled(), tuple(asked.tolist()), maps, local)
+        return QualityExplanation(local.mean(), tuple(asked.tolist()), maps, local)
 
     def explain_globally(
         self,
@@ -161,7 +161,7 @@ class Assessor:
         """
         asked = torch.tensor(_checked(rather_than), dtype=torch.float32)
         map_of_score, local = self.why(distorted, reference)
-        s = local.pooled()
+        s = local.mean()
         return QualityExplanation(
             s, tuple(asked.tolist()), 2 * (s - asked).view(-1, 1, 1) * map_of_score, local
         )
@@ -226,20 +226,20 @@ class _PatchScores(nn.Module):
         with torch.no_grad():
             self.wanted = None if reference is None else network.extract(reference)
 
-    def judged(self, patches: Tensor) -> tuple[Tensor, Tensor]:
-        return self.network.judged(
+    def scores_and_weights(self, patches: Tensor) -> tuple[Tensor, Tensor]:
+        return self.network.scores_and_weights(
             *self.network.features(self.network.extract(patches), self.wanted)
         )
 
     def forward(self, patches: Tensor) -> Tensor:
-        return self.judged(patches)[0].unsqueeze(1)
+        return self.scores_and_weights(patches)[0].unsqueeze(1)
 
 
 class _PhotoScore(_PatchScores):
     """All patches of a photo -> its score, 1 x 1."""
 
     def forward(self, patches: Tensor) -> Tensor:
-        return pooled(*self.judged(patches)).view(1, 1)
+        return weighted_mean(*self.scores_and_weights(patches)).view(1, 1)
 
 
 def _grid(maps: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -1,4 +1,4 @@
-"""The assessors whose judges were trained for this course (tools/train_quality.py)."""
+"""The assessors whose heads were trained for this course (tools/train_quality.py)."""
 
 from safetensors.torch import load, save
 
@@ -18,7 +18,7 @@ def load_assessor(reference: bool = True, base: float = BASE) -> Assessor:
 
     Args:
         reference: True for one that compares a photo with its undistorted reference, False for one
-            that judges a photo alone.
+            that scores a photo alone.
         base: the constant b in its quality maps. It cancels in every score, but not in the evidence:
             lecture 5 tries b = 0 and b = 1 beside the course's own.
 
@@ -30,11 +30,11 @@ def load_assessor(reference: bool = True, base: float = BASE) -> Assessor:
     """
     name = FILES[bool(reference)]
     network = QualityNet(bool(reference), base)
-    judge = {
+    learned = {
         key: value.float() for key, value in load(course_weights.weights("quality", name)).items()
     }
-    missing, unknown = network.load_state_dict(judge, strict=False)
-    if unknown or any(not key.startswith(("extractor.", "judge.scale.num")) for key in missing):
+    missing, unknown = network.load_state_dict(learned, strict=False)
+    if unknown or any(not key.startswith(("extractor.", "head.scale.num")) for key in missing):
         raise WeightsError(
             f"{name}.safetensors belongs to another version of the course. Install the "
             "course again, or train the assessors: make train-quality"

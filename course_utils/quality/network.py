@@ -60,21 +60,21 @@ CHANNELS = {3: 3 + 16 + 24 + 40, 4: 3 + 16 + 24 + 40 + 80}
 FINE = 3 + 16 + 24  # channels with more than 4 places a side: their spread within a place counts
 
 
-def _pooled(x: Tensor) -> Tensor:
+def _on_grid(x: Tensor) -> Tensor:
     return F.adaptive_avg_pool2d(x, GRID)
 
 
 def moments(outputs: list[Tensor]) -> Tensor:
     """Mean, and standard deviation of the fine channels, within each of 4 x 4 places: 126 channels
     (206 with four blocks)."""
-    means = [_pooled(x) for x in outputs]
-    spreads = [(_pooled(x * x) - m * m).clamp(min=0).sqrt() for x, m in zip(outputs[:3], means)]
+    means = [_on_grid(x) for x in outputs]
+    spreads = [(_on_grid(x * x) - m * m).clamp(min=0).sqrt() for x, m in zip(outputs[:3], means)]
     return torch.cat(means + spreads, dim=1)
 
 
 def differences(distorted: list[Tensor], reference: list[Tensor]) -> Tensor:
     """Mean absolute difference within each place: P x 83 x 4 x 4."""
-    return torch.cat([_pooled((d - r).abs()) for d, r in zip(distorted, reference)], dim=1)
+    return torch.cat([_on_grid((d - r).abs()) for d, r in zip(distorted, reference)], dim=1)
 
 
 def _root(x: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ def _root(x: Tensor) -> Tensor:
     return x.sign() * x.abs().sqrt()
 
 
-class Judge(nn.Module):
+class QualityHead(nn.Module):
     """From a patch's features to its score and weight.
 
     Args:
@@ -108,9 +108,7 @@ class Judge(nn.Module):
             nn.Linear(hidden, 32), nn.ReLU(), nn.Linear(32, 1), nn.Softplus()
         )
 
-    def places_and_weights(
-        self, features: Tensor, changed: Tensor | float = 1.0
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, features: Tensor, changed: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
         """P x inputs x 4 x 4 features; `changed`, P x 1 x 4 x 4 in [0, 1], is 0 where nothing differs
         from the reference -> each place's score, P x 4 x 4, whose mean is q; weights w, P."""
         h = self.places(self.scale(features))
@@ -127,22 +125,22 @@ class QualityNet(nn.Module):
 
     Args:
         reference: whether it compares with a reference.
-        base: b, see `Judge`.
+        base: b, see `QualityHead`.
 
     forward: distorted patches, P x 3 x 32 x 32 in [0, 1] (and the reference's, likewise) -> scores
     q in [0, 1], exactly 1 where a patch equals its reference, and weights w > 0, both P.
     """
 
-    layer = "judge.quality"  # to question: P x 32 x 4 x 4
+    layer = "head.quality"  # to question: P x 32 x 4 x 4
 
     def __init__(self, reference: bool = True, base: float = BASE):
         super().__init__()
         self.reference = reference
-        # alone, a patch is judged by what it shows too: blurred, or a clear sky?
+        # alone, a patch is scored by what it shows too: blurred, or a clear sky?
         count = 3 if reference else 4
         self.extractor = EarlyBlocks(count)
         seen = CHANNELS[count] + FINE
-        self.judge = Judge(2 * seen + CHANNELS[count] if reference else seen, base=base)
+        self.head = QualityHead(2 * seen + CHANNELS[count] if reference else seen, base=base)
         if reference:
             self.visible = nn.Parameter(torch.tensor(-3.0))  # log of the difference half noticed
 
@@ -151,7 +149,7 @@ class QualityNet(nn.Module):
         return self.extractor(pixels)
 
     def features(self, seen: list[Tensor], wanted: list[Tensor] | None = None) -> list[Tensor]:
-        """What the judge reads, P x ... x 4 x 4, from what was seen in the patches (and in the
+        """What the head reads, P x ... x 4 x 4, from what was seen in the patches (and in the
         reference's): computed once, it can be learned from many times."""
         own = moments(seen)
         if not self.reference:
@@ -162,25 +160,27 @@ class QualityNet(nn.Module):
             change.mean(1, True),
         ]
 
-    def judged(self, features: Tensor, change: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Scores and weights from `features`, both P."""
-        places, weights = self.places_judged(features, change)
-        return places.mean(dim=(1, 2)), weights
-
-    def places_judged(
+    def scores_and_weights(
         self, features: Tensor, change: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """As `judged`, but the scores of the 4 x 4 places, P x 4 x 4."""
+        """Scores and weights from `features`, both P."""
+        places, weights = self.scores_of_places(features, change)
+        return places.mean(dim=(1, 2)), weights
+
+    def scores_of_places(
+        self, features: Tensor, change: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """As `scores_and_weights`, but the scores of the 4 x 4 places, P x 4 x 4."""
         if change is None:
-            return self.judge.places_and_weights(features)
+            return self.head(features)
         changed = change / (change + self.visible.exp())
-        return self.judge.places_and_weights(features, changed)
+        return self.head(features, changed)
 
     def forward(self, distorted: Tensor, reference: Tensor | None = None) -> tuple[Tensor, Tensor]:
         wanted = None if reference is None else self.extract(reference)
-        return self.judged(*self.features(self.extract(distorted), wanted))
+        return self.scores_and_weights(*self.features(self.extract(distorted), wanted))
 
 
-def pooled(scores: Tensor, weights: Tensor) -> Tensor:
+def weighted_mean(scores: Tensor, weights: Tensor) -> Tensor:
     """s = sum_i w_i q_i / sum_i w_i over the last dimension (Bosse et al., eq. 7)."""
     return (weights * scores).sum(-1) / weights.sum(-1)

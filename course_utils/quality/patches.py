@@ -54,7 +54,7 @@ def cut(pixels: Tensor, step: int = SIDE) -> Patches:
     height, width = pixels.shape[-2:]
     if min(height, width) < SMALLEST:
         raise ImageError(
-            f"The photo is {width} x {height} pixels; quality is judged on photos of at least "
+            f"The photo is {width} x {height} pixels; quality is scored on photos of at least "
             f"{SMALLEST} x {SMALLEST}."
         )
     tops, lefts = _starts(height, step), _starts(width, step)

@@ -45,13 +45,13 @@ class BosseNet(nn.Module):
         """Of each patch: its features f_d, or (f_d - f_r, f_d, f_r)."""
         return [seen if wanted is None else torch.cat([seen - wanted, seen, wanted], dim=1)]
 
-    def judged(self, fused: Tensor) -> tuple[Tensor, Tensor]:
+    def scores_and_weights(self, fused: Tensor) -> tuple[Tensor, Tensor]:
         """Scores and weights from `features`."""
         return self.score(fused).squeeze(1), F.relu(self.weight(fused)).squeeze(1) + 1e-6
 
     def forward(self, distorted: Tensor, reference: Tensor | None = None) -> tuple[Tensor, Tensor]:
         wanted = None if reference is None else self.extract(reference)
-        return self.judged(*self.features(self.extract(distorted), wanted))
+        return self.scores_and_weights(*self.features(self.extract(distorted), wanted))
 
 
 def _regression(inputs: int, hidden: int) -> nn.Sequential:

@@ -98,7 +98,7 @@ def prepare(network: QualityNet, scored: Iterable[Scored], cache: Path) -> dict[
     """Lessons by reference; each reference's are kept in `cache`, so that a second call reads them.
 
     Args:
-        network: its extractor is used, its judge is not.
+        network: its extractor is used, its head is not.
         scored: the photos.
         cache: a folder; made if missing. Delete it when the photos or the extractor change.
     """
