@@ -3,16 +3,18 @@
 import html
 import re
 
+import ipywidgets as w
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from course_utils.explorers.duel import Duel, Votes, bradley_terry, poll, simulated_observer
+from course_utils.explorers.duel import Duel
 from course_utils.explorers.quality import QualityExplorer
 from course_utils.quality import figures as quality_figures
 from course_utils.quality.assessor import Assessor, LocalScores, QualityExplanation
+from course_utils.quality.paired_comparison import Votes, bradley_terry, poll, simulated_observer
 
 NAMES = ["good", "fair", "bad"]
 
@@ -88,6 +90,16 @@ class TestSimulatedObserver:
         assert one == other and len(set(one)) == 2
 
 
+def boxes(widget):
+    """The widget, and all boxes in it."""
+    return [widget, *(b for child in getattr(widget, "children", ()) for b in boxes(child))]
+
+
+def shown(panel):
+    """All HTML of the pictures of a duel, from left to right and down."""
+    return "".join(b.value for b in boxes(panel) if isinstance(b, w.HTML) and "<img" in b.value)
+
+
 class TestDuel:
     def test_each_button_counts_for_its_side(self):
         for side in (0, 1):
@@ -119,7 +131,8 @@ class TestDuel:
         assert panel.result.value == ""
         panel.finish.click()
         rows = re.findall(
-            r"<tr><td>(\w+)</td><td>(\d) of 2</td><td>([+-][\d.]+)", panel.result.value
+            r"<tr><td[^>]*>(\w+)</td><td[^>]*>(\d) of 2</td><td[^>]*>([+-][\d.]+)",
+            panel.result.value,
         )
         assert [row[:2] for row in rows] == [("bad", "2"), ("fair", "1"), ("good", "0")]
         assert float(rows[0][2]) > 0 > float(rows[2][2])
@@ -132,14 +145,37 @@ class TestDuel:
         assert words(panel).startswith("Pair 1 of 3") and panel.result.value == ""
 
     def test_no_name_is_told_before_the_end(self):
-        page = duel().pictures.value + duel().status.value
+        page = shown(duel()) + duel().status.value
         assert not [name for name in NAMES if name in page]
 
-    def test_three_pictures_with_alt_text_the_reference_between_them(self):
-        told = alts(duel().pictures.value)
+    def test_three_pictures_with_alt_text(self):
+        told = alts(shown(duel()))
         assert (
-            len(told) == 3 and "left" in told[0] and "reference" in told[1] and "right" in told[2]
+            len(told) == 3 and "left" in told[0] and "right" in told[1] and "reference" in told[2]
         )
+
+    @pytest.mark.parametrize(("width", "on_the_page"), [(192, 384), (200, 400), (201, 201)])
+    def test_pixels_are_shown_one_to_one_or_doubled_never_smoothed(self, width, on_the_page):
+        photo = Image.new("RGB", (width, 100))
+        panel = Duel(photo, {"a": photo, "b": photo}, min)
+        styles = re.findall(r"<img [^>]*style='([^']*)'", shown(panel))
+        assert len(styles) == 3
+        for style in styles:
+            assert f"width:{on_the_page}px;max-width:none;image-rendering:pixelated" in style
+
+    def test_each_button_stands_under_its_picture(self):
+        panel = duel()
+        columns = {tuple(box.children) for box in boxes(panel) if isinstance(box, w.VBox)}
+        assert {(panel.sides[0], panel.left), (panel.sides[1], panel.right)} <= columns
+
+    def test_at_the_end_the_keyboard_goes_on_with_the_button_to_begin_again(self, monkeypatch):
+        focused = []
+        monkeypatch.setattr(w.Button, "focus", lambda self: focused.append(self.description))
+        panel = duel()
+        panel.left.click()
+        assert not focused
+        panel.finish.click()
+        assert focused == ["Begin again"]
 
     def test_sides_and_order_depend_on_the_seed(self):
         assert len({duel(seed).pair for seed in range(60)}) == 6
