@@ -1,8 +1,11 @@
 """The quiz: first choices are scored, every choice is explained."""
 
+import re
+
 import pytest
 
 from course_utils.explorers.quiz import Quiz, QuizQuestion
+from course_utils.explorers.quiz_questions import QUESTIONS
 
 
 def question(text="Is it?", right="yes"):
@@ -50,3 +53,28 @@ def test_the_score_comes_at_the_end_and_names_what_to_read_again(quiz):
 def test_a_perfect_score_sends_nobody_back(quiz):
     quiz.choices[0].value, quiz.choices[1].value = "yes", "no"
     assert "Your score: 2 of 2. All of them right." in quiz.result.value
+
+
+def test_without_a_kernel_the_choices_are_listed_and_the_answers_folded(quiz):
+    """What stands outside of <details> is seen at once: every choice, and no verdict on any."""
+    page = quiz._repr_mimebundle_()["text/html"]
+    seen = re.sub("<details>.*?</details>", "", page)
+    assert seen.count("<li>yes</li>") == seen.count("<li>no</li>") == 2
+    assert "Right" not in seen and "Because" not in seen
+    assert page.count("<details><summary>Answer</summary>") == 2
+    assert "<b>Right.</b> yes Because &lt;it&gt; is." in page and "Not: no It is not." in page
+
+
+def test_a_page_with_a_kernel_gets_the_widget(quiz):
+    assert "application/vnd.jupyter.widget-view+json" in quiz._repr_mimebundle_()
+
+
+@pytest.mark.parametrize("asked", QUESTIONS, ids=lambda asked: asked.text[:30])
+def test_the_courses_questions_explain_every_choice_and_link_to_a_lecture(asked, root):
+    assert all(asked.choices.values())
+    file, _, _ = asked.look[1].partition("#")
+    assert not file or (root / "lectures" / file).is_file()
+
+
+def test_the_courses_questions_are_all_different():
+    assert len({asked.text for asked in QUESTIONS}) == len(QUESTIONS)

@@ -35,7 +35,8 @@ def freeze(cell: dict, state: dict[str, dict], buffers: dict[str, dict]) -> None
     """
     for output in cell.get("outputs", []):
         if VIEW in output.get("data", {}):
-            panel = _draw(output.data[VIEW]["model_id"], state, buffers)
+            panel = _draw(output.data[VIEW]["model_id"], state, buffers)  # raises a panel's errors
+            panel = output.data.get("text/html", panel)  # it knows best how it stands still
             html = (
                 f'<div class="panel"><p class="panel-note">{NOTE}</p>{panel}</div>' if panel else ""
             )

@@ -1,12 +1,13 @@
 """Pieces of an interactive panel: labelled controls, and callbacks whose errors are seen."""
 
 import functools
+import html
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import ipywidgets as w
 
-_LABEL = {"description_width": "7em"}
+LABEL = {"description_width": "8.5em"}  # as wide as "rather than q ="
 LINES = "line-height:1.4"  # widgets are set wide, for a control on each line
 
 # JupyterLab takes the keys of a list that has the focus for commands: typing "banana" to reach that
@@ -17,6 +18,34 @@ _KEEP_KEYS = (
     "if (e.target.matches('select, button')) e.target.dataset.lmSuppressShortcuts = ''})\"></style>"
 )
 
+# ipywidgets gives a slider's handle no name and the choices of one question no common one: a screen
+# reader then says neither, and the arrow keys choose nothing. A question is what stands above it.
+_NAMES = """
+const root = this.closest('.widget-vbox');
+const mend = () => {
+  root.querySelectorAll('.widget-slider').forEach(slider =>
+    slider.querySelectorAll('[role=slider]').forEach(handle =>
+      handle.setAttribute('aria-label', slider.querySelector('label')?.textContent || 'value')));
+  root.querySelectorAll('.widget-radio').forEach(group => {
+    const question = group.parentElement.querySelector('.widget-html-content')?.textContent;
+    group.setAttribute('role', 'radiogroup');
+    group.setAttribute('aria-label', question || 'choices');
+    group.querySelectorAll('input').forEach(choice => choice.name = 'choices: ' + question);
+  });
+};
+mend();
+new MutationObserver(mend).observe(root, {childList: true, subtree: true});
+"""
+
+
+def names_for_readers() -> w.HTML:
+    """A last child for a `VBox`, unseen: it gives names to the sliders and choices in that box."""
+    return _unseen(f'<style onload="{html.escape(" ".join(_NAMES.split()))}"></style>')
+
+
+def _unseen(words: str) -> w.HTML:
+    return w.HTML(words, layout=w.Layout(height="0", margin="0"))
+
 
 def _wide() -> w.Layout:
     return w.Layout(width="auto")  # of the cell of the grid that it stands in
@@ -24,12 +53,12 @@ def _wide() -> w.Layout:
 
 def dropdown(label: str, options=(), value=None) -> w.Dropdown:
     """A list to choose from, its label bound to it."""
-    return w.Dropdown(description=label, options=options, value=value, layout=_wide(), style=_LABEL)
+    return w.Dropdown(description=label, options=options, value=value, layout=_wide(), style=LABEL)
 
 
 def text(label: str, hint: str) -> w.Text:
     """A line to type into; every keystroke counts."""
-    return w.Text(description=label, placeholder=hint, layout=_wide(), style=_LABEL)
+    return w.Text(description=label, placeholder=hint, layout=_wide(), style=LABEL)
 
 
 def upload(label: str, accept: str) -> w.FileUpload:
@@ -77,8 +106,8 @@ class Panel(w.VBox):
 
     def arrange(self, controls: list[w.Widget], pictures: w.Widget) -> None:
         """Put everything in its place."""
-        keys = w.HTML(_KEEP_KEYS, layout=w.Layout(height="0", margin="0"))
-        self.children = [*controls, self.status, pictures, self.out, keys]
+        last = [self.out, _unseen(_KEEP_KEYS), names_for_readers()]
+        self.children = [*controls, self.status, pictures, *last]
 
     @contextmanager
     def silence(self) -> Iterator[None]:

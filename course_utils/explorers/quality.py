@@ -12,7 +12,7 @@ from ..figures.overlays import SIGNED, as_pixels, signed_overlay
 from ..figures.picture import figure_html, jpeg
 from ..quality.assessor import Assessor, QualityExplanation
 from ..quality.figures import strongest_in_words
-from .panel import Panel, answering, dropdown, grid
+from .panel import LABEL, Panel, answering, dropdown, grid
 
 Comparison = tuple[
     Image.Image, Image.Image | None
@@ -49,7 +49,7 @@ class QualityExplorer(Panel):
         self._kept: dict[str, QualityExplanation] = {}
         self.slider = w.FloatSlider(
             description="rather than q =", value=q, min=0, max=1, step=0.05, readout_format=".2f",
-            layout=w.Layout(width="auto"), style={"description_width": "7em"},
+            layout=w.Layout(width="auto"), style=LABEL,
         )  # fmt: skip
         self.scene = dropdown("Photo", list(self._scenes), next(iter(self._scenes)))
         self.pictures = w.HTML()

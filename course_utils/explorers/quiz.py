@@ -5,6 +5,8 @@ from html import escape
 
 import ipywidgets as w
 
+from .panel import names_for_readers
+
 
 @dataclass(frozen=True)
 class QuizQuestion:
@@ -35,6 +37,8 @@ class QuizQuestion:
 class Quiz(w.VBox):
     """Questions one below the other; the first choice counts, the explanation follows at once.
 
+    Where no kernel runs (a page, an archive), the choices are listed and the answers folded.
+
     Attributes:
         score: how many first choices were right.
         answered: how many questions have been answered.
@@ -53,7 +57,11 @@ class Quiz(w.VBox):
             heading = w.HTML(f"<b>{n + 1}. {escape(question.text)}</b>")
             rows.append(w.VBox([heading, self.choices[n], self.feedback[n]]))
         self._show_result()
-        super().__init__([*rows, self.result, self.out])
+        super().__init__([*rows, self.result, self.out, names_for_readers()])
+
+    def _repr_mimebundle_(self, **options) -> dict:
+        bundle = super()._repr_mimebundle_(**options) or {}
+        return bundle | {"text/html": still(self.questions)}
 
     @staticmethod
     def _radio(question: QuizQuestion) -> w.RadioButtons:
@@ -98,3 +106,23 @@ class Quiz(w.VBox):
                 f" Read again: question {', '.join(missed)}." if missed else " All of them right."
             )
         self.result.value = f"<div role='status'><b>{words}</b> Your first choice counts.</div>"
+
+
+def still(questions: list[QuizQuestion]) -> str:
+    """The questions with their choices as HTML, each answer folded."""
+    return f"<ol class='quiz'>{''.join(map(_still, questions))}</ol>"
+
+
+def _still(question: QuizQuestion) -> str:
+    choices = "".join(f"<li>{escape(choice)}</li>" for choice in question.choices)
+    why = "".join(
+        f"<li>{'<b>Right.</b>' if choice == question.right else 'Not:'} {escape(choice)} "
+        f"{escape(reason)}</li>"
+        for choice, reason in question.choices.items()
+    )
+    words, link = question.look
+    look = f"<p><a href='{escape(link, quote=True)}'>{escape(words)}</a></p>"
+    return (
+        f"<li><p><b>{escape(question.text)}</b></p><ul>{choices}</ul>"
+        f"<details><summary>Answer</summary><ul>{why}</ul>{look}</details></li>"
+    )

@@ -1,0 +1,127 @@
+"""The quiz of lecture 6: what each choice gets wrong or right, and where the course says so."""
+
+from .quiz import QuizQuestion
+
+L1, L2, L3, L4, L5 = (
+    f"{name}.ipynb"
+    for name in (
+        "01_targeted_explanations",
+        "02_gradcam",
+        "03_counterfactual_cam",
+        "04_contrast_cam",
+        "05_image_quality",
+    )
+)
+
+QUESTIONS = [
+    QuizQuestion(
+        "What makes an explanation targeted?",
+        {
+            "It uses gradients.": "Guided backpropagation uses gradients too, and answers no question.",
+            "It answers a contextual question about the image.": "Someone asks; the map answers.",
+            "It is computed for one image only.": "So are saliency maps that nobody asked for.",
+        },
+        "It answers a contextual question about the image.",
+        ("Lecture 1", L1),
+    ),
+    QuizQuestion(
+        "What does alpha for channel k say in Grad-CAM?",
+        {
+            "How active the channel is on this photo.": "That is A. Alpha is made of gradients.",
+            "Where in the photo the channel is active.": "Alpha is one number; the places are in A.",
+            "How much the logit rises with the channel, averaged over the places.": "The mean gradient.",
+        },
+        "How much the logit rises with the channel, averaged over the places.",
+        ("Lecture 2, step 5", L2),
+    ),
+    QuizQuestion(
+        "A map from an early layer is finer. Why not use it?",
+        {
+            "It takes longer to compute.": "Hardly; and speed is not the point.",
+            "In the grid pointing game it is near chance.": "Its detail is about edges, not the class.",
+            "It has no gradient.": "Every layer on the way to the logit has one.",
+        },
+        "In the grid pointing game it is near chance.",
+        ("Lecture 2, which layer", L2),
+    ),
+    QuizQuestion(
+        "Counterfactual-CAM of the predicted class is empty on a photo. What does that mean?",
+        {
+            "Something went wrong.": "An empty map is an answer too, and the course says it in words.",
+            "No place speaks against the class at this layer.": "All evidence is positive: ReLU(-S) = 0.",
+            "The class is certain.": "p depends on the other classes as well; the map does not.",
+        },
+        "No place speaks against the class at this layer.",
+        ("Lecture 3", L3),
+    ),
+    QuizQuestion(
+        "You replace P in 'Why P, rather than Q?' and keep Q, with the cross-entropy loss. The map ...",
+        {
+            "changes completely.": "P does not occur in CE(y, Q).",
+            "stays exactly the same.": "It asks 'why not Q?' against the whole posterior.",
+            "changes its sign.": "Nothing in the loss has changed, so nothing in the map does.",
+        },
+        "stays exactly the same.",
+        ("Lecture 4, two losses", L4),
+    ),
+    QuizQuestion(
+        "Why does a far Q give about the same map as Grad-CAM?",
+        {
+            "Its evidence S^Q is small, and the posterior's evidence lies where P's does.": "Both parts were measured.",
+            "The two classes share features.": "Far classes share little; that is why nothing is removed.",
+            "The gradient vanishes.": "The gradient is fine; it is about the one of P.",
+        },
+        "Its evidence S^Q is small, and the posterior's evidence lies where P's does.",
+        ("Lecture 4, far Q", L4),
+    ),
+    QuizQuestion(
+        "Contrast-CAM with Q = P and the logit difference shows ...",
+        {
+            "why P is not certain.": "That is the cross-entropy with Q = P.",
+            "Grad-CAM.": "That would need S^Q = 0.",
+            "nothing: it is zero everywhere.": "S^P - S^P = 0.",
+        },
+        "nothing: it is zero everywhere.",
+        ("Lecture 4, Q = P", L4),
+    ),
+    QuizQuestion(
+        "All logits are multiplied by 10. Which normalised map changes?",
+        {
+            "Grad-CAM.": "The factor is removed by the division by the maximum.",
+            "Contrast-CAM with cross-entropy.": "The softmax moves, and with it the weights of the classes.",
+            "Contrast-CAM with the logit difference.": "It is linear in the logits, as Grad-CAM is.",
+        },
+        "Contrast-CAM with cross-entropy.",
+        ("Lecture 4, nine true statements", L4),
+    ),
+    QuizQuestion(
+        "A deletion test removes the highlighted region and the logit falls. What must you compare with?",
+        {
+            "The logit of another network.": "That tells you about the networks.",
+            "The same test on a random region of the same size.": "Any hole may hurt. How much more?",
+            "Nothing: the fall proves the map right.": "Any hole may hurt; without a baseline it is a story.",
+        },
+        "The same test on a random region of the same size.",
+        ("Lecture 3, the claim tested", L3),
+    ),
+    QuizQuestion(
+        "How many forward passes do ten contrasts on one photo need?",
+        {
+            "Ten.": "The network's answer to the photo does not depend on the question.",
+            "Eleven.": "One too many, and then nine too many.",
+            "One.": "Each question is a new vector on the same output.",
+        },
+        "One.",
+        ("Lecture 6, the cost, counted", "#2.-What-you-have-seen-measured"),
+    ),
+    QuizQuestion(
+        "A photo is scored 0.58. 'Why not 1?' and 'why not 0.75?' are asked of the whole photo at once.",
+        {
+            "The first map shows more faults than the second.": "q is only a factor, and is divided away.",
+            "Both maps are the same picture.": "S(q) = 2 (s - q) S^s: one factor for all places.",
+            "The second map is the negative of the first.": "Both q lie on the same side of the score.",
+        },
+        "Both maps are the same picture.",
+        ("Lecture 5, the trap", L5),
+    ),
+]
