@@ -1,6 +1,9 @@
 """The check of the learner's machine: `ok`, or what to do."""
 
 import json
+import math
+import subprocess
+import sys
 from collections import namedtuple
 from dataclasses import replace
 
@@ -96,3 +99,40 @@ def test_too_little_memory_is_told(monkeypatch):
     monkeypatch.setattr("psutil.virtual_memory", lambda: memory(10**9))
     with pytest.raises(Trouble, match="1.0 GB of memory are free.*close other programs"):
         environment.room()
+
+
+@pytest.mark.parametrize(
+    ("files", "left"),
+    [
+        ({"memory.max": "1000", "memory.current": "300"}, 700),
+        ({"memory.max": "max", "memory.current": "300"}, math.inf),
+        ({"memory/memory.limit_in_bytes": "900", "memory/memory.usage_in_bytes": "200"}, 700),
+        (
+            {"memory/memory.limit_in_bytes": str(2**63), "memory/memory.usage_in_bytes": "2"},
+            math.inf,
+        ),
+        ({}, math.inf),
+    ],
+)
+def test_the_memory_that_a_container_leaves_is_read(tmp_path, files, left):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text + "\n")
+    assert environment.container_memory(tmp_path) == left
+
+
+def test_a_containers_limit_counts_also_where_the_machine_has_more(monkeypatch):
+    monkeypatch.setattr(environment, "container_memory", lambda: 1e9)
+    with pytest.raises(Trouble, match="1.0 GB of memory are free"):
+        environment.room()
+
+
+def test_an_import_of_torch_that_was_interrupted_is_told_in_a_sentence():
+    """Ctrl-C while torch is imported leaves half of it behind, and no second import mends that."""
+    code = (
+        "import sys, types\n"
+        "sys.modules['torch'] = types.ModuleType('torch')  # what is left: a module with nothing in it\n"
+        "import course_utils"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "Restart the kernel" in result.stderr.splitlines()[-1]
