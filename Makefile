@@ -24,7 +24,7 @@ export MALLOC_TRIM_THRESHOLD_ ?= 2147483647
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test lectures slides exercises grade benchmark claims train-birds train-quality check setup lock format lint clean
+.PHONY: help lab test lectures slides exercises grade benchmark claims train-birds train-quality methods check setup lock format lint clean
 
 help:            ## this list
 	@echo "Targets of this course (make TARGET):"
@@ -66,6 +66,9 @@ train-birds: setup ## train the networks of the drawn birds again (their weights
 train-quality:   ## teach the assessors of image quality again (see tools/train_quality.py)
 	@$(PYTHON) tools/set_up.py training
 	@PYTHONPATH=.extras/training $(VENV)/python tools/train_quality.py $(ARGS)
+
+methods: setup   ## score the seventeen methods where the answer is known (goes on where it was stopped)
+	@$(VENV)/python tools/measure_methods.py $(ARGS)
 
 check: setup     ## check this machine: versions, weights, a forward pass, a widget
 	@$(VENV)/python -m course_utils.environment

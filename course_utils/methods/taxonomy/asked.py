@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import ClassError, ImageError
+from ..classes import class_indices, class_name, class_names
 from ..forward_pass import ForwardPass
 from ..head import _left_as_found
-from ..inputs import class_indices, class_name
 from ..maps import positive_maps
 
 
@@ -46,7 +46,8 @@ class Asked:
         if seen.logits.dim() != 2 or seen.logits.shape[1] < 2:
             shape = " x ".join(map(str, seen.logits.shape))
             raise ClassError(f"The network's output is {shape}; P and Q need N x classes.")
-        names, classes = getattr(network, "categories", None), seen.logits.shape[1]
+        names = class_names(getattr(network, "categories", None))
+        classes = seen.logits.shape[1]
 
         def number(which) -> int:
             found = class_indices(which, 1, classes, names)
@@ -83,7 +84,7 @@ class Asked:
 
     def name(self, which: int) -> str:
         """What a class is called."""
-        return class_name(which, getattr(self.network, "categories", None))
+        return class_name(which, class_names(getattr(self.network, "categories", None)))
 
     @property
     def sentence(self) -> str:

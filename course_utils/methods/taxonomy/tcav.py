@@ -63,7 +63,7 @@ class Logistic(Classifier):
         return self.model.classes_.tolist()
 
 
-def concepts_for(asked: Asked) -> dict[str, tuple[Tensor, Tensor]]:
+def concepts_for(asked: Asked, each: int = 24) -> dict[str, tuple[Tensor, Tensor]]:
     """name -> (images with it, images without). Birds: each part as P has it. Else: stripes."""
     if not names_birds(asked.network):
         rest, *others = read(asked.network, anything(36), "the concept").split(12)
@@ -76,18 +76,19 @@ def concepts_for(asked: Asked) -> dict[str, tuple[Tensor, Tensor]]:
     found = {}
     for part in PARTS:
         has = torch.tensor([bird.attributes[part] == own[part] for bird in flock])
-        found[f"{own[part]} {part}"] = (x[has][:24], x[~has][:24])
+        found[f"{own[part]} {part}"] = (x[has][:each], x[~has][:each])
     return found
 
 
-def tcav(asked: Asked, concepts=None, images: Tensor | None = None) -> Answer:
+def tcav(asked: Asked, concepts=None, images: Tensor | None = None, each: int = 24) -> Answer:
     """`result`: concept -> (score in [0, 1], mean derivative along it), no map.
 
     Args:
         concepts: name -> (N x 3 x H x W with it, M x 3 x H x W without it).
         images: images of P; default, the image and five details of it.
+        each: so many birds with the concept, and without it, where none are given.
     """
-    concepts = concepts or concepts_for(asked)
+    concepts = concepts or concepts_for(asked, each)
     images = details(asked.x, 6) if images is None else images
     sets: list[list[Concept]] = []
     for name, pair in concepts.items():

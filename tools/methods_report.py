@@ -1,0 +1,162 @@
+"""What measure_methods.py found, written to data/methods.json and docs/seventeen.md; its pictures."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from model_card import table
+from PIL import Image
+from scipy.stats import binomtest
+
+from course_utils import load_classifier, load_photo
+from course_utils.figures.method_table import answer_pictures
+from course_utils.figures.overlays import as_pixels
+from course_utils.methods.taxonomy import METHODS
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA, PAGE = ROOT / "data" / "methods.json", ROOT / "docs" / "seventeen.md"
+PICTURES, POSTER = ROOT / "docs" / "seventeen", ROOT / "docs" / "seventeen.png"
+SIDE = 192  # pixels of one picture
+TCAV_CHANCE = 0.25  # it chooses among four parts
+BEGIN, END = "<!-- figures: written by tools/measure_methods.py -->", "<!-- end of figures -->"
+
+
+def interval(hits: float, n: int) -> tuple[float, float]:
+    """The exact 95 % interval of Clopper and Pearson; shares of hits (ties) are rounded."""
+    found = binomtest(round(hits), n).proportion_ci(0.95, "exact")
+    return found.low, found.high
+
+
+def peak_in_words(one: dict | None) -> str:
+    """A share of hits with its interval: "92 % (84 to 97)"."""
+    if one is None:
+        return "-"
+    low, high = interval(one["hits"], one["n"])
+    return f"{one['hits'] / one['n']:.0%} ({100 * low:.0f} to {100 * high:.0f})".replace("%", " %")
+
+
+def energy_in_words(one: dict | None) -> str:
+    return (
+        "-" if one is None or one["energy"] is None else f"{one['energy']:.0%}".replace("%", " %")
+    )
+
+
+def rows_of(found: dict, chance: dict) -> str:
+    """The scoreboard of each network as Markdown."""
+    text = []
+    head = ["method", "peak: Why P?", "energy", "peak: P, rather than Q?", "energy"]
+    head += ["passes", "seconds"]
+    for network, entries in found.items():
+        n = max(q["n"] for entry in entries.values() for q in entry.values())
+        rows = []
+        for name, entry in entries.items():
+            why, contrast = entry.get("why"), entry.get("contrast")
+            one = contrast or why
+            cost = "{} F, {} B".format(*one["passes"])
+            found_words = [f(q) for q in (why, contrast) for f in (peak_in_words, energy_in_words)]
+            rows.append([name, *found_words, cost, one["seconds"]])
+        by_luck = [f"{chance['peak']:.0%} (TCAV {TCAV_CHANCE:.0%})", f"{chance['energy']:.0%}"]
+        by_luck = [words.replace("%", " %") for words in by_luck]
+        rows.append(["*chance*", *by_luck, *by_luck, "", ""])
+        text.append(f"### `{network}`, {n} birds\n\n{table(head, rows)}\n")
+    return "\n".join(text)
+
+
+def write(rows: list[dict], summary: Callable, by_chance: Callable, whole: Callable) -> None:
+    """Everything: the figures of the birds that every method has answered about, page and pictures.
+
+    Args:
+        rows: all notes. summary, by_chance, whole: see measure_methods.py.
+    """
+    birds = whole(summary(rows))
+    rows = [row for row in rows if int(row["case"].partition("/")[2]) < birds]
+    found, chance = summary(rows), by_chance(birds)
+    record = json.loads(DATA.read_text()) if DATA.exists() else {}
+    record |= dict(
+        benchmark="known answers", version=1, birds_a_pair=birds, pairs=12, chance=chance,
+        networks=found,
+    )  # fmt: skip
+    DATA.write_text(json.dumps(record, indent=1) + "\n")
+    fill_in(found, chance, birds)
+    pictures()
+
+
+def fill_in(found: dict, chance: dict, birds: int) -> None:
+    """Put the tables between the page's marks."""
+    before, _, after = PAGE.read_text().partition(BEGIN)
+    words = f"{birds} birds of each of the 12 ordered pairs, {12 * birds} for each network."
+    text = f"{BEGIN}\n\n{words}\n\n{rows_of(found, chance)}\n{END}"
+    PAGE.write_text(before + text + after.partition(END)[2])
+
+
+def frame() -> tuple:
+    """Lecture 1's frame of cup and cat: (network, 1 x 3 x H x W, H x W x 3)."""
+    network = load_classifier("efficientnet_lite0")
+    cat, cup = (network.preprocess(load_photo(name)) for name in ("chelsea", "coffee"))
+    x = torch.cat([cup[:, :, 80:192], cat[:, :, 20:132]], dim=2)[None]
+    return network, x, network.preprocess.show(x[0]).numpy()
+
+
+def picture_of(answer, shown: np.ndarray) -> np.ndarray:
+    """One square picture of an answer; a chart of a score."""
+    found = answer_pictures(answer, shown)
+    if found:
+        pixels = found[min(1, len(found) - 1)][0] if answer.maps is None else found[0][0]
+    else:
+        figure = Figure(figsize=(3, 3), layout="constrained")
+        axis = figure.subplots()
+        names = list(answer.result)
+        axis.barh(names, [size for _, size in answer.result.values()], color="#444")
+        axis.set_xlabel("derivative along it")
+        axis.invert_yaxis()
+        figure.canvas.draw()
+        pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
+    image = Image.fromarray((as_pixels(pixels) * 255).astype("uint8"))
+    return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.LANCZOS))
+
+
+def file_name(method: str) -> str:
+    return method.lower().replace("++", "-pp").replace(" ", "-").replace(".", "") + ".webp"
+
+
+def pictures() -> None:
+    """docs/seventeen/: each method asked about the tiger cat in the frame; and the poster."""
+    network, x, shown = frame()
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    made = {}
+    for method in METHODS:
+        q = "espresso" if method.needs_q else None
+        answer = method(network, x, why="tiger cat", rather_than=q)
+        made[method.name] = picture_of(answer, shown)
+        Image.fromarray(made[method.name]).save(PICTURES / file_name(method.name), quality=80)
+    poster(made, shown)
+
+
+def poster(made: dict[str, np.ndarray], shown: np.ndarray) -> None:
+    """docs/seventeen.png: all of them on one frame, with names, labels and questions."""
+    colours = {"indirect": "#7a5195", "direct": "#2b7a5d", "targeted": "#b3541e"}
+    figure = Figure(figsize=(16, 9), layout="constrained", facecolor="white")
+    axes = figure.subplots(3, 6).ravel()
+    for axis in axes:
+        axis.set_axis_off()
+    axes[0].imshow(shown)
+    axes[0].set_title("One frame, seventeen methods", fontsize=12, fontweight="bold")
+    axes[0].text(0, -0.04, "Asked about: tiger cat (Q: espresso)", fontsize=9, va="top",
+                 transform=axes[0].transAxes)  # fmt: skip
+    for axis, method in zip(axes[1:], METHODS):
+        axis.imshow(made[method.name])
+        axis.set_title(method.name, fontsize=12, fontweight="bold", color=colours[method.label])
+        words = f"{method.label}: {method.question}"
+        half = words.rfind(" ", 0, 44) if len(words) > 44 else len(words)
+        text = f"{words[:half]}\n{words[half:].strip()}"
+        axis.text(0, -0.04, text, fontsize=8.5, va="top", transform=axis.transAxes)
+    figure.savefig(POSTER, dpi=120)
+    small = Image.open(POSTER).convert("RGB").quantize(256, dither=Image.Dither.FLOYDSTEINBERG)
+    small.save(POSTER, optimize=True)
+
+
+if __name__ == "__main__":
+    pictures()
