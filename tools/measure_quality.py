@@ -4,12 +4,14 @@
 
 Two experiments whose answers are known. One: a photo distorted from level 1 to 5 must lose score at
 every step. Two: only a known region is distorted, so that "why not 1?" must point there, and "why
-not worse?" elsewhere.
+not worse?" elsewhere. Beside it stand two plain maps: the local scores, without a gradient, and the
+mean pixel difference of each patch, without a network.
 """
 
 import os
 import warnings
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from functools import cache, partial
 from statistics import mean
 
@@ -20,8 +22,11 @@ from PIL import Image
 from tqdm import tqdm
 
 from course_utils import load_photo
+from course_utils.measures import energy_inside
 from course_utils.quality import KINDS, LEVELS, Assessor, DistortionWarning, distort, load_assessor
+from course_utils.quality.assessor import as_tensor
 from course_utils.quality.load import FILES, card
+from course_utils.quality.patches import SIDE, cut, lay_back
 
 PHOTOS = ("chelsea", "coffee", "china", "flower", "rocket", "motorcycle")
 LARGE, SMALL = (160, 289), (96, 160)  # pixels a side of the region: shortest, and just too long
@@ -51,9 +56,27 @@ def region(picture: Image.Image, sides: tuple[int, int], rng) -> tuple[int, int,
     return int(left), int(top), int(left + width), int(top + height)
 
 
-def shares(assessor: Assessor, case: int, level: int, sides=LARGE) -> tuple[str, float, float]:
-    """One case: its type; how much of the evidence of "why not 1?" lies inside the damaged region,
-    and of "why not 0.25?" outside."""
+@dataclass(frozen=True)
+class Case:
+    """One photo with a damaged region, and where the maps point: shares of their sum, 0 to 1.
+
+    Attributes:
+        kind: of distortion.
+        inside: of "why not 1?", in the region.
+        outside: of "why not 0.25?", outside it.
+        scores: of 1 - q_i, the local scores laid back, in the region.
+        pixels: of the patches' mean absolute pixel difference, in the region.
+    """
+
+    kind: str
+    inside: float
+    outside: float
+    scores: float
+    pixels: float
+
+
+def shares(assessor: Assessor, case: int, level: int, sides=LARGE) -> Case:
+    """Damage a region of one photo, and see where the maps point."""
     rng = np.random.default_rng([case, level])
     kind = list(KINDS)[case % len(KINDS)]
     picture = photo(PHOTOS[case % len(PHOTOS)])
@@ -63,22 +86,36 @@ def shares(assessor: Assessor, case: int, level: int, sides=LARGE) -> tuple[str,
     evidence = assessor.explain(damaged, reference, rather_than=[1, WORSE]).evidence
     inside = torch.zeros(evidence.shape[1:], dtype=torch.bool)
     inside[top:bottom, left:right] = True
-    down, up = (-evidence[0]).clamp(min=0), evidence[1].clamp(min=0)
-    return kind, (down[inside].sum() / down.sum()).item(), (up[~inside].sum() / up.sum()).item()
+    return Case(
+        kind,
+        energy_inside(-evidence[0], inside),
+        1 - energy_inside(evidence[1], inside),
+        energy_inside(1 - assessor.score_map(damaged, reference), inside),
+        energy_inside(pixel_difference(damaged, picture), inside),
+    )
+
+
+def pixel_difference(distorted: Image.Image, reference: Image.Image) -> torch.Tensor:
+    """Mean absolute difference of each patch's pixels, laid back as the evidence is, H x W."""
+    own, wanted = (cut(as_tensor(photo), SIDE // 2) for photo in (distorted, reference))
+    difference = (own.pixels - wanted.pixels).abs().mean(dim=(1, 2, 3), keepdim=True)
+    return lay_back(difference, own)[0]
 
 
 def localisation(pool: ProcessPoolExecutor) -> dict:
-    """By series: the share of cases with at least 0.8 inside, and the mean share by type."""
+    """By series: the share of cases with 0.8 or more inside, and mean shares, of plain maps too."""
     figures = {}
     for name, (level, sides, cases) in SERIES.items():
         jobs = pool.map(partial(_case, level=level, sides=sides), range(cases))
         rows = list(tqdm(jobs, f"level {name}", cases, unit=" cases"))
         figures[name] = {
-            "at least 0.8 inside": round(mean(inside >= 0.8 for _, inside, _ in rows), 3),
-            "inside": round(mean(inside for _, inside, _ in rows), 3),
-            "not worse outside": round(mean(outside for _, _, outside in rows), 3),
-            "first cases": [round(inside, 4) for _, inside, _ in rows[:4]],  # tests make them again
-            "by type": {k: round(mean(i for kind, i, _ in rows if kind == k), 3) for k in KINDS},
+            "at least 0.8 inside": round(mean(row.inside >= 0.8 for row in rows), 3),
+            "inside": round(mean(row.inside for row in rows), 3),
+            "local scores inside": round(mean(row.scores for row in rows), 3),
+            "pixel difference inside": round(mean(row.pixels for row in rows), 3),
+            "not worse outside": round(mean(row.outside for row in rows), 3),
+            "first cases": [round(row.inside, 4) for row in rows[:4]],  # tests make them again
+            "by type": {k: round(mean(r.inside for r in rows if r.kind == k), 3) for k in KINDS},
         }
     return figures
 
@@ -91,7 +128,7 @@ def _assessor(reference: bool) -> Assessor:
     return load_assessor(reference)
 
 
-def _case(case: int, level: int, sides: tuple[int, int]) -> tuple[str, float, float]:
+def _case(case: int, level: int, sides: tuple[int, int]) -> Case:
     return shares(_assessor(True), case, level, sides)
 
 
@@ -123,9 +160,9 @@ def page(record: dict) -> str:
         own = record[name]
         pieces += [f"## `{name}`", f"sha256 of the weights: `{own['sha256']}`"]
         pieces.append(
-            f"Learned from Kodak's photos {_list(own['learned'])} for {own['epochs']} epochs, a number found "
-            f"with {_list(own['stopped_by'])} kept apart; measured on {_list(own['held_out'])}, which it never "
-            f"saw ({own['photos']} photos)."
+            f"Learned from Kodak's photos {_list(own['learned'])} for {own['epochs']} epochs, a "
+            f"number found with {_list(own['stopped_by'])} kept apart; measured on "
+            f"{_list(own['held_out'])}, which it never saw ({own['photos']} photos)."
         )
         pieces.append(
             _agreement({k: v for k, v in own.items() if isinstance(v, dict) and "srocc" in v})
@@ -147,8 +184,10 @@ def _agreement(measures: dict[str, dict]) -> str:
 
 
 def _localised(found: dict[str, dict]) -> list[str]:
-    columns = ("at least 0.8 inside", "inside", "not worse outside")
-    head = ["level", "cases >= 0.8 inside", "why not 1?: inside", f"why not {WORSE}?: outside"]
+    columns = ("at least 0.8 inside", "inside", "local scores inside")
+    columns += ("pixel difference inside", "not worse outside")
+    head = ["level", "cases >= 0.8 inside", "why not 1?: inside", "the local scores alone: inside"]
+    head += ["pixel difference: inside", f"why not {WORSE}?: outside"]
     by_type = [[k, *(f"{own['by type'][k]:.0%}" for own in found.values())] for k in KINDS]
     return [
         "Only a region is distorted; share of the evidence that lies where it should:",
