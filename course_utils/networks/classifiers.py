@@ -115,7 +115,7 @@ def load_classifier(name: str = "efficientnet_lite0") -> nn.Module:
             f"{', '.join([*OFFLINE, *BIRDS])}."
         )
     network.preprocess = preprocess
-    network.categories = imagenet_categories()
+    network.name, network.categories = name, imagenet_categories()
     network.layer = known_layer(network)
     return network.eval()
 

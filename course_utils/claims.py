@@ -1,0 +1,51 @@
+"""A lecture's claims: sentences that are checked each time the lecture runs.
+
+`docs/claims.md` is the list of them, made by tools/claims_table.py from the calls in the notebooks.
+"""
+
+from torch import nn
+
+MEASURED_ON = "efficientnet_lite0"  # the network for which the lectures' words were written
+
+
+class Claims:
+    """Checks sentences about one network, and says in words which of them does not hold.
+
+    A lecture's text is about the network that it was written with. There a claim that fails is an
+    error. With another network it is a finding, and is printed.
+
+    Args:
+        network: the lecture's classifier, from `load_classifier`.
+
+    >>> claim = Claims(classifier)
+    >>> claim("A far Q gives Grad-CAM's order of places.", bool((rho > 0.9).all()), on="7 photos")
+    holds: A far Q gives Grad-CAM's order of places. (7 photos)
+    """
+
+    def __init__(self, network: nn.Module):
+        self.name = getattr(network, "name", type(network).__name__)
+        self.failed: list[str] = []
+        if self.name != MEASURED_ON:
+            print(
+                f"The words of this lecture are about {MEASURED_ON}. With {self.name} all cells "
+                "run, and each claim that does not hold is named."
+            )
+
+    def __call__(self, sentence: str, true: bool, on: str) -> None:
+        """Check one claim.
+
+        Args:
+            sentence: the claim, in words.
+            true: whether it holds here.
+            on: what it was measured on, such as "7 photos".
+
+        Raises:
+            AssertionError: it does not hold for the network that the lecture was written with.
+        """
+        if true:
+            print(f"holds: {sentence} ({on})")
+        elif self.name == MEASURED_ON:
+            raise AssertionError(f"This claim no longer holds: {sentence} (measured on {on})")
+        else:
+            self.failed.append(sentence)
+            print(f"DOES NOT HOLD for {self.name}: {sentence} ({on})")
