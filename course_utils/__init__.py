@@ -3,11 +3,15 @@
 >>> from course_utils import load_classifier, load_photo, GradCAM, CounterfactualCAM, ContrastCAM
 """
 
-from .methods.cams import ContrastCAM, CounterfactualCAM, Explanation, GradCAM
-from .methods.forward_pass import ForwardPass
-from .methods.layers import layer_names
-from .networks.classifiers import load_classifier
-from .photos import load_photo
+from .errors import whole_torch
+
+whole_torch()  # before all else that imports it
+
+from .methods.cams import ContrastCAM, CounterfactualCAM, Explanation, GradCAM  # noqa: E402
+from .methods.forward_pass import ForwardPass  # noqa: E402
+from .methods.layers import layer_names  # noqa: E402
+from .networks.classifiers import load_classifier  # noqa: E402
+from .photos import load_photo  # noqa: E402
 
 __all__ = [
     "load_classifier",

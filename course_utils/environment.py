@@ -5,6 +5,7 @@ Each line says `ok`, or what to do. The exit status is 1 when something is to be
 
 import hashlib
 import importlib.metadata
+import math
 import platform
 import shutil
 import sys
@@ -126,16 +127,38 @@ def kernel() -> str:
     return "python3 runs this Python"
 
 
+def container_memory(cgroup: Path = Path("/sys/fs/cgroup")) -> float:
+    """Bytes that a container (Docker, a hub) still lets its programs take; else infinity.
+
+    Args:
+        cgroup: where Linux shows the limits of the group of processes that this one is in, in the
+            files of version 2 or of version 1.
+    """
+    for limit, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        try:
+            most, taken = ((cgroup / name).read_text().strip() for name in (limit, used))
+        except OSError:
+            continue
+        if most.isdigit() and int(most) < 2**60:  # "max", or a number beyond any machine: no limit
+            return float(int(most) - int(taken))
+    return math.inf
+
+
 def room() -> str:
     """Whether there is disk for the optional downloads, and memory for one lecture."""
     import psutil
 
-    disk, memory = shutil.disk_usage(Path.cwd()).free, psutil.virtual_memory().available
+    disk = shutil.disk_usage(Path.cwd()).free
+    memory = min(psutil.virtual_memory().available, container_memory())
     if disk < FREE_DISK:
         raise Trouble(f"{disk / GIGA:.1f} GB of disk are free, {FREE_DISK / GIGA:.1f} are needed")
     if memory < FREE_MEMORY:
-        text = f"{memory / GIGA:.1f} GB of memory are free, a lecture may take {FREE_MEMORY / GIGA:.0f}"
-        raise Trouble(f"{text}: close other programs and notebooks")
+        free = f"{memory / GIGA:.1f} GB of memory are free"
+        wanted = f"a lecture may take {FREE_MEMORY / GIGA:.0f}"
+        raise Trouble(f"{free}, {wanted}: close other programs and notebooks")
     return f"{disk / GIGA:.0f} GB of disk and {memory / GIGA:.0f} GB of memory are free"
 
 

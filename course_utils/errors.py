@@ -6,7 +6,7 @@ from difflib import get_close_matches
 
 
 class LayerError(ValueError):
-    """The target layer cannot be used: unknown, without places, never run, or run more than once."""
+    """The target layer cannot be used: unknown, without a grid, never run, or run twice."""
 
 
 class ClassError(ValueError):
@@ -49,3 +49,31 @@ def closest(name: str, names: Iterable[str], n: int = 3) -> str:
     if not found:
         return ""
     return " Did you mean " + " or ".join(filter(None, [", ".join(found[:-1]), found[-1]])) + "?"
+
+
+def whole_torch() -> None:
+    """Import torch, or say what helps where an earlier import of it was interrupted.
+
+    Ctrl-C (or the stop button) during that import leaves half of torch in the kernel, and a second
+    import fails in one of many ways.
+
+    Raises:
+        ImportError: half of torch is there.
+    """
+    try:
+        import torch
+        import torch.nn.functional
+
+        torch.nn.Module, torch.inference_mode  # noqa: B018  (half a module lacks them)
+    except ModuleNotFoundError as error:
+        if error.name == "torch":
+            raise  # it is not installed
+        raise ImportError(_INTERRUPTED) from error
+    except (AttributeError, ImportError, RecursionError, RuntimeError) as error:
+        raise ImportError(_INTERRUPTED) from error
+
+
+_INTERRUPTED = (
+    "The import of torch was interrupted earlier, and half of it is left in this kernel. "
+    "Restart the kernel (menu Kernel > Restart Kernel), then run the first cell again and wait."
+)

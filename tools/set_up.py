@@ -93,7 +93,8 @@ class Environment:
             os.stat(self.python)
         except PermissionError:
             sys.exit(
-                "The Python of this environment, %s, lies where you may not look (in somebody's home?).\n"
+                "The Python of this environment, %s, lies where you may not look "
+                "(in somebody's home?).\n"
                 "Ask whoever made it to make it again with the machine's own Python:\n"
                 "    rm -rf .venv && PYTHON=/usr/bin/python3 make setup" % os.readlink(self.python)
             )
@@ -106,7 +107,8 @@ class Environment:
             return
         if os.listdir(self.folder):
             sys.exit(
-                "There is a .venv here that the course did not make. Nothing was changed. Either move it away\n"
+                "There is a .venv here that the course did not make. Nothing was changed. "
+                "Either move it away\n"
                 "    mv .venv my-venv\n"
                 "and run the same command again, or use it as it is:\n"
                 "    .venv/bin/python -m pip install -e . && .venv/bin/python tools/lab.py"
@@ -171,7 +173,7 @@ class Environment:
         self.run(call + list(arguments), pip_settings(self.python))
 
     def run(self, command, more=None):
-        """The child keeps the lock: if this process alone is killed, the next set-up waits for it."""
+        """The child keeps the lock: if only this process is killed, the next set-up waits for it."""
         keep = {} if self.lock is None else {"pass_fds": (self.lock.fileno(),)}
         own = dict(more or {})
         own.update(own_environment())  # what the user sets for one run goes before a pip.conf
@@ -208,7 +210,8 @@ def check_interpreter():
     """A sentence, not a traceback, for the two things that a machine may lack."""
     if sys.version_info[:2] < OLDEST:
         sys.exit(
-            "The course needs Python %d.%d or newer, and %s is Python %d.%d. Install a newer one and name it:\n"
+            "The course needs Python %d.%d or newer, and %s is Python %d.%d. "
+            "Install a newer one and name it:\n"
             "    PYTHON=python3.12 make lab"
             % (OLDEST + (sys.executable,) + tuple(sys.version_info[:2]))
         )
@@ -222,7 +225,8 @@ def check_interpreter():
         import venv  # noqa: F401
     except ImportError:
         sys.exit(
-            "%s cannot make a virtual environment (its module venv or ensurepip is missing). On Debian or Ubuntu:\n"
+            "%s cannot make a virtual environment (its module venv or ensurepip is missing). "
+            "On Debian or Ubuntu:\n"
             "    apt install python3-venv" % sys.executable
         )
 
@@ -233,7 +237,7 @@ def warn_of_a_python_at_home():
     home = os.path.realpath(os.path.expanduser("~"))
     if python.startswith(home + os.sep) and not here.startswith(home + os.sep):
         say(
-            "It stands on %s, which lies in your home: other users of this machine may not reach it.\n"
+            "It stands on %s, which lies in your home: others may not reach it.\n"
             "To share it, make it with the machine's own Python: PYTHON=/usr/bin/python3 make setup"
             % python
         )

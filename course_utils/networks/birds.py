@@ -5,7 +5,7 @@ from safetensors.torch import load
 from torch import Tensor, nn
 
 from ..birds.species import SPECIES
-from ..errors import closest
+from ..errors import WeightsError, closest
 from . import course_weights
 from .precision import in_float32
 from .preprocess import Preprocess
@@ -88,7 +88,12 @@ def load_birds_network(name: str = "birds") -> BirdNet:
     if name not in VARIANTS:
         raise ValueError(f"No network of birds is called {name!r}.{closest(name, VARIANTS)}")
     network = BirdNet(blurry=name == "birds_blurry")
-    network.load_state_dict(load(course_weights.weights("birds", name)))
+    weights = load(course_weights.weights("birds", name))
+    if (known := len(weights["head.weight"])) != len(SPECIES):
+        raise WeightsError(
+            f"The weights know {known} species, the table has {len(SPECIES)}: make train-birds"
+        )
+    network.load_state_dict(weights)
     network.preprocess = Preprocess(SIZE, SIZE, (0.5,) * 3, (0.5,) * 3)
     network.categories = list(SPECIES)
     network.layer = "features"
