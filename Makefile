@@ -14,6 +14,7 @@ ARGS ?=
 SUBMITTED ?= submitted
 PHOTOS ?= course
 NETWORK ?= efficientnet_lite0
+HOST ?= 127.0.0.1
 VENV := .venv/bin
 # Linux (glibc): keep freed memory at hand. Networks free and fetch the same megabytes again and again,
 # and fetching them from the system, page by page, costs the lectures up to a third of their time.
@@ -24,7 +25,7 @@ export MALLOC_TRIM_THRESHOLD_ ?= 2147483647
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test lectures slides exercises grade benchmark claims train-birds train-quality methods check setup lock format lint clean
+.PHONY: help lab test lectures slides exercises collect grade scheduler worker benchmark claims train-birds train-quality methods check setup lock format lint clean
 
 help:            ## this list
 	@echo "Targets of this course (make TARGET):"
@@ -34,7 +35,7 @@ lab: setup       ## open the lectures in JupyterLab (prints the address where th
 	@$(VENV)/python tools/lab.py $(ARGS)
 
 test:            ## run every test, all lectures included (SYSTEM=no installs no system programs)
-	@$(PYTHON) tools/set_up.py slides grading
+	@$(PYTHON) tools/set_up.py slides grading cluster
 	@$(VENV)/python tools/system_programs.py
 	@$(VENV)/python -m pytest -n $(JOBS) $(ARGS)
 
@@ -49,9 +50,24 @@ exercises:       ## generate exercises/ from solutions/ with nbgrader (for instr
 	@$(PYTHON) tools/set_up.py grading
 	@$(VENV)/python tools/make_exercises.py $(ARGS)
 
+collect: setup   ## put an LMS's export where hand-ins lie: make collect ASSIGNMENT=... FROM=export.zip
+	@test -n "$(ASSIGNMENT)" || { echo "Which assignment? make collect ASSIGNMENT=ex02_gradcam FROM=export.zip"; exit 2; }
+	@test -n "$(FROM)" || { echo "From where? FROM=export.zip, FROM=folder, or FROM=hub"; exit 2; }
+	@$(VENV)/python tools/collect.py $(ASSIGNMENT) "$(FROM)" --submitted "$(SUBMITTED)"
+
 grade: setup     ## grade hand-ins: make grade ASSIGNMENT=ex02_gradcam (see docs/grading.md)
 	@test -n "$(ASSIGNMENT)" || { echo "Which assignment? make grade ASSIGNMENT=ex02_gradcam"; exit 2; }
-	@$(VENV)/python tools/grade.py $(ASSIGNMENT) --submitted "$(SUBMITTED)" --jobs $(JOBS) $(if $(SEED),--seed $(SEED)) $(if $(filter 1,$(UNSAFE)),--unsafe) $(ARGS)
+	@$(if $(CLUSTER),$(PYTHON) tools/set_up.py cluster)
+	@$(VENV)/python tools/grade.py $(ASSIGNMENT) --submitted "$(SUBMITTED)" --jobs $(JOBS) $(if $(SEED),--seed $(SEED)) $(if $(ROSTER),--roster "$(ROSTER)") $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(PART),--part $(PART)) $(if $(filter 1,$(UNSAFE)),--unsafe) $(ARGS)
+
+scheduler:       ## hand out work to several machines, at port 8786 (see docs/grading.md)
+	@$(PYTHON) tools/set_up.py cluster
+	@PYTHONPATH=tools:.extras/cluster $(VENV)/python -m distributed.cli.dask_scheduler --host $(HOST) $(ARGS)
+
+worker:          ## work for a scheduler: make worker CLUSTER=tcp://host:8786 JOBS=8
+	@test -n "$(CLUSTER)" || { echo "For which scheduler? make worker CLUSTER=tcp://host:8786"; exit 2; }
+	@$(PYTHON) tools/set_up.py cluster
+	@PYTHONPATH=tools:.extras/cluster $(VENV)/python -m distributed.cli.dask_worker $(CLUSTER) --nworkers $(JOBS) --nthreads 1 --memory-limit 0 --no-dashboard $(ARGS)
 
 benchmark:       ## time the course's methods beside those of grad-cam, torchcam and captum
 	@$(PYTHON) tools/set_up.py benchmark

@@ -335,8 +335,7 @@ def harmful(folder: str, port: int) -> dict[str, Attack]:
         ),
         "stopped-for-good": attack(
             "import os, signal\ndef row_means(x):\n    os.kill(os.getpid(), signal.SIGSTOP)",
-            nothing=(MEAN, BEST, CAM),
-            says="longer than",
+            says="returned None",  # the sandbox's first process cannot be stopped from inside
         ),
         "endless-cell": attack(ZEROS, before="while True:\n    pass", says="TimeUp"),
         "endless-call": attack("def row_means(x):\n    while True:\n        pass", says="TimeUp"),
@@ -361,8 +360,8 @@ def harmful(folder: str, port: int) -> dict[str, Attack]:
             says="processes and threads",
         ),
         "other-programs": attack(
-            "import subprocess, multiprocessing\ndef row_means(x):\n"
-            "    subprocess.run(['/bin/sh', '-c', 'id'])\n    return x.mean(1)",
+            "import os\ndef row_means(x):\n"
+            "    os.posix_spawn('/bin/sh', ['/bin/sh', '-c', 'id'], {})\n    return x.mean(1)",
             says="PermissionError",
         ),
         "memory-bomb": attack(
@@ -384,7 +383,7 @@ def harmful(folder: str, port: int) -> dict[str, Attack]:
                 used = sum(os.path.getsize(f"{p}/{f}") for p in ("/scratch", "/dev/shm") for f in os.listdir(p))
                 raise RuntimeError("small" if used < 200e6 else "large")
             """,
-            says="RuntimeError: small",
+            says="RuntimeError: “small”",
         ),
         "endless-output": attack(
             "def row_means(x):\n    while True:\n        print('x' * 10_000)", says="OutputUp"
@@ -560,7 +559,6 @@ ALONE = {
         "os-exit-in-a-cell",
         "os-exit-in-a-function",
         "crash-in-a-function",
-        "stopped-for-good",
     ),
     *(
         "endless-and-stubborn",

@@ -44,19 +44,22 @@ def test_a_file_name_with_half_a_character_and_a_line_break(tmp_path):
     place = handed_in(tmp_path, "ann") / "bert" / NAME
     place.mkdir(parents=True)
     os.mkfifo(os.fsencode(place) + b"/\xff\n.ipynb")
-    assert collected(tmp_path)["bert"].trouble == "\ufffd\ufffd.ipynb is not a file."
+    assert collected(tmp_path)["bert"].trouble == "“\ufffd\ufffd.ipynb” is not a file."
 
 
 def test_a_folder_that_may_not_be_entered(tmp_path, monkeypatch):
     handed_in(tmp_path, "ann", "bert")
-    real = Path.is_dir
+    locked, real, there = tmp_path / "bert" / NAME, os.scandir, os.path.lexists
 
-    def refused(path):  # as it is for anybody but root
-        if path == tmp_path / "bert" / NAME:
+    def refused(path="."):  # as it is for anybody but root
+        if Path(path) == locked:
             raise PermissionError(13, "Permission denied")
         return real(path)
 
-    monkeypatch.setattr(Path, "is_dir", refused)
+    monkeypatch.setattr(os, "scandir", refused)
+    monkeypatch.setattr(
+        os.path, "lexists", lambda path: Path(path).parent != locked and there(path)
+    )
     found = collected(tmp_path)
     assert (
         found["ann"].content == b"{}"

@@ -4,6 +4,7 @@ import contextlib
 import gc
 import multiprocessing
 import multiprocessing.connection
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,9 +12,11 @@ from dataclasses import dataclass
 
 from tqdm import tqdm
 
+from . import remote
 from .collect import Submission
-from .judge import Grader
+from .grader import Grader
 from .store import Store
+from .watch import held
 
 GRACE_SECONDS = 120  # for judging, after the submission's own time
 
@@ -24,11 +27,13 @@ class Batch:
 
     Attributes:
         version: digest of everything that decides about marks, see `stage.version`.
+        cluster: the address of a Dask scheduler that hands the work out; None: this machine works.
     """
 
     grader: Grader
     store: Store
     version: str
+    cluster: str | None = None
 
     def stamp(self, submission: Submission) -> dict:
         """What a grade rests on; while it is the same, the grade stands."""
@@ -37,7 +42,7 @@ class Batch:
             "grader": self.version,
             "seed": self.grader.seed,
         }
-        return stamp | {"walled": self.grader.place.walled}
+        return stamp | {"walled": self.grader.sandbox.walled}
 
     def is_graded(self, submission: Submission) -> bool:
         old = self.store.get(submission.key) or {}
@@ -50,17 +55,39 @@ class Batch:
         Raises:
             GraderError: the sandbox did not come up.
         """
+        self.keep(submission, self.grader.grade(submission))
+
+    def keep(self, submission: Submission, grade: dict) -> None:
+        """Keep what `Grader.grade` gave."""
         about = {
             "student": submission.student,
             "key": submission.key,
             "assignment": self.grader.assignment.name,
         }
-        self.store.put(
-            submission.key, about | self.stamp(submission) | self.grader.grade(submission)
-        )
+        self.store.put(submission.key, about | self.stamp(submission) | grade)
 
 
-def grade_all(batch: Batch, submissions: list[Submission], jobs: int) -> list[str]:
+class Usage:
+    """How long a run took, and the most memory that it held at one time."""
+
+    def __init__(self):
+        self.started, self.bytes, self.graded = time.monotonic(), 0, 0
+
+    def look(self) -> None:
+        self.bytes = max(self.bytes, held(os.getpid()))
+
+    def sentence(self, jobs: int) -> str:
+        """For the end of a run; "" if nothing was graded."""
+        if not self.graded:
+            return ""
+        minutes, seconds = divmod(round(time.monotonic() - self.started), 60)
+        memory = f"; the most memory at one time: {self.bytes / 1e9:.1f} GB" if self.bytes else ""
+        return f"{self.graded} graded in {minutes}:{seconds:02d} min, {jobs} at a time{memory}.\n"
+
+
+def grade_all(
+    batch: Batch, submissions: list[Submission], jobs: int, usage: Usage | None = None
+) -> list[str]:
     """Grade what is not graded yet.
 
     Returns:
@@ -71,16 +98,40 @@ def grade_all(batch: Batch, submissions: list[Submission], jobs: int) -> list[st
     if known:
         print(f"{known} of {len(submissions)} submissions are graded already.")
     failed: list[str] = []
+    usage = usage or Usage()
     with tqdm(total=len(waiting), unit="submission", disable=not waiting, file=sys.stderr) as bar:
         seconds = batch.grader.limits.start + batch.grader.limits.seconds + GRACE_SECONDS
-        for name, wrong in _spread(batch.grade_one, waiting, jobs, seconds):
+        if batch.cluster:
+            done = _remotely(batch, waiting)
+        else:
+            done = _spread(batch.grade_one, waiting, jobs, seconds, usage.look)
+        for name, wrong in done:
             failed += [f"{name} was not graded: {wrong}"] if wrong else []
+            usage.graded += not wrong
             bar.update()
     return sorted(failed)
 
 
+def _remotely(batch: Batch, waiting: list[Submission]) -> Iterator[tuple[str, str]]:
+    """Grade on a cluster; grades are written here alone, as they come."""
+    named = {one.key: one for one in waiting}
+    if not named:
+        return
+    for key, grade, wrong in remote.graded(batch, named.values()):
+        if not wrong:
+            try:
+                batch.keep(named[key], grade)
+            except OSError as error:
+                wrong = str(error)
+        yield named[key].student, wrong
+
+
 def _spread(
-    work: Callable[[Submission], None], waiting: list[Submission], jobs: int, seconds: float
+    work: Callable[[Submission], None],
+    waiting: list[Submission],
+    jobs: int,
+    seconds: float,
+    look: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[str, str]]:
     """Run `work` on all, `jobs` at a time; (student, what went wrong or "") as each one ends."""
     context = multiprocessing.get_context("fork")  # torch is imported once, before
@@ -97,6 +148,7 @@ def _spread(
                 there.close()
                 running[process] = (submission, time.monotonic() + seconds, here)
             multiprocessing.connection.wait([process.sentinel for process in running], timeout=1)
+            look()
             for process, (submission, deadline, here) in list(running.items()):
                 if process.is_alive() and time.monotonic() < deadline:
                     continue
@@ -121,7 +173,8 @@ def _guarded(work: Callable, submission: Submission, there) -> None:
         try:
             work(submission)
         except Exception as error:
-            wrong = f"{type(error).__name__}: {error}"
+            plain = isinstance(error, OSError) and error.filename is None and error.strerror
+            wrong = error.strerror if plain else f"{type(error).__name__}: {error}"
         there.send(wrong[:1000])
 
 

@@ -73,8 +73,11 @@ def read(path: Path, assignment: Assignment) -> ByHand:
             f"{path} has no column {', '.join(missing)}, so its marks cannot be told apart: mend it, or take it "
             "away to begin anew. Nothing was written."
         )
+    doubled = _doubled(found, assignment, path)
     for number, row in enumerate(found.rows, 2):
         key = _unquoted(row.get(KEY))
+        if key in doubled:
+            continue
         for one in assignment.texts:
             written = _unquoted(row.get(one.name))
             if not written:
@@ -87,6 +90,32 @@ def read(path: Path, assignment: Assignment) -> ByHand:
                 found.marks[key, one.name] = mark
         found.comments[key] = _unquoted(row.get(COMMENT))
     return found
+
+
+def _doubled(found: ByHand, assignment: Assignment, path: Path) -> set[str]:
+    """Students with two rows whose marks are not the same: none of them counts, and both stay."""
+    lines: dict[str, list[int]] = {}
+    for number, row in enumerate(found.rows, 2):
+        lines.setdefault(_unquoted(row.get(KEY)), []).append(number)
+    doubled = set()
+    for key, numbers in lines.items():
+        marks = {
+            tuple(_unquoted(found.rows[number - 2].get(one.name)) for one in assignment.texts)
+            for number in numbers
+        }
+        if len(numbers) > 1 and key:
+            where = ", ".join(map(str, numbers))
+            same = len(marks) == 1
+            found.complaints.append(
+                f"{path.name} has more than one row for '{key}' (rows {where}): "
+                + (
+                    "take all but one away."
+                    if same
+                    else "none of their marks counts until all but one are taken away."
+                )
+            )
+            doubled |= set() if same else {key}
+    return doubled
 
 
 def _decoded(content: bytes) -> str:
@@ -125,7 +154,11 @@ def update(path: Path, grades: list[dict], assignment: Assignment, found: ByHand
         found.complaints.append(
             f"{path.name} holds marks for '{key}', who handed in nothing: did a spreadsheet change the name?"
         )
-    rows = {_unquoted(row.get(KEY)): row for row in found.rows}
+    rows: dict[str, dict] = {}
+    again = []  # a student's further rows: somebody must choose
+    for row in found.rows:
+        if rows.setdefault(_unquoted(row.get(KEY)), row) is not row:
+            again.append(row)
     for grade in grades:
         row = rows.setdefault(grade["key"], {})
         row |= {KEY: grade["key"], STUDENT: grade["student"]}
@@ -141,7 +174,8 @@ def update(path: Path, grades: list[dict], assignment: Assignment, found: ByHand
             )
     header = [KEY, STUDENT, *names, COMMENT, READ]
     ordered = sorted(
-        rows.values(), key=lambda row: ((row.get(STUDENT) or "").lower(), row.get(KEY) or "")
+        [*rows.values(), *again],
+        key=lambda row: ((row.get(STUDENT) or "").lower(), row.get(KEY) or ""),
     )
     lines = [[_unquoted(row.get(name)) for name in header] for row in ordered]
     new = to_csv([header, *lines])

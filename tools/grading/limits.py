@@ -18,6 +18,7 @@ class Limits:
         memory: bytes of all its processes together; then it is ended.
         data: bytes that one process may fill; then its own code raises MemoryError.
         scratch: bytes of files that it may write.
+        files: names of files and folders that it may make; then it is ended.
         tasks: processes and threads together; then it is ended.
         answers: bytes of all its answers together; then no more are read.
         output: characters that one cell may print; then it raises.
@@ -33,6 +34,7 @@ class Limits:
     memory: int = 3_500 * MEGABYTE
     data: int = 2_500 * MEGABYTE
     scratch: int = 64 * MEGABYTE
+    files: int = 20_000
     tasks: int = 128
     answers: int = 256 * MEGABYTE
     output: int = 1 * MEGABYTE

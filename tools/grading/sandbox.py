@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,9 +21,23 @@ LIBRARIES = ("/usr/lib", "/usr/lib64", "/usr/lib32", "/usr/libx32", "/lib", "/li
 NOBODY = "65534"
 STAGE, JOB, SCRATCH = "/course", "/job", "/scratch"
 REFUSAL = """Nothing was graded: submissions run in bubblewrap, and {why}.
-  Debian, Ubuntu: apt install bubblewrap     Fedora: dnf install bubblewrap
-macOS and Windows: grade in a Linux container or virtual machine.
+{what}
 To run the submissions without any wall all the same, with your own rights and files: make grade … UNSAFE=1"""
+INSTALL = """  Debian, Ubuntu: apt install bubblewrap     Fedora: dnf install bubblewrap
+macOS and Windows: grade in a Linux container or virtual machine."""
+DOCS = 'docs/grading.md, "Where bubblewrap is denied", says it step by step.'
+# What denies it, by what a machine says about itself
+APPARMOR = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
+SWITCHES = {
+    "/proc/sys/kernel/unprivileged_userns_clone": "sysctl kernel.unprivileged_userns_clone=1",
+    "/proc/sys/user/max_user_namespaces": "sysctl user.max_user_namespaces=15000",
+}
+IN_UBUNTU = """  This machine's AppArmor denies it to ordinary users, as Ubuntu 24.04 does. As root, once: a profile
+  /etc/apparmor.d/bwrap that allows `userns` to /usr/bin/bwrap, then systemctl reload apparmor."""
+IN_POD = """  This is a pod. Its container needs securityContext: seccompProfile and appArmorProfile Unconfined,
+  procMount Unmasked (with hostUsers: false); or grade on a virtual machine."""
+IN_CONTAINER = """  This is a container. Start it with --security-opt seccomp=unconfined
+  --security-opt apparmor=unconfined --security-opt systempaths=unconfined."""
 
 
 class NoSandbox(RuntimeError):
@@ -30,7 +45,7 @@ class NoSandbox(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Place:
+class Sandbox:
     """How to start Python on a job: in bubblewrap, or (unsafe) in an ordinary process."""
 
     stage: Path
@@ -59,21 +74,41 @@ class Place:
         return [*walls, "--chdir", SCRATCH, "--remount-ro", "/dev", "--remount-ro", "/"]
 
 
-def check(place: Place) -> None:
+def check(sandbox: Sandbox) -> None:
     """Start the sandbox once.
 
     Raises:
         NoSandbox: with a sentence that says what to do.
     """
-    if not place.walled:
+    if not sandbox.walled:
         return
     if shutil.which("bwrap") is None:
-        raise NoSandbox(REFUSAL.format(why="there is no `bwrap` here"))
+        raise NoSandbox(REFUSAL.format(why="there is no `bwrap` here", what=INSTALL))
     start = [*_base(), *_libraries(), *_python(), "--", sys.executable, "-S", "-c", "print(6 * 7)"]
     tried = subprocess.run(start, env={}, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if tried.stdout != "42\n":
         said = (tried.stderr.strip() or f"it ended with {tried.returncode}").splitlines()[-1]
-        raise NoSandbox(REFUSAL.format(why=f"it cannot start here ({said})"))
+        raise NoSandbox(REFUSAL.format(why=f"it cannot start here ({said})", what=remedy()))
+
+
+def remedy(root: Path = Path("/"), environment: Mapping[str, str] = os.environ) -> str:
+    """What to do where bubblewrap is denied, for the kind of machine that this one is."""
+    found = []
+    if _holds(root, APPARMOR) == "1":
+        found.append(IN_UBUNTU)
+    found += [f"  As root: {do}" for path, do in SWITCHES.items() if _holds(root, path) == "0"]
+    if "KUBERNETES_SERVICE_HOST" in environment:
+        found.append(IN_POD)
+    elif any((root / name).exists() for name in (".dockerenv", "run/.containerenv")):
+        found.append(IN_CONTAINER)
+    return "\n".join([*(found or [INSTALL]), DOCS])
+
+
+def _holds(root: Path, path: str) -> str:
+    try:
+        return (root / path.lstrip("/")).read_text().strip()
+    except OSError:
+        return ""
 
 
 @cache
@@ -84,13 +119,29 @@ def _base() -> tuple[str, ...]:
     return (
         *(program, "--unshare-all", "--unshare-user", *nested, "--uid", NOBODY, "--gid", NOBODY),
         *("--hostname", "grading", "--die-with-parent", "--new-session", "--cap-drop", "ALL"),
-        *("--proc", "/proc", "--dev", "/dev"),
+        # the first process is the runner itself: another one would stand outside its filter of
+        # system calls, with a memory that /proc/1/mem opens
+        "--as-pid-1",
+        *("--proc", "/proc", *_kernels_settings(), "--dev", "/dev"),
+        *("--tmpfs", "/dev/pts", "--remount-ro", "/dev/pts"),  # no terminals
+        *("--symlink", SCRATCH, "/tmp"),
         *(
             "--dev-bind",
             "/dev/null",
             "/dev/zero",
         ),  # mapped, that one is memory which no limit counts
     )
+
+
+def _kernels_settings() -> list[str]:
+    """All of /proc that is not about a process, read-only: root may write there, as nobody, too."""
+    found = []
+    for entry in sorted(os.scandir("/proc"), key=lambda entry: entry.name):
+        if entry.name.isdecimal() or entry.is_symlink():
+            continue
+        if entry.is_dir() or entry.stat().st_mode & 0o222:
+            found += ["--ro-bind-try", entry.path, entry.path]
+    return found
 
 
 @cache
@@ -124,7 +175,7 @@ def _python() -> tuple[str, ...]:
     wanted |= {config} if config.exists() else set()
     course = Path(__file__).resolve().parent.parent.parent
     if any(course.is_relative_to(path) for path in wanted):
-        raise NoSandbox(REFUSAL.format(why="the course lies within its own Python"))
+        raise NoSandbox(REFUSAL.format(why="the course lies within its own Python", what=DOCS))
     paths = sorted(path for path in wanted if not _has_parent_in(path, wanted))
     return tuple(word for path in paths for word in ("--ro-bind", str(path), str(path)))
 
@@ -154,7 +205,11 @@ def _without_answers() -> tuple[str, ...]:
     there = [
         folder / name for name in (*ABSENT_PACKAGES, "course_utils") if (folder / name).is_dir()
     ]
-    return tuple(word for path in there for word in _memory(str(path), MEGABYTE, "0555"))
+    return tuple(
+        word
+        for path in map(str, there)
+        for word in (*_memory(path, MEGABYTE, "0555"), "--remount-ro", path)
+    )
 
 
 def _memory(path: str, size: int, mode: str = "0755") -> list[str]:

@@ -5,6 +5,7 @@ grades/<assignment>/earlier/<student>-….json  grades that a later hand-in repl
 grades/<assignment>/seed.txt                  the seed of the hidden cases
 """
 
+import contextlib
 import json
 import os
 import secrets
@@ -18,21 +19,33 @@ NEEDED = {"student", "key", "submission", "grader", "seed", "trouble", "remarks"
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file in one step: a reader, or a run after a crash, sees the old one or the new one."""
-    if path.exists() and path.read_bytes() == text.encode("utf-8"):
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=".part-")
+    """Write a text file in one step, see `write_bytes`."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file in one step: a reader, or a run after a crash, sees the old one or the new one.
+
+    Raises:
+        OSError: with the file's name and the reason; what was there before is still there.
+    """
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(part, 0o644)
-        os.replace(part, path)
-    except BaseException:
-        os.unlink(part)
-        raise
+        if path.exists() and path.read_bytes() == content:
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, part = tempfile.mkstemp(dir=path.parent, prefix=".part-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(part, 0o644)
+            os.replace(part, path)
+        except BaseException:
+            os.unlink(part)
+            raise
+    except OSError as error:
+        raise OSError(error.errno, f"{path} cannot be written: {error.strerror}") from None
 
 
 class Store:
@@ -57,13 +70,24 @@ class Store:
             kept = path.read_text().strip() if path.exists() else ""
             if kept and not kept.isdecimal():
                 raise ValueError(f"{path} must hold a whole number: the seed of the hidden cases.")
-            wanted = int(kept) if kept else 1 + secrets.randbelow(2**31 - 1)
+            wanted = int(kept) if kept else self._drawn(path)
         if wanted < 0 or wanted == VISIBLE:
             raise ValueError(
                 f"The seed must be 0 or more, and not {VISIBLE}: learners see the cases of that one."
             )
         write(path, f"{wanted}\n")
         return wanted
+
+    @staticmethod
+    def _drawn(path: Path) -> int:
+        """A new secret seed; of runs that draw one at the same time, all get the same."""
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".part-") as file:
+            file.write(f"{1 + secrets.randbelow(2**31 - 1)}\n")
+            file.flush()
+            with contextlib.suppress(FileExistsError):
+                os.link(file.name, path)
+        path.chmod(0o644)
+        return int(path.read_text())
 
     def path(self, key: str) -> Path:
         return self.folder / f"{key}.json"

@@ -8,16 +8,22 @@ from collections.abc import Sequence
 from .assignment import Assignment
 
 # What begins a formula (also in full width), at the beginning of a cell, or behind what a spreadsheet
-# may take for the end of one: a semicolon where it expects them between columns, a line break, a tab
-SIGN = r"(?=\s*[=+\-@%|\uff1d\uff0b\uff0d\uff20])"
-FORMULA = re.compile(rf"(\A(?=[\t\r\n])|\A{SIGN}|[;\t\r\n]{SIGN})")
+# may take for the end of one: a semicolon where it expects them between columns, a line break, a tab.
+# Quotes may stand between: such a spreadsheet takes them for those of a cell.
+SIGN = r"(?=[\s\"']*[=+\-@%|\uff1d\uff0b\uff0d\uff20])"
+FORMULA = re.compile(rf"(\A(?=[\t\n])|\A{SIGN}|[;\t\n]{SIGN})(?!')")
 
 
 def safe(value) -> str:
-    """A cell that no spreadsheet takes for a formula: an apostrophe stands before each beginning of one."""
+    """A cell that no spreadsheet takes for a formula: an apostrophe stands before each beginning of one.
+
+    Characters that nobody sees (NUL, escapes, marks of direction) become spaces.
+    """
     if isinstance(value, float | int):
         return f"{value:g}"
-    return FORMULA.sub(r"\1'", "" if value is None else str(value))
+    text = re.sub(r"\r\n?|[\x0b\x0c\x85\u2028\u2029]", "\n", "" if value is None else str(value))
+    text = "".join(c if c.isprintable() or c in "\n\t" else " " for c in text)
+    return FORMULA.sub(r"\1'", text)
 
 
 def to_csv(rows: Sequence[Sequence]) -> str:

@@ -1,6 +1,7 @@
 """Run a command, read its frames, and end it when it uses more than it may."""
 
 import os
+import re
 import selectors
 import subprocess
 import time
@@ -11,6 +12,7 @@ import psutil
 
 from .inside import frames
 from .limits import Limits
+from .sandbox import JOB, SCRATCH
 
 TICK = 0.1  # seconds between two looks at the processes
 STDERR_KEPT = 4_000
@@ -149,11 +151,13 @@ class Watched:
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + TICK
-        memory, tasks = usage(self.process.pid)
+        memory, tasks, files = usage(self.process.pid)
         if time.monotonic() > self.deadline:
             self.wrong = f"it ran longer than {self.seconds:.0f} seconds"
         elif memory > self.limits.memory:
             self.wrong = f"it filled more than {self.limits.memory / 1e9:.1f} GB of memory"
+        elif files > self.limits.files:
+            self.wrong = f"it made more than {self.limits.files} files"
         elif tasks > self.limits.tasks:
             self.wrong = f"it started more than {self.limits.tasks} processes and threads"
 
@@ -168,16 +172,61 @@ class Watched:
         self.process.wait()
 
 
-def usage(pid: int) -> tuple[int, int]:
-    """Bytes in memory, and the number of tasks, of a process and all its descendants."""
-    memory = tasks = 0
+def usage(pid: int) -> tuple[int, int, int]:
+    """What a process and all its descendants use: bytes of memory, tasks, and names of files."""
+    memory = tasks = files = 0
     for one in _family(pid):
         try:
-            memory += one.memory_info().rss
+            memory += one.memory_info().rss + _page_tables(one.pid)
             tasks += one.num_threads()
+            files = max(files, _names(one.pid))
         except psutil.Error:  # it has just ended
             continue
-    return memory, tasks
+    return memory, tasks, files
+
+
+def held(pid: int) -> int:
+    """Bytes that a process and all its descendants hold; what they share counts once."""
+    total = 0
+    for one in _family(pid):
+        try:
+            total += _share(one.pid) or one.memory_info().rss
+        except psutil.Error:
+            continue
+    return total
+
+
+def _share(pid: int) -> int:
+    """A process's memory, of what it shares with others its share; 0 if the kernel does not tell."""
+    try:
+        found = re.search(r"\nPss:\s*(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text())
+    except OSError:
+        return 0
+    return int(found[1]) * 1024 if found else 0
+
+
+def _page_tables(pid: int) -> int:
+    """Bytes of the kernel's tables of a process's pages."""
+    try:
+        found = re.search(r"VmPTE:\s*(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    except OSError:
+        return 0
+    return int(found[1]) * 1024 if found else 0
+
+
+def _names(pid: int) -> int:
+    """How many files and folders lie in the memory that a process of the sandbox may write to.
+
+    Each costs the kernel a kilobyte that no limit counts. 0 for a process outside of a sandbox.
+    """
+    total = 0
+    for place in (SCRATCH, "/dev/shm"):
+        try:
+            there = os.statvfs(f"/proc/{pid}/root{place}")
+        except OSError:
+            return 0
+        total += there.f_files - there.f_ffree
+    return total if os.path.isdir(f"/proc/{pid}/root{JOB}") else 0
 
 
 def _family(pid: int) -> list[psutil.Process]:

@@ -15,8 +15,9 @@ CALL = b"q"  # the answer to this case is being asked for
 ANSWER = b"a"  # course_checks.answers.to_bytes of it
 UNFIT = b"u"  # it cannot be an answer: why
 MISSING = b"m"  # the notebook defines no such name
+NOTE = b"n"  # this line did nothing here
 END = b"z"
-KINDS = (READY, CELL, RAISED, CALL, ANSWER, UNFIT, MISSING, END)
+KINDS = (READY, CELL, RAISED, CALL, ANSWER, UNFIT, MISSING, NOTE, END)
 
 
 class FrameError(ValueError):

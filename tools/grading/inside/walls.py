@@ -9,9 +9,12 @@ arm64; elsewhere the sandbox and the watchdog stand alone).
 import ctypes
 import errno
 import platform
+import re
 import resource
 import struct
+from pathlib import Path
 
+STACK = 64_000_000  # bytes of the first thread's stack
 CLONE_THREAD = 0x10000
 _ALLOW, _DENY, _KILL = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x80000000
 _ABSENT = 0x00050000 | errno.ENOSYS  # for clone3: the C library then uses clone
@@ -36,6 +39,7 @@ _BOTH = {
 _BOTH |= {"memfd_secret": 447}
 _MMAP = {"x86_64": 9, "aarch64": 222}
 _SHARED, _ANONYMOUS = 0x01, 0x20  # together: memory that the limits of a process do not count
+_GROWS_DOWN = 0x100  # counted as a stack, not as data
 _FILTERED = {
     "x86_64": (0xC000003E, 56, {
         "fork": 57, "vfork": 58, "execve": 59, "execveat": 322, "ptrace": 101,
@@ -44,6 +48,7 @@ _FILTERED = {
         "userfaultfd": 323, "perf_event_open": 298, "bpf": 321, "add_key": 248,
         "request_key": 249, "keyctl": 250, "shmget": 29, "mq_open": 240,
         "msgget": 68, "semget": 64,
+        "inotify_init": 253, "inotify_init1": 294, "fanotify_init": 300,
     }),
     "aarch64": (0xC00000B7, 220, {
         "execve": 221, "execveat": 281, "ptrace": 117, "process_vm_readv": 270,
@@ -51,6 +56,7 @@ _FILTERED = {
         "setns": 268, "socket": 198, "memfd_create": 279, "userfaultfd": 282,
         "perf_event_open": 241, "bpf": 280, "add_key": 217, "request_key": 218, "keyctl": 219,
         "shmget": 194, "mq_open": 180, "msgget": 186, "semget": 190,
+        "inotify_init1": 26, "fanotify_init": 262,
     }),
 }  # fmt: skip
 _CLONE3 = 435
@@ -65,10 +71,29 @@ def limit(data_bytes: int, file_bytes: int, cpu_seconds: int) -> None:
         "RLIMIT_CORE": 0,
         "RLIMIT_NOFILE": 256,
         "RLIMIT_MSGQUEUE": 0,
+        "RLIMIT_SIGPENDING": 1_000,  # timers, too
+        "RLIMIT_MEMLOCK": 0,
+        "RLIMIT_STACK": STACK,
     }
     for name, most in wanted.items():
         if hasattr(resource, name):  # macOS lacks some
+            _, hard = resource.getrlimit(getattr(resource, name))
+            most = most if hard == resource.RLIM_INFINITY else min(most, hard)
             resource.setrlimit(getattr(resource, name), (most, most))
+
+
+def limit_address_space(data_bytes: int) -> None:
+    """From now on addresses for the data that is allowed, and as many again; no more.
+
+    Addresses cost memory, too: the kernel's tables of pages, which neither `RLIMIT_DATA` nor a look
+    at what a process holds counts. What is mapped already (torch's libraries) does not count here.
+    """
+    status = Path("/proc/self/status")
+    if not status.exists():  # macOS
+        return
+    mapped = re.search(r"VmSize:\s*(\d+) kB", status.read_text())
+    most = int(mapped[1]) * 1024 + 2 * data_bytes
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
 def filter_system_calls() -> bool:
@@ -107,8 +132,10 @@ def _program(arch: int, clone: int, denied: dict[str, int], mmap: int) -> list[b
     for number in (*_BOTH.values(), *denied.values()):
         steps += [step(_EQUAL, number, 0, 1), step(_RETURN, _DENY)]
     steps += [
-        step(_EQUAL, mmap, 0, 5),
+        step(_EQUAL, mmap, 0, 7),
         step(_LOAD, _FOURTH_ARGUMENT),
+        step(_BITS, _GROWS_DOWN, 0, 1),
+        step(_RETURN, _DENY),
         step(_BITS, _ANONYMOUS, 0, 2),
         step(_BITS, _SHARED, 0, 1),
         step(_RETURN, _DENY),

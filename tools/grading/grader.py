@@ -1,4 +1,4 @@
-"""Run one submission and judge what it answered."""
+"""Run one submission and mark what it answered."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
 
-from course_checks.answers import AnswerError, Network, from_bytes, to_bytes
+from course_checks.answers import AnswerError, Failure, Network, from_bytes, to_bytes
 from course_checks.part import NOT_ATTEMPTED, Part, Verdict
 from course_checks.report import marks, sentence, without_luck
 
@@ -18,11 +18,13 @@ from .assignment import BLANK, Assignment
 from .collect import Submission
 from .inside import frames
 from .limits import Limits
-from .notebook import Notebook, Unreadable, parse
-from .sandbox import Place
+from .notebook import Notebook, Unreadable, parse, quoted
+from .sandbox import Sandbox
 
 LONGEST = 800  # characters of a message
 MOST_REMARKS = 12
+MOST_IDLE = 20
+IDLE = "These did nothing here, where there is no screen and no shell; no marks hang on them: {}."
 
 
 class GraderError(RuntimeError):
@@ -34,7 +36,7 @@ class Grader:
     """Everything that grades a submission beside the submission."""
 
     assignment: Assignment
-    place: Place
+    sandbox: Sandbox
     limits: Limits
     seed: int
 
@@ -50,7 +52,7 @@ class Grader:
             notebook = parse(submission.content)
         except Unreadable as error:
             return self._nothing(submission, str(error))
-        asked = _Asked(self, notebook)
+        asked = Asked(self, notebook)
         asked.run()
         remarks = (*submission.remarks, *notebook.remarks, *asked.remarks())
         return {
@@ -73,7 +75,7 @@ class Grader:
         }
 
 
-class _Asked:
+class Asked:
     """A notebook, what it is asked, and what it answered."""
 
     def __init__(self, grader: Grader, notebook: Notebook):
@@ -83,6 +85,7 @@ class _Asked:
         self.answers: dict[tuple[int, int], tuple[bytes, bytes]] = {}
         self.missing: set[int] = set()
         self.raised: list[str] = []
+        self.idle: list[str] = []  # lines that did nothing
         self.ends: dict[int, str] = {}  # part -> how the program ended while it was asked
         self.end = ""
 
@@ -104,14 +107,14 @@ class _Asked:
 
     def _once(self, limits: Limits, first: int) -> watch.Run:
         pipe, fd = os.pipe()
-        place = self.grader.place
-        with tempfile.TemporaryDirectory(dir=place.stage.parent) as folder:
+        sandbox = self.grader.sandbox
+        with tempfile.TemporaryDirectory(dir=sandbox.stage.parent) as folder:
             job, scratch = Path(folder) / "job", Path(folder) / "scratch"
             job.mkdir()
             scratch.mkdir()
             self._write_job(job, limits, first)
-            command = place.command(job, scratch, fd, limits)
-            run = watch.run(command, fd, pipe, place.environment(scratch), scratch, limits)
+            command = sandbox.command(job, scratch, fd, limits)
+            run = watch.run(command, fd, pipe, sandbox.environment(scratch), scratch, limits)
         if frames.READY not in run.kinds():
             raise GraderError(
                 f"the sandbox did not come up ({run.complaint or run.ended or 'it ended'})"
@@ -157,9 +160,10 @@ class _Asked:
                 and first == 0
                 and (not self._is_given(part) or content.startswith(b"TimeUp"))
             ):
-                self.raised.append(
-                    f"Code cell {part + 1} stopped with {content.decode('utf-8', 'replace')}"
-                )
+                said = quoted(content.decode("utf-8", "replace"))
+                self.raised.append(f"Code cell {part + 1} stopped with {said}.")
+            elif kind == frames.NOTE and len(self.idle) < MOST_IDLE:
+                self.idle.append(quoted(content.decode("utf-8", "replace"), 80))
         return bool(run.frames) and run.frames[-1][0] == frames.END
 
     def _is_given(self, number: int) -> bool:
@@ -183,7 +187,9 @@ class _Asked:
 
     def remarks(self) -> list[str]:
         ends = [self.end, *self.ends.values()]
-        return self._of_another() + self.raised + [end[0].upper() + end[1:] for end in ends if end]
+        idle = [IDLE.format(", ".join(dict.fromkeys(self.idle)))] if self.idle else []
+        ends = [end[0].upper() + end[1:] for end in ends if end]
+        return self._of_another() + ends + self.raised + idle
 
     def _of_another(self) -> list[str]:
         """A remark if the cells' names are those of another assignment."""
@@ -206,9 +212,10 @@ class _Asked:
         part = self.parts[number]
         kind, content = self.answers.get((number, case), (b"", b""))
         if kind == frames.ANSWER:
-            return judged(part, content, self.cases[number][case])
+            return verdict_on(part, content, self.cases[number][case])
         if kind == frames.UNFIT:
-            return Verdict(0.0, content.decode("utf-8", "replace"))
+            said = quoted(content.decode("utf-8", "replace"))
+            return Verdict(0.0, f"this is no answer that can be judged: {said}")
         if number in self.missing:
             return Verdict(0.0, f"your notebook does not define `{part.answer}`.")
         return Verdict(
@@ -217,17 +224,28 @@ class _Asked:
         )
 
 
-def judged(part: Part, content: bytes, case: tuple) -> Verdict:
+def verdict_on(part: Part, content: bytes, case: tuple) -> Verdict:
     """The verdict on an answer's untrusted bytes."""
     try:
         answer = from_bytes(content)
         if isinstance(answer, Network):
             raise AnswerError("A network is no answer.")
+        if isinstance(answer, Failure):
+            answer = _in_its_own_words(answer)
         verdict = part.verdict(answer, case)
     except Exception as error:  # a judge that an odd answer throws off must not stop the batch
         return Verdict(0.0, f"this answer cannot be judged ({type(error).__name__}: {error}).")
-    share = verdict.share if 0 <= verdict.share <= 1 else 0.0
-    return NOT_ATTEMPTED if verdict == NOT_ATTEMPTED else Verdict(share, verdict.says)
+    if verdict == NOT_ATTEMPTED:
+        return NOT_ATTEMPTED
+    says = "".join(c if c.isprintable() or c == "\n" else " " for c in verdict.says)
+    return Verdict(verdict.share if 0 <= verdict.share <= 1 else 0.0, says)
+
+
+def _in_its_own_words(failure: Failure) -> Failure:
+    """An error with its words as a quotation: they are the student's, or those of forged bytes."""
+    plain = failure.error.isidentifier() and failure.error.isprintable()
+    name = failure.error if plain and len(failure.error) < 80 else quoted(failure.error, 80)
+    return Failure(name, quoted(failure.message) if failure.message else "", failure.line)
 
 
 def _marked(part: Part, verdicts: Sequence[Verdict], code: str) -> dict:

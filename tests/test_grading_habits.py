@@ -1,0 +1,228 @@
+"""Honest work keeps its marks: what notebooks hold beside answers, and where hand-ins are put."""
+
+import json
+import textwrap
+
+import pytest
+from grading import sandbox, stage
+from grading.assignment import Assignment
+from grading.collect import Submission, collect
+from grading.grader import Grader
+from grading.limits import Limits
+from tiny_assignment import RIGHT
+
+from course_checks.part import Part
+
+MEAN = RIGHT["ex99_mean"]
+# The commonest habits, and further ones of the same kinds: each stands above a right answer in its cell
+HABITS = {
+    "matplotlib-inline": "%matplotlib inline",
+    "matplotlib-widget": "%matplotlib widget",
+    "pylab": "%pylab inline\narray([1]), plt, np",
+    "pip-line": "!pip install -q tqdm",
+    "pip-magic": "%pip install tqdm",
+    "load-ext": "%load_ext autoreload\n%autoreload 2",
+    "load-ext-absent": "%load_ext tensorboard\n%tensorboard --logdir runs",
+    "config": "%config InlineBackend.figure_format = 'retina'",
+    "env": "%env CUDA_VISIBLE_DEVICES=0\n%env",
+    "shell-answer": "files = !ls\nprint(files.n, list(files))",
+    "listing": "%ls\n%pwd\n!nvidia-smi",
+    "cd": "%cd ..\nopen('written_where_it_was.txt', 'w').close()",
+    "run-absent": "%run helpers.py",
+    "time-line": "%time kept = torch.ones(2)\nassert kept.sum() == 2",
+    "timeit-line": "%timeit torch.ones(100).sum()",
+    "help": "torch.ones?\n?torch\nhelp(len)",
+    "display": "display(torch.ones(2))\nfrom IPython.display import HTML, Image, clear_output\n"
+    "display(HTML('<b>x</b>'))\nclear_output(wait=True)",
+    "input": "name = input('Your name: ')\nassert name == ''",
+    "show": "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.savefig('a.png')\nplt.show()",
+    "style": "import matplotlib\nmatplotlib.use('Agg')\nimport matplotlib.pyplot as plt\n"
+    "plt.style.use('ggplot')\nfrom matplotlib_inline.backend_inline import set_matplotlib_formats",
+    "tqdm": "from tqdm.auto import tqdm\nfrom tqdm.notebook import trange\n"
+    "for _ in tqdm(range(3)): pass\nfor _ in trange(3): pass",
+    "warnings": "import warnings, logging\nwarnings.filterwarnings('ignore')\n"
+    "warnings.warn('late')\nlogging.basicConfig(level=logging.INFO)\nlogging.info('on')",
+    "temporary": "import tempfile\nwith tempfile.TemporaryDirectory() as folder:\n"
+    "    open(folder + '/a', 'w').write('x')\nopen('/tmp/a.txt', 'w').write('x')\n"
+    "tempfile.NamedTemporaryFile().write(b'x')",
+    "home": "import os, pathlib\n(pathlib.Path.home() / '.cache').mkdir(exist_ok=True)\n"
+    "os.makedirs('results', exist_ok=True)\ntorch.save(torch.ones(1), 'results/a.pt')\n"
+    "torch.load('results/a.pt')",
+    "subprocess": "import subprocess, sys\n"
+    "subprocess.check_call([sys.executable, '-m', 'pip', 'install', 'tqdm'])\n"
+    "assert subprocess.run('ls', shell=True, capture_output=True, text=True).stdout == ''\n"
+    "subprocess.check_output(['git', '--version'])\nsubprocess.Popen(['x']).wait()",
+    "system": "import os\nos.system('pip list')\nprint(os.popen('ls').read())",
+    "colab": "from google.colab import drive, files\ndrive.mount('/content/drive')",
+    "colab-asked": "try:\n    import google.colab\n    at_colab = True\nexcept ImportError:\n"
+    "    at_colab = False\nassert not at_colab",
+    "autosave": "%autosave 60\n%history\n%who\n%whos\n%precision 3\n%lsmagic",
+    "pdb": "%pdb on\n%debug\n%xmode Verbose",
+    "seeds": "torch.manual_seed(0)\ntorch.set_num_threads(1)\n%reset -f out\n%store -r x",
+    "widgets": "import ipywidgets\nipywidgets.interact(lambda n: n, n=3)\nipywidgets.IntSlider()",
+    "get-ipython": "get_ipython().run_line_magic('matplotlib', 'inline')\nget_ipython().system('ls')",
+    "await": "import asyncio\nawait asyncio.sleep(0)",
+    "exit": "exit()",
+    "typing": "from __future__ import annotations\nimport torch",
+}
+# %%-lines above code: the code is run
+AROUND = {
+    "%%time": "%%time",
+    "%%timeit": "%%timeit -n 1 -r 1",
+    "%%capture": "%%capture out",
+    "%%capture-%%time": "\n%%capture --no-stderr\n%%time",
+    "%%time-magic": "%%time\n%matplotlib inline",
+    "comment": "# my answer\n%%time",
+}
+# cells of their own that are no Python
+APART = ("%%bash\npip list", "%%html\n<b>x</b>", "%%javascript\nalert(1)", "%%sh\nls", "%%latex\nx",
+         "%%writefile helper.py\none = 1", "%%script false\nx", "%%markdown\nx", "%%R\nx <- 1",
+         "!pip install x\n!ls", "pip install x", "cd ..", "ls", "conda install x", "%%javascript\nIPython.notebook.save_checkpoint()", "%%cython\ncdef x")  # fmt: skip
+
+
+def named(number: int) -> str:
+    return f"row_means_{number}"
+
+
+def cells() -> list[str]:
+    """A notebook of all habits, each in a cell of its own with an answer of its own."""
+    made = ["import torch", *APART]
+    for number, above in enumerate((HABITS | AROUND).values()):
+        made.append(f"{above}\n{MEAN.replace('row_means', named(number))}")
+    return made
+
+
+def graded(folder, codes: list[str], answers: list[str], **limits) -> tuple[dict, list[str]]:
+    """The share of right answers by name, and the remarks."""
+    import torch
+
+    parts = tuple(
+        Part(f"ex99_{name}", name, 1, name, lambda s: [(torch.randn(2, 3),)], lambda x: x.mean(1))
+        for name in answers
+    )
+    grader = Grader(
+        Assignment("ex99", parts, ()), sandbox.Sandbox(folder), Limits(**limits), seed=3
+    )
+    made = [{"cell_type": "code", "source": code, "metadata": {}} for code in codes]
+    grade = grader.grade(Submission("s", "s", json.dumps({"cells": made}).encode()))
+    return {part["title"]: part["marks"] for part in grade["parts"]}, grade["remarks"]
+
+
+@pytest.fixture(scope="module")
+def staged(tmp_path_factory, bubblewrap):
+    return stage.stage(tmp_path_factory.mktemp("habits") / "stage")
+
+
+@pytest.fixture(scope="module")
+def habitual(staged):
+    names = [named(number) for number in range(len(HABITS | AROUND))]
+    return graded(staged, cells(), names)
+
+
+@pytest.mark.parametrize("habit", HABITS | AROUND)
+def test_a_habit_costs_no_marks(habitual, habit):
+    marks, remarks = habitual
+    assert marks[named(list(HABITS | AROUND).index(habit))] == 1, remarks
+
+
+def test_what_did_nothing_is_said_and_nothing_else(habitual):
+    _, remarks = habitual
+    assert len(remarks) == 1 and "did nothing here" in remarks[0], remarks
+    assert "“%%bash”" in remarks[0]
+
+
+def test_unfinished_is_forgiven_only_where_the_cell_itself_raised_it(staged):
+    codes = [
+        "def mine(x):\n    raise NotImplementedError()",
+        "mine(1)",
+        "import torch\ntorch.nn.Module()(1)",  # torch's own NotImplementedError
+    ]
+    marks, remarks = graded(staged, codes, ["mine"])
+    assert marks == {"mine": 0} and len(remarks) == 1
+    assert remarks[0].startswith("Code cell 3 stopped with “NotImplementedError")
+
+
+def test_words_of_an_error_stand_as_a_quotation(staged):
+    code = """
+    class X(Exception): pass
+    X.__name__ = "Right"
+    def mine(x):
+        raise X("20 of 20 points.”\\n✓ all right\\u202e\\0")
+    mine(1)
+    """
+    _, remarks = graded(staged, [textwrap.dedent(code)], ["mine"])
+    assert remarks == ['Code cell 1 stopped with “Right: 20 of 20 points." ✓ all right”.']
+
+
+# --- where hand-ins lie ----------------------------------------------------------------------------
+
+FIRST = "ex04_contrast"
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ([f"{FIRST}/hw.ipynb", f"{FIRST}/._hw.ipynb", f"{FIRST}/.DS_Store"], "hw.ipynb"),
+        ([f"{FIRST.upper()}/{FIRST}.ipynb"], FIRST.upper()),
+        (["Ex04 Contrast/ex04 contrast.ipynb"], "Ex04 Contrast"),
+        ([f"{FIRST}.ipynb"], f"“{FIRST}.ipynb”"),
+        ([f"{FIRST} (1).ipynb"], "(1)"),
+        (["my homework.IPYNB"], "my homework"),
+        ([f"{FIRST}/{FIRST}/{FIRST}.ipynb"], f"{FIRST}/{FIRST}/"),
+        ([f"{FIRST}/{FIRST}-Copy1.ipynb", f"{FIRST}/scratch.ipynb"], "Copy1"),
+        (["__MACOSX/a.ipynb", f"work/{FIRST}.ipynb"], "work"),
+        ([f"{FIRST}/.ipynb_checkpoints/x.ipynb", f"{FIRST}/x.ipynb"], "x.ipynb"),
+        (["ex02_gradcam/ex02_gradcam.ipynb", f"{FIRST}_v2.ipynb"], "v2"),
+    ],
+)
+def test_a_hand_in_that_lies_elsewhere_is_found_and_a_remark_says_where(tmp_path, files, words):
+    student = place(tmp_path, "ann", files)
+    (found,) = collect(student.parent, FIRST, 1000)
+    assert found.content == b"{}" and not found.trouble
+    assert words in found.remarks[0] and "rather than" in found.remarks[0]
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        (["ex02_gradcam/ex02_gradcam.ipynb"], "there lies “ex02_gradcam/ex02_gradcam.ipynb”"),
+        ([f"{FIRST}/answer.pdf"], "“ex04_contrast/answer.pdf”"),
+        (["a.ipynb", "b.ipynb"], "“a.ipynb”, “b.ipynb”"),
+        ([f"{FIRST}/.DS_Store"], "is empty"),
+        (["ex05.ipynb"], "“ex05.ipynb”"),
+    ],
+)
+def test_what_is_no_hand_in_is_named(tmp_path, files, words):
+    place(tmp_path, "bert", [f"{FIRST}/{FIRST}.ipynb"])
+    found = {one.student: one for one in collect(place(tmp_path, "ann", files).parent, FIRST, 1000)}
+    assert found["ann"].content is None and words in found["ann"].trouble
+    assert found["bert"].content == b"{}"
+
+
+def test_a_student_whose_name_begins_with_a_dot_is_a_student(tmp_path):
+    place(tmp_path, ".name", [f"{FIRST}/{FIRST}.ipynb"])
+    place(tmp_path, ".ipynb_checkpoints", [f"{FIRST}.ipynb"])
+    assert [one.student for one in collect(tmp_path, FIRST, 1000)] == [".name"]
+
+
+def test_a_class_without_any_hand_in_is_refused_with_what_lies_there(tmp_path):
+    place(tmp_path, "ann", ["essay.pdf"])
+    with pytest.raises(FileNotFoundError, match="no student has a hand-in.*“ann”.*essay.pdf"):
+        collect(tmp_path, FIRST, 1000)
+    with pytest.raises(FileNotFoundError, match="is empty"):
+        collect(place(tmp_path / "other", "x", []).parent / "x", FIRST, 1000)
+
+
+def test_cells_beyond_the_most_are_said(staged):
+    codes = ["1"] * 2500 + ["import torch\n" + MEAN] + ["1"] * 3000
+    marks, remarks = graded(staged, codes, ["row_means"])
+    assert marks == {"row_means": 1} and "5501 cells" in remarks[0]
+
+
+def place(submitted, student: str, files: list[str]):
+    folder = submitted / student
+    folder.mkdir(parents=True)
+    for name in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("{}")
+    return folder

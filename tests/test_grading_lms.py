@@ -1,0 +1,324 @@
+"""The class as an LMS has it: what it exports comes in, marks and pages go back under its own names."""
+
+import csv
+import io
+import json
+import stat
+import zipfile
+from pathlib import Path
+
+import pytest
+from grading import feedback_zip, lms, roster
+from grading.assignment import Assignment, Text
+from grading.by_hand import ByHand
+
+from course_checks.part import Part
+
+NAME = "ex04_contrast"
+WHY = "ex04_why"
+ASSIGNMENT = Assignment(
+    NAME, (Part("ex04_a", "a", 15, "a", lambda s: []),), (Text(WHY, 5, "", ""),)
+)
+MOST = 10_000
+
+
+def zipped(path: Path, files: dict[str, str | bytes]) -> Path:
+    with zipfile.ZipFile(path, "w") as out:
+        for number, (name, content) in enumerate(files.items()):
+            out.writestr(zipfile.ZipInfo(name, (2026, 10, 1, 8, number, 0)), content)
+    return path
+
+
+def folder(path: Path, files: dict[str, str]) -> Path:
+    for name, content in files.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_text(content)
+    return path
+
+
+def taken(source: Path, submitted: Path) -> dict[str, str]:
+    """What lies in submitted/ afterwards: student -> the notebook's text."""
+    lms.take(source, NAME, submitted, MOST)
+    found = submitted.glob(f"*/{NAME}/{NAME}.ipynb")
+    return {path.parent.parent.name: path.read_text() for path in found}
+
+
+MOODLE_FILES = {
+    "Ann Lee_101_assignsubmission_file_/ex04_contrast.ipynb": "ann",
+    "Ann Lee_102_assignsubmission_file_/my work.ipynb": "the other ann",
+    "Åse Ø_103_assignsubmission_file_/__MACOSX/._a.ipynb": "x",
+    "Åse Ø_103_assignsubmission_file_/EX04 contrast.ipynb": "åse",
+    "Åse Ø_103_assignsubmission_onlinetext_/onlinetext.html": "words",
+    "Bo_104_assignsubmission_file_/essay.pdf": "pdf",
+}
+CANVAS_FILES = {
+    "leeann_201_9001_ex04_contrast.ipynb": "first",
+    "leeann_201_9055_ex04_contrast-1.ipynb": "second",
+    "boba_LATE_202_9003_homework.ipynb": "late",
+    "zoe_203_9004_essay.pdf": "pdf",
+}
+
+
+def test_moodles_folders_come_in(tmp_path):
+    source = zipped(tmp_path / "s.zip", MOODLE_FILES)
+    assert taken(source, tmp_path / "submitted") == {
+        "Ann Lee_101": "ann",
+        "Ann Lee_102": "the other ann",
+        "Åse Ø_103": "åse",
+    }
+
+
+@pytest.mark.parametrize("root", ["", "CS101-Ex4-99/"])
+def test_moodles_flat_files_and_a_folder_around_all(tmp_path, root):
+    files = {f"{root}Ann Lee_101_assignsubmission_file_work.ipynb": "ann"}
+    assert taken(zipped(tmp_path / "s.zip", files), tmp_path / "s") == {"Ann Lee_101": "ann"}
+
+
+@pytest.mark.parametrize("made", [zipped, folder])
+def test_canvas_flat_files_come_in_and_the_last_attempt_wins(tmp_path, made):
+    source = made(tmp_path / "export", CANVAS_FILES)
+    assert taken(source, tmp_path / "s") == {"leeann_201": "second", "boba_202": "late"}
+
+
+def test_nbgraders_folders_and_its_exchange_come_in(tmp_path):
+    plain = folder(
+        tmp_path / "a", {f"submitted/ann/{NAME}/{NAME}.ipynb": "a", f"bo/{NAME}/x.ipynb": "b"}
+    )
+    assert taken(plain, tmp_path / "one") == {"ann": "a", "bo": "b"}
+    exchange = {
+        f"ann+{NAME}+2026-10-01 09:00:00 UTC/{NAME}.ipynb": "late",
+        f"ann+{NAME}+2026-10-01 08:00:00 UTC+abc/{NAME}.ipynb": "early",
+        "ann+ex02_gradcam+2026-10-02 08:00:00 UTC/ex02_gradcam.ipynb": "of another",
+    }
+    assert taken(folder(tmp_path / "b", exchange), tmp_path / "two") == {"ann": "late"}
+
+
+def test_homes_of_a_hub_come_in_without_solutions_links_and_hidden_folders(tmp_path):
+    home = folder(
+        tmp_path / "home",
+        {
+            f"ann/course/exercises/{NAME}/{NAME}.ipynb": "ann's",
+            f"ann/course/solutions/{NAME}/{NAME}.ipynb": "the solution",
+            f"ann/.local/share/Trash/{NAME}.ipynb": "thrown away",
+            "bo/notes.ipynb": "nothing of it",
+        },
+    )
+    (home / "cy" / NAME).mkdir(parents=True)
+    (home / "cy" / NAME / f"{NAME}.ipynb").symlink_to(home / "ann/course/solutions" / NAME)
+    (home / "dee").symlink_to(home / "ann")
+    assert taken(home, tmp_path / "s") == {"ann": "ann's"}
+
+
+@pytest.mark.parametrize(
+    "name", ["../../evil.ipynb", "/etc/evil.ipynb", "a/../../b.ipynb", "..\\x.ipynb", "C:\\x.ipynb"]
+)
+def test_a_zip_that_leads_elsewhere_is_refused_whole(tmp_path, name):
+    source = zipped(tmp_path / "s.zip", MOODLE_FILES | {name: "x"})
+    with pytest.raises(lms.Refused, match="leads out of it"):
+        lms.take(source, NAME, tmp_path / "s", MOST)
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_link_in_a_zip_is_left_out(tmp_path):
+    source = zipped(tmp_path / "s.zip", MOODLE_FILES)
+    with zipfile.ZipFile(source, "a") as out:
+        entry = zipfile.ZipInfo("Eve_666_assignsubmission_file_/ex04_contrast.ipynb")
+        entry.external_attr = (stat.S_IFLNK | 0o777) << 16
+        out.writestr(entry, "/etc/passwd")
+    done = lms.take(source, NAME, tmp_path / "s", MOST)
+    assert "Eve_666" not in done.changes and any("is a link" in one for one in done.said)
+
+
+def test_a_bomb_is_read_no_further_than_a_notebook_may_be_large(tmp_path):
+    path = tmp_path / "s.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as out:
+        out.writestr(f"Eve_6_assignsubmission_file_/{NAME}.ipynb", b"0" * 50_000_000)
+    assert len(taken(path, tmp_path / "s")["Eve_6"]) == MOST + 1
+
+
+def test_too_many_files_and_too_many_bytes_are_refused(tmp_path, monkeypatch):
+    source = zipped(tmp_path / "s.zip", MOODLE_FILES)
+    monkeypatch.setattr(lms, "MOST_FILES", 5)
+    with pytest.raises(lms.Refused, match="more than 5 files"):
+        lms.take(source, NAME, tmp_path / "s", MOST)
+    monkeypatch.setattr(lms, "MOST_FILES", 50)
+    monkeypatch.setattr(lms, "MOST_BYTES", 10)
+    with pytest.raises(lms.Refused, match="unpack to more"):
+        lms.take(source, NAME, tmp_path / "s", MOST)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\3\4 no zip", b"text"])
+def test_what_is_no_zip_is_a_sentence(tmp_path, content):
+    (tmp_path / "s.zip").write_bytes(content)
+    with pytest.raises(lms.Refused, match="no zip file"):
+        lms.take(tmp_path / "s.zip", NAME, tmp_path / "s", MOST)
+
+
+def test_an_export_without_hand_ins_names_what_it_holds(tmp_path):
+    source = folder(tmp_path / "a", {"readme.txt": "x", "pictures/a.png": "y"})
+    with pytest.raises(lms.Refused, match="“pictures/a.png”"):
+        lms.take(source, NAME, tmp_path / "s", MOST)
+
+
+def test_a_zip_that_a_student_handed_in_is_looked_into(tmp_path):
+    inner = zipped(tmp_path / "i.zip", {f"work/{NAME}.ipynb": "inner"}).read_bytes()
+    bad = zipped(tmp_path / "j.zip", {f"../../{NAME}.ipynb": "out"}).read_bytes()
+    files = {
+        "ann_1_assignsubmission_file_/work.zip": inner,
+        "eve_2_assignsubmission_file_/w.zip": bad,
+    }
+    assert taken(zipped(tmp_path / "s.zip", files), tmp_path / "s") == {"ann_1": "inner"}
+    flat = zipped(tmp_path / "c.zip", {"ann_1_5_work.zip": inner})
+    assert taken(flat, tmp_path / "t") == {"ann_1": "inner"}
+
+
+def test_collecting_again_says_what_changed(tmp_path):
+    lms.take(zipped(tmp_path / "a.zip", MOODLE_FILES), NAME, tmp_path / "s", MOST)
+    later = MOODLE_FILES | {"Ann Lee_101_assignsubmission_file_/ex04_contrast.ipynb": "anew"}
+    done = lms.take(zipped(tmp_path / "b.zip", later), NAME, tmp_path / "s", MOST)
+    assert done.changes == {
+        "Ann Lee_101": "changed",
+        "Ann Lee_102": "as before",
+        "Åse Ø_103": "as before",
+    }
+    assert any("“Bo_104” has no notebook" in one and "essay.pdf" in one for one in done.said)
+
+
+# --- back again -------------------------------------------------------------------------------------
+
+MOODLE_SHEET = (
+    "\ufeffIdentifier,\"Full name\",\"Email address\",Status,Grade,\"Maximum Grade\","
+    "\"Grade can be changed\",\"Last modified (submission)\",\"Last modified (grade)\"\r\n"
+    'Participant 101,"Lee, Ann",ann@uni.example,"Submitted",,20.00,Yes,"Monday, 1 October",-\r\n'
+    'Participant 102,"Lee, Ann",ann2@uni.example,"Submitted","",20.00,Yes,-,-\r\n'
+    'Participant 103,"Åse ""Ø""",ase@uni.example,"Submitted",3.00,20.00,Yes,-,-\r\n'
+    "Participant 104,Bo,bo@uni.example,\"No submission\",,20.00,Yes,-,-\r\n"
+)  # fmt: skip
+CANVAS_BOOK = (
+    "Student,ID,SIS User ID,SIS Login ID,Section,ex02_gradcam (7),ex04 Contrast (8),Final Score\n"
+    ",,,,,Manual Posting,,\n"
+    "    Points Possible,,,,,20.0,,(read only)\n"
+    '"Lee, Ann",201,s1,ann,"A; B",3,,\n'
+    '"Bo, B.",202,s2,bo,A,,1,  7.5 \n'
+    "\"Student, Test\",999,,,A,,,\n"
+)  # fmt: skip
+
+
+def grade(student: str, marks: float) -> dict:
+    return {
+        "student": student,
+        "key": student,
+        "parts": [{"name": "ex04_a", "marks": marks}],
+        "texts": {WHY: "words"},
+    }
+
+
+def marked(**marks: float) -> ByHand:
+    return ByHand({(key.replace("_", " ", 1), WHY): mark for key, mark in marks.items()})
+
+
+def filled(tmp_path, text: str, grades, marks, origins, encoding="utf-8") -> roster.Filled:
+    path = tmp_path / "roster.csv"
+    path.write_bytes(text.encode(encoding))
+    return roster.fill(path, grades, ASSIGNMENT, marks, origins)
+
+
+def moodle(id: str) -> dict[str, str]:
+    return {"system": "moodle", "id": id, "place": f"x_{id}_assignsubmission_file_"}
+
+
+def test_moodles_worksheet_comes_back_with_one_column_changed(tmp_path):
+    grades = [grade("Ann 101", 12.5), grade("Ann 102", 15), grade("Åse 103", 9), grade("Eve", 3)]
+    marks = marked(Ann_101=4, Ann_102=2.5)  # Åse's words are not marked yet
+    origins = {f"Ann {n}": moodle(n) for n in ("101", "102")} | {"Åse 103": moodle("103")}
+    done = filled(tmp_path, MOODLE_SHEET, grades, marks, origins)
+    wanted = MOODLE_SHEET.replace('"Submitted",,20', '"Submitted",16.5,20')
+    wanted = wanted.replace('"Submitted","",20', '"Submitted","17.5",20')
+    wanted = wanted.replace('"Submitted",3.00,', '"Submitted",,')
+    assert done.content.decode() == wanted and done.filled == 2
+    assert "“Eve”" in done.said[0] and "“Bo”" in done.said[1]
+
+
+def test_canvas_gradebook_comes_back_with_one_column_and_the_points_changed(tmp_path):
+    grades = [grade("leeann_201", 12.5), grade("Bo", 15)]
+    marks = ByHand({("leeann_201", WHY): 4, ("Bo", WHY): 5})
+    origins = {"leeann_201": {"system": "canvas", "id": "201", "place": "x"}}
+    done = filled(tmp_path, CANVAS_BOOK, grades, marks, origins)
+    wanted = CANVAS_BOOK.replace('"A; B",3,,', '"A; B",3,16.5,')
+    wanted = wanted.replace("A,,1,", "A,,20,").replace(",20.0,,(", ",20.0,20,(")
+    assert done.content.decode() == wanted and done.filled == 2
+    assert len(done.said) == 1 and "“Student, Test”" in done.said[0]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "cp1252"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_mark_that_is_there_already_changes_no_byte(tmp_path, encoding, delimiter):
+    rows = list(csv.reader(io.StringIO(MOODLE_SHEET.lstrip("\ufeff"))))
+    rows[1][4] = "17,50" if delimiter == ";" else "17.50"
+    out = io.StringIO()
+    csv.writer(out, delimiter=delimiter).writerows(rows)
+    text = ("\ufeff" if encoding.startswith("utf-16") else "") + out.getvalue()
+    done = filled(
+        tmp_path,
+        text,
+        [grade("a", 12.5)],
+        ByHand({("a", WHY): 5}),
+        {"a": moodle("101")},
+        encoding,
+    )
+    assert done.content == text.encode(encoding)
+
+
+def test_students_are_matched_by_number_login_or_address_and_never_by_likeness(tmp_path):
+    students = ["BO", "ann@uni.example", "202", "Lee, Ann", "an"]
+    grades = [grade(name, 1) for name in students]
+    marks = ByHand({(name, WHY): 1 for name in students})
+    canvas = filled(tmp_path, CANVAS_BOOK, grades, marks, {})
+    assert "more than one row or hand-in fits: “202”, “BO”" in " ".join(canvas.said)
+    assert "“Lee, Ann”, “an”, “ann@uni.example”" in canvas.said[0] and canvas.filled == 0
+    worksheet = filled(tmp_path, MOODLE_SHEET, grades[1:2], marks, {})
+    assert worksheet.filled == 1
+
+
+def test_a_file_that_is_no_export_or_has_no_column_is_a_sentence(tmp_path):
+    with pytest.raises(roster.NoRoster, match="neither Moodle's grading worksheet"):
+        filled(tmp_path, "name,mark\nann,1\n", [], ByHand(), {})
+    with pytest.raises(roster.NoRoster, match="no columns are called ex04_contrast"):
+        filled(tmp_path, CANVAS_BOOK.replace("ex04 Contrast", "Essay"), [], ByHand(), {})
+    with pytest.raises(roster.NoRoster):
+        filled(tmp_path, "", [], ByHand(), {})
+
+
+def test_other_points_in_the_lms_are_said(tmp_path):
+    done = filled(tmp_path, MOODLE_SHEET.replace("20.00", "100.00"), [], ByHand(), {})
+    assert "Moodle counts “100.00” points" in " ".join(done.said)
+    done = filled(tmp_path, CANVAS_BOOK.replace("20.0,,(", "20.0,100,("), [], ByHand(), {})
+    assert "Canvas counts “100” points" in " ".join(done.said) and b",20.0,20,(" in done.content
+
+
+def test_feedback_goes_back_under_the_lms_own_names_and_changes_only_when_it_does(tmp_path):
+    origins = {
+        "Ann_101": {"system": "moodle", "id": "101", "place": "Ann_101_assignsubmission_file_"},
+        "leeann_201": {"system": "canvas", "id": "201", "place": "leeann_201_9055_work.ipynb"},
+    }
+    pages = {"Ann_101": "<p>a", "leeann_201": "<p>b", "cy": "<p>c"}
+    path = tmp_path / "feedback.zip"
+    feedback_zip.write_zip(path, NAME, pages, origins)
+    with zipfile.ZipFile(path) as made:
+        assert {name: made.read(name).decode() for name in made.namelist()} == {
+            f"Ann_101_assignsubmission_file_/{NAME}.html": "<p>a",
+            "leeann_201_9055_work.html": "<p>b",
+            f"cy/{NAME}.html": "<p>c",
+        }
+    before = path.stat().st_mtime_ns
+    feedback_zip.write_zip(path, NAME, pages, origins)
+    assert path.stat().st_mtime_ns == before
+
+
+def test_what_the_lms_calls_a_student_is_kept_and_read_from_moodles_own_folders(tmp_path):
+    lms.take(zipped(tmp_path / "a.zip", MOODLE_FILES), NAME, tmp_path / "s", MOST)
+    (tmp_path / "s" / "Di_109_assignsubmission_file_").mkdir()
+    found = lms.origins(tmp_path / "s", NAME)
+    assert found["Ann Lee_102"]["place"] == "Ann Lee_102_assignsubmission_file_"
+    assert found["Di_109_assignsubmission_file_"]["id"] == "109"
+    assert json.loads((tmp_path / "s" / f"{NAME}_collected.json").read_text())["Åse Ø_103"]

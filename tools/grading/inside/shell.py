@@ -1,0 +1,221 @@
+"""The notebook's kernel in the sandbox: what makes no difference to an answer does nothing.
+
+A learner's notebook holds more than answers: `%matplotlib inline`, `!pip install`, `%%time`, a
+question by `input()`. There is no screen, no shell and nobody to ask here. Rather than cost a cell,
+such a line does nothing, and a note for the student says so. Whatever else a magic can do it does.
+"""
+
+import ast
+import builtins
+import io
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.text import SList
+from traitlets.config import Config
+
+Note = Callable[[str], None]
+CELL = "<ipython-input-"  # how the names begin under which IPython compiles cells
+AROUND = (
+    "time",
+    "timeit",
+    "capture",
+    "prun",
+    "memit",
+)  # %%-lines above code that is run all the same
+# %-lines that do nothing: they draw, time, move, ask, or change what every cell shares
+IDLE = ("matplotlib", "cd", "pushd", "popd", "debug", "pdb", "timeit", "prun", "memit", "load_ext")
+IDLE += ("reload_ext", "autoreload", "autosave", "pip", "conda", "mamba", "uv", "gui", "config")
+FIRST = re.compile(rf"\s*%%({'|'.join(AROUND)})\b[^\n]*(\n|\Z)")
+
+
+class Shell(InteractiveShell):
+    """IPython without a screen, without programs, and without an end of its own."""
+
+    note: Note = staticmethod(lambda _: None)
+
+    def run(self, source: str):
+        """Run a cell; its result as `run_cell` has it."""
+        while around := FIRST.match(source):
+            source = "\n" * around[0].count("\n") + source[around.end() :]
+        return self.run_cell(source, store_history=False)
+
+    def run_line_magic(self, magic_name, line, _stack_depth=1):
+        said = f"%{magic_name} {line}".strip()
+        if magic_name == "time":
+            return self._plain(line)
+        if magic_name in IDLE and "-o" not in line.split():
+            return self.note(said)
+        try:
+            return super().run_line_magic(magic_name, line, _stack_depth=_stack_depth + 1)
+        except Exception:  # absent, or without what it needs: a magic that cannot work is no answer
+            return self.note(said)
+
+    def run_cell_magic(self, magic_name, line, cell):
+        try:
+            return super().run_cell_magic(magic_name, line, cell)
+        except Exception:
+            return self.note(f"%%{magic_name} {line}".strip())
+
+    def _plain(self, code: str):
+        """What `%time` gives: the value of an expression, or the names of a statement."""
+        try:
+            whole = compile(code, f"{CELL}time>", "eval")
+        except SyntaxError:
+            whole = compile(code, f"{CELL}time>", "exec")
+        return eval(whole, self.user_ns)
+
+    def enable_gui(self, gui=None):
+        """No window ever opens here."""
+
+    def enable_matplotlib(self, gui=None):
+        return None, "agg"
+
+    def enable_pylab(self, gui=None, import_all=True):
+        from IPython.core.pylabtools import import_pylab
+
+        import_pylab(self.user_ns, import_all)
+        return None, "agg", []
+
+    def system(self, cmd):
+        self.note(f"!{cmd}")
+        self.user_ns["_exit_code"] = 0
+
+    system_raw = system_piped = system
+
+    def getoutput(self, cmd, split=True, depth=0):
+        self.note(f"!{cmd}")
+        return SList([]) if split else ""
+
+    def ask_exit(self):
+        self.note("exit()")
+
+
+class NoProgram:
+    """Instead of `subprocess.Popen`: a program that did nothing and ended well."""
+
+    note: Note = staticmethod(lambda _: None)
+
+    def __init__(self, args, *_, **options):
+        self.note(args if isinstance(args, str) else " ".join(map(str, args)))
+        words = ("text", "universal_newlines", "encoding", "errors")
+        nothing = io.StringIO if any(options.get(name) for name in words) else io.BytesIO
+        asked = options.get("stdin"), options.get("stdout"), options.get("stderr")
+        pipes = [nothing() if one == subprocess.PIPE else None for one in asked]
+        self.stdin, self.stdout, self.stderr = pipes
+        self.args, self.pid, self.returncode = args, 0, 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def __class_getitem__(cls, _):
+        return cls
+
+    def communicate(self, input=None, timeout=None):
+        return tuple(pipe and pipe.getvalue() for pipe in (self.stdout, self.stderr))
+
+    def wait(self, timeout=None):
+        return 0
+
+    def poll(self):
+        return 0
+
+    def kill(self):
+        pass
+
+    terminate = kill
+
+    def send_signal(self, _):
+        pass
+
+
+class Elsewhere(ast.NodeTransformer):
+    """`from google.colab import drive` gives something that does nothing, but in a `try`: that asks."""
+
+    def visit_Try(self, node):
+        return node
+
+    def visit_ImportFrom(self, node):
+        if not (node.module or "").startswith("google.colab"):
+            return node
+        names = ", ".join(one.asname or one.name for one in node.names)
+        name = f"from {node.module} import {', '.join(one.name for one in node.names)}"
+        given = f"{names} = __import__('shell').nothing({name!r}, {len(node.names)})"
+        return [ast.copy_location(one, node) for one in ast.parse(given).body]
+
+
+class Nothing:
+    """Does nothing, whatever is asked of it."""
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self
+
+    def __call__(self, *_, **__):
+        return None
+
+
+def nothing(said: str, many: int):
+    """One `Nothing`, or several."""
+    Shell.note(said)
+    return Nothing() if many == 1 else [Nothing() for _ in range(many)]
+
+
+def make(note: Note) -> Shell:
+    """A kernel without its messages; it tells `note` what did nothing."""
+    config = Config()
+    config.HistoryManager.enabled = False
+    Shell.note = NoProgram.note = staticmethod(note)
+    shell = Shell.instance(config=config)
+    shell.showtraceback = shell.showsyntaxerror = lambda *_, **__: None  # colouring takes seconds
+    shell.ast_transformers.append(Elsewhere())
+    return shell
+
+
+def input_of_nobody(prompt="", *_, **__):
+    """Instead of `input`: nobody is there who could answer."""
+    Shell.note(f"input({str(prompt)!r})")
+    return ""
+
+
+def no_system(command):
+    """Instead of `os.system`."""
+    Shell.note(command if isinstance(command, str) else os.fsdecode(command))
+    return 0
+
+
+def nobody_and_no_programs() -> None:
+    """From now on questions get an empty answer, and programs that a cell starts do nothing."""
+    program = subprocess.Popen
+
+    class Popen(NoProgram):
+        """What a library starts fails as it did: libraries know what to do without."""
+
+        def __new__(cls, *arguments, **options):
+            return object.__new__(cls) if _by_a_cell() else program(*arguments, **options)
+
+    builtins.input, os.system, subprocess.Popen = input_of_nobody, no_system, Popen
+
+
+def _by_a_cell() -> bool:
+    """Whether the notebook's own code called what is being called, by way of the standard library."""
+    frame, own = sys._getframe(1), (__file__, subprocess.__file__, os.__file__, "<frozen os>")
+    while frame is not None and frame.f_code.co_filename in own:
+        frame = frame.f_back
+    return frame is not None and frame.f_code.co_filename.startswith(CELL)
+
+
+def of_a_cell(error: BaseException) -> bool:
+    """Whether the notebook's own code raised this, rather than something that it called."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_code.co_filename.startswith(CELL)
