@@ -29,7 +29,8 @@ CELLS = [
         "explorer"
     ),
     new_code_cell(
-        "from course_utils import explorer as module\nkept, module.panels = module.panels, lambda *_: 1 / 0"
+        "from course_utils.explorers import contrast_view as module\n"
+        "kept, module.panels = module.panels, lambda *_: 1 / 0"
     ),
     new_code_cell("module.panels = kept"),
 ]
@@ -207,12 +208,22 @@ def search(page) -> None:
         choose(page, "and Q2", "cup")
 
 
+# The first words that the status line says from now on, in `said`.
+WATCH = """
+said = '';
+new MutationObserver(() => said ||= document.querySelector('.explorer-status')?.innerText ?? '')
+  .observe(document.body, {childList: true, subtree: true, characterData: true})
+"""
+
+
 def own_photo(page, folder) -> None:
     Image.new("RGB", (320, 240), (180, 30, 30)).save(folder / "mine.png")
     with page.expect_file_chooser() as chooser:
         page.get_by_text("Your own photo").click()
+    page.evaluate(WATCH)
     with changing(page, "The network says"):
         chooser.value.set_files(folder / "mine.png")
+    assert page.evaluate("said").startswith("Reading mine.png ...")
     assert control(page, "Photo").locator("option:checked").inner_text() == "mine.png"
     assert (
         page.locator("figure img").first.get_attribute("alt")
@@ -259,6 +270,14 @@ def fits(page, width: int, folder) -> None:
     assert control(page, "rather than Q").bounding_box()["width"] >= 120
 
 
+def no_label_is_cut(page) -> None:
+    labels = page.locator(".widget-vbox .widget-label:visible")
+    cut = labels.evaluate_all(
+        "all => all.filter(e => e.scrollWidth > e.clientWidth).map(e => e.title)"
+    )
+    assert labels.count() > 10 and cut == []
+
+
 @pytest.mark.timeout(900)
 def test_a_visit(page, tmp_path):
     run_with_the_keys(page)
@@ -269,5 +288,6 @@ def test_a_visit(page, tmp_path):
     fits(page, 1280, tmp_path)
     fits(page, 400, tmp_path)
     page.set_viewport_size({"width": 1280, "height": 1000})
+    no_label_is_cut(page)
     assert [said for said in page.wrong if not any(part in said for part in HARMLESS)] == []
     see_an_error_and_get_over_it(page)

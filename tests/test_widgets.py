@@ -1,5 +1,6 @@
 """The explorer without a page: what each control does, what the status line says, what it costs."""
 
+import base64
 import datetime
 import html
 import io
@@ -20,9 +21,9 @@ from torch import nn
 
 from course_utils import ContrastCAM, load_classifier
 from course_utils.birds import draw
-from course_utils.errors import ClassError
+from course_utils.errors import ClassError, ImageError
 from course_utils.explorers.birds import bird_explorer, known_parts
-from course_utils.explorers.contrast import NONE, STRENGTHS, ContrastExplorer
+from course_utils.explorers.contrast import NONE, OPACITIES, ContrastExplorer
 from course_utils.explorers.contrast_view import in_digits, search_in_words
 from course_utils.measures import energy_inside
 from course_utils.networks.preprocess import Preprocess
@@ -101,6 +102,13 @@ class Figures(HTMLParser):
             self.captions.append(data)
 
 
+def pixels(explorer) -> list[np.ndarray]:
+    """The pictures themselves, H x W x 3 numbers."""
+    found = re.findall("base64,([^']+)'", explorer.pictures.value)
+    files = [io.BytesIO(base64.b64decode(data)) for data in found]
+    return [np.asarray(Image.open(file), float) for file in files]
+
+
 def upload(explorer, name: str, content: bytes) -> None:
     now = datetime.datetime(2026, 1, 1)
     file = {"name": name, "type": "image/png", "size": len(content), "content": memoryview(content)}
@@ -122,7 +130,7 @@ class TestTheForwardPassIsKept:
         explorer.rather_than[0].value = network.categories.index("Egyptian cat")
         explorer.why.value = network.categories.index("lynx")
         explorer.loss.value = "logit_difference"
-        explorer.strength.value = STRENGTHS["strong"]
+        explorer.overlay.value = OPACITIES["strong"]
         explorer.search.value = "espr"
         asked = len(runs)
         explorer.layer.value = "blocks.4"
@@ -157,6 +165,27 @@ class TestStatusLine:
     )
     def test_a_small_probability_is_not_called_zero(self, p, said):
         assert in_digits(p) == said
+
+    def test_strength_is_said(self):
+        """S^cat peaks at 4, on red; S^cat - S^dog too, and S^cat - S^fox at 8, where both are."""
+        explorer = tiny(photo="halves", why="cat", rather_than=["dog", "red fox"])
+        explorer.loss.value = "logit_difference"
+        assert "“Why cat, rather than dog?” has strength 1.00." in words(explorer)
+        assert "“Why cat, rather than red fox?” has strength 2.00." in words(explorer)
+        assert "Why cat, rather than dog? (strength 1.00)" in Figures(explorer).captions
+
+    def test_a_weak_map_is_said_to_be_weak(self, explorer):
+        said = "“Why tiger cat, rather than tabby?” is weak: 9.7 % of Grad-CAM's peak."
+        assert said in words(explorer)
+        assert any("(weak: 9.7 % of" in caption for caption in Figures(explorer).captions)
+
+    def test_a_weak_map_looks_weak_on_grad_cams_scale(self, explorer):
+        own = pixels(explorer)
+        explorer.scale.value = "shared"
+        shared = pixels(explorer)
+        assert np.array_equal(own[1], shared[1])  # Grad-CAM itself
+        grey = own[0].mean(axis=2, keepdims=True)
+        assert np.abs(shared[3] - grey).mean() < np.abs(own[3] - grey).mean()
 
     def test_share_of_the_map_in_known_regions(self, explorer):
         explorer.photo.value = "coffee"
@@ -209,7 +238,7 @@ class TestQuestionsAtTheirEdges:
 
     def test_the_overlay_changes_the_maps_and_not_the_photo(self, explorer):
         before = re.findall("base64,([^']+)'", explorer.pictures.value)
-        explorer.strength.value = STRENGTHS["faint"]
+        explorer.overlay.value = OPACITIES["faint"]
         after = re.findall("base64,([^']+)'", explorer.pictures.value)
         assert before[0] == after[0] and before[-1] != after[-1]
 
@@ -282,6 +311,12 @@ class TestPhotosAndNetworks:
         assert explorer.photo.value == "my <cup>.png"
         assert Figures(explorer).alts[0] == "The photo my <cup>.png, as the network saw it."
         assert np.allclose(explorer.scene.pixels, np.array([200, 30, 30]) / 255, atol=0.01)
+
+    def test_an_upload_is_said_to_be_read(self, monkeypatch):
+        explorer, said = tiny(photo="red"), []
+        monkeypatch.setattr(explorer, "say", said.append)
+        upload(explorer, "my <cup>.png", png(Image.new("RGB", (9, 9))))
+        assert said[0] == "Reading my &lt;cup&gt;.png ..."
 
     def test_the_same_name_again_is_the_new_photo(self):
         explorer = tiny(photo="red")
@@ -361,11 +396,37 @@ class TestPhotosAndNetworks:
         assert explorer.photo.value == "coffee" and explorer.scene.regions == {}
         assert "in the cup" not in words(explorer)
 
-    def test_one_class_is_too_few(self):
+    def test_one_logit_is_a_question_of_no_and_yes(self):
+        """y = 4 mean(red) = 4, so p(yes) = 0.982; half of it speaks for yes, half against no."""
         network = Tiny()
-        network.head, network.categories = nn.Linear(2, 1), ["cat"]
-        with pytest.raises(ClassError, match="two classes or more"):
+        network.head, network.categories = nn.Linear(2, 1, bias=False), None
+        network.head.weight.data[:] = torch.tensor([[4.0, 0.0]])
+        explorer = ContrastExplorer(classifier=network, photos=PHOTOS)
+        assert explorer.answers[-1].questions == [["Why yes, rather than no?"]]
+        assert "p(P = yes) = 0.982, p(Q = no) = 0.018" in words(explorer)
+
+    def test_no_classes_are_refused(self):
+        network = Tiny()
+        network.head = nn.Sequential(network.head, nn.Unflatten(1, (2, 2)))
+        with pytest.raises(ClassError, match="output is 1 x 2 x 2, not N x classes"):
             ContrastExplorer(classifier=network, photos=PHOTOS)
+
+    def test_a_network_without_preprocess_is_told_what_to_set(self):
+        network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        with pytest.raises(ImageError, match="Set its preprocess to a function.*model.categories"):
+            ContrastExplorer(classifier=network, photos=PHOTOS)
+
+    def test_any_function_may_prepare_the_photo(self):
+        network = Tiny()
+        network.preprocess = lambda photo: 2 * Tiny.preprocess(photo) - 1
+        explorer = ContrastExplorer(classifier=network, photos=PHOTOS, photo="halves")
+        assert np.allclose(explorer.scene.pixels, np.asarray(half()) / 255)
+
+    def test_names_may_be_a_mapping(self):
+        network = Tiny()
+        network.categories = {str(i): name for i, name in enumerate(Tiny.categories)}
+        explorer = ContrastExplorer(classifier=network, photos=PHOTOS, why="dog", rather_than="cup")
+        assert explorer.answers[-1].questions == [["Why dog, rather than cup?"]]
 
     def test_classes_without_names_are_called_by_number(self):
         network = Tiny()
@@ -484,7 +545,7 @@ class TestForEveryone:
     def test_every_control_has_a_label(self):
         found = list(controls(tiny(truth=lambda *_: None)))
         inputs = [c for c in found if not isinstance(c, (ipywidgets.HTML, ipywidgets.Output))]
-        assert len(inputs) == 12 and all(control.description for control in inputs)
+        assert len(inputs) == 13 and all(control.description for control in inputs)
 
     def test_nothing_is_printed_outside_a_notebook(self, capsys):
         explorer = tiny(photo="red")

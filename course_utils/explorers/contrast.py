@@ -22,14 +22,14 @@ from .panel import Panel, answering, dropdown, grid, text, upload
 
 NONE = -1  # the value of an unused "and Q" list
 ONLINE = ("resnet50", "vgg16", "mobilenet_v3_small")  # offered; their weights are fetched once
-STRENGTHS = {"faint": 0.35, "medium": STRENGTH, "strong": 0.85, "full": 1.0}
+OPACITIES = {"faint": 0.35, "medium": STRENGTH, "strong": 0.85, "full": 1.0}
 EXPECTED = (WeightsError, LayerError, ImageError, OSError)  # said in words; the old choice stays
 
 
 class ContrastExplorer(Panel):
     """Why P, rather than Q? on a photo, a network, a layer and classes of your choice.
 
-    The forward pass is kept: a new P, Q, loss or strength costs only the head of the network.
+    The forward pass is kept: a new P, Q, loss, scale or overlay costs only the head of the network.
 
     Args:
         photo: the first photo's name; default, the first of `photos`, or "chelsea".
@@ -37,7 +37,8 @@ class ContrastExplorer(Panel):
         why: P by name or number; default, the predicted class.
         rather_than: up to three Q; default, the most probable class besides P.
         photos: further photos by name (PIL), offered before the course's own.
-        classifier: a network to use in place of the named ones.
+        classifier: a network to use in place of the named ones. It needs `.preprocess`, a function
+            from a PIL photo to 3 x H x W floats; its `.categories`, names, are used if it has any.
         truth: the known answers, a function of (photo's name, P's name, Q's name) that gives H x W
             bools as the network sees the photo, or None; only `photos` are then offered.
 
@@ -96,18 +97,27 @@ class ContrastExplorer(Panel):
         self.why = dropdown("Why P")
         self.rather_than = [dropdown(label) for label in ("rather than Q", "and Q2", "and Q3")]
         self.loss = dropdown("Loss", list(ContrastCAM.losses), "cross_entropy")
-        self.strength = dropdown("Overlay", list(STRENGTHS.items()), STRENGTH)
+        scales = [("each map's own", "own"), ("Grad-CAM's, for all", "shared")]
+        self.scale = dropdown("Scale", scales, "own")
+        self.overlay = dropdown("Overlay", list(OPACITIES.items()), STRENGTH)
         self.known = dropdown("Known answer", [("hidden", False), ("shown", True)], False)
         scene = [self.photo, self.upload, self.network, self.layer]
         classes = [self.search, self.why, *self.rather_than]
-        drawing = [self.loss, self.strength] + [self.known] * (self._truth is not None)
+        drawing = [self.loss, self.scale, self.overlay] + [self.known] * (self._truth is not None)
         self.pictures = w.HTML()
         self.arrange([grid(scene), grid(classes + drawing)], self.pictures)
 
     def _listen(self) -> None:
         for control in (self.photo, self.network, self.layer):
-            control.observe(self._look_again, "value")
-        for control in (self.why, *self.rather_than, self.loss, self.strength, self.known):
+            control.observe(self._run_again, "value")
+        for control in (
+            self.why,
+            *self.rather_than,
+            self.loss,
+            self.scale,
+            self.overlay,
+            self.known,
+        ):
             control.observe(self._ask_again, "value")
         self.search.observe(self._search, "value")
         self.upload.observe(self._add_upload, "value")
@@ -116,7 +126,7 @@ class ContrastExplorer(Panel):
     # --- callbacks ----------------------------------------------------------------------------
 
     @answering
-    def _look_again(self, change) -> None:
+    def _run_again(self, change) -> None:
         control = change.owner
         layer = None if control is self.network else self.layer.value
         names = self.scene.names
@@ -144,6 +154,7 @@ class ContrastExplorer(Panel):
     def _add_upload(self, change) -> None:
         for file in change.new:
             name = file["name"]
+            self.say(f"Reading {html.escape(name)} ...")
             try:
                 photo = load_photo(file["content"])
             except (ValueError, OSError) as reason:
@@ -179,8 +190,7 @@ class ContrastExplorer(Panel):
         """The classes asked for at the start, by name or number."""
 
         def numbers(which) -> list[int]:
-            count, names = len(self.scene.p), getattr(self.classifier, "categories", None)
-            return class_indices(which, 1, count, names)[0].tolist()
+            return class_indices(which, 1, len(self.scene.p), self.scene.names)[0].tolist()
 
         if why is not None:
             (p,) = numbers(why)
@@ -213,7 +223,9 @@ class ContrastExplorer(Panel):
         self.answers: list[Explanation] = scene.ask(p, q, loss)
         truth = self._truth if self.known.value else None
         masks = [contrast_view.known_answer(scene, truth, p, one) for one in q]
-        self.pictures.value = contrast_view.panels(scene, self.answers, self.strength.value, masks)
+        self.pictures.value = contrast_view.panels(
+            scene, self.answers, self.overlay.value, masks, self.scale.value
+        )
         self._words = contrast_view.status_line(scene, p, q, loss, self.answers, masks[0])
         if len(q) < len(wanted):
             self._words += " A Q that was chosen twice is shown once."

@@ -1,26 +1,31 @@
-"""What the contrast explorer knows, draws and says: all of it but the controls (no ipywidgets here)."""
+"""What the contrast explorer knows, draws and says: all but the controls (no ipywidgets here)."""
 
 import html
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from math import isnan
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ..errors import ClassError, closest
+from ..errors import ClassError, ImageError, closest
+from ..figures import on_scale
 from ..figures.overlays import outlined, overlay, overlay_colours, strongest
 from ..figures.picture import figure_html, jpeg
 from ..measures import energy_inside
 from ..methods.cams import ContrastCAM, CounterfactualCAM, Explanation, GradCAM
-from ..methods.classes import class_name
+from ..methods.classes import class_name, class_names, names_of
 from ..methods.forward_pass import ForwardPass
+from ..methods.scores import are_classes
+from ..methods.strength import WEAK, strength_in_words
 
 SIDE = 224  # pixels of a panel on the page, at most
 
-# (photo's name, P's name, Q's name) -> H x W, True on the answer, as the network sees the photo; or None
+# (photo's name, P's name, Q's name) -> H x W, True on the answer, as the network sees the photo;
+# None where nobody knows
 Truth = Callable[[str, str, str], np.ndarray | Tensor | None]
 
 
@@ -30,7 +35,7 @@ class Scene:
 
     Attributes:
         name: the photo's.
-        classifier: the network, with `.preprocess` and, if it has names for its classes, `.categories`.
+        classifier: the network, with `.preprocess` and, if its classes have names, `.categories`.
         forward_pass: the one that is kept.
         pixels: the photo as the network saw it, H x W x 3 floats in [0, 1].
         regions: name -> H x W, True inside: parts of the photo whose places are known.
@@ -45,7 +50,7 @@ class Scene:
     @cached_property
     def p(self) -> Tensor:
         """The probability of each class."""
-        return self.forward_pass.probabilities()[0].cpu()
+        return self.forward_pass.probabilities()[0].flatten().cpu()
 
     @cached_property
     def order(self) -> list[int]:
@@ -55,11 +60,16 @@ class Scene:
     @cached_property
     def names(self) -> list[str]:
         """What the classes are called."""
-        categories = getattr(self.classifier, "categories", None)
+        categories = class_names(getattr(self.classifier, "categories", None))
+        categories = names_of(categories, self.forward_pass.logits)
         return [class_name(index, categories) for index in range(len(self.p))]
 
     def found(self, text: str) -> list[tuple[str, int]]:
-        """The classes whose names contain a text, as (name and probability, number), most probable first."""
+        """The classes whose names contain a text, the most probable first.
+
+        Returns:
+            Pairs of (name and probability, number).
+        """
         names, text = self.names, text.strip().lower()
         rows = [i for i in self.order if text in names[i].lower()]
         return [(f"{names[i]}   {in_digits(self.p[i])}", i) for i in rows]
@@ -88,18 +98,43 @@ def scene_of(
         boxes: name -> (left, top, right, bottom) of known regions, in pixels of the whole photo.
 
     Raises:
-        LayerError, ImageError: the layer cannot be used, or the network answers NaN.
-        ClassError: the network has fewer than two classes.
+        LayerError, ImageError: the layer cannot be used, the network answers NaN, or it has no
+            `.preprocess`.
+        ClassError: the network does not answer with two classes or more, or one logit.
     """
-    x = classifier.preprocess(photo)[None]
-    seen = ForwardPass(classifier, x, layer)
-    if seen.logits.dim() != 2 or seen.logits.shape[1] < 2:
-        raise ClassError("The network must give two classes or more: Q is another one than P.")
-    regions = {
-        region: classifier.preprocess.region_mask(box, photo.size)
-        for region, box in (boxes or {}).items()
-    }
-    return Scene(name, classifier, seen, classifier.preprocess.show(x[0]).numpy(), regions)
+    preprocess = getattr(classifier, "preprocess", None)
+    if not callable(preprocess):
+        kind = type(classifier).__name__
+        raise ImageError(
+            f"This {kind} does not say how a photo becomes what it reads. Set its preprocess to a "
+            "function from a PIL photo to 3 x H x W floats, such as model.preprocess = "
+            "course_utils.networks.preprocess.Preprocess(256, 224, mean, std), with the mean and "
+            "std it was trained with; and model.categories to the names of its classes."
+        )
+    x = preprocess(photo)[None]
+    forward_pass = ForwardPass(classifier, x, layer)
+    logits = forward_pass.logits
+    if not are_classes(logits):
+        shape = " x ".join(map(str, logits.shape))
+        raise ClassError(f"The network's output is {shape}, not N x classes: Q must be a class.")
+    masks = getattr(preprocess, "region_mask", None)
+    known = boxes if masks is not None else None
+    regions = {region: masks(box, photo.size) for region, box in (known or {}).items()}
+    return Scene(name, classifier, forward_pass, _shown(preprocess, x[0]), regions)
+
+
+def _shown(preprocess: Callable, x: Tensor) -> np.ndarray:
+    """The photo as the network saw it, H x W x 3 in [0, 1].
+
+    A transform that cannot be turned round (any function but ours) is shown from its darkest value
+    to its brightest, in grey where the channels are not three.
+    """
+    if hasattr(preprocess, "show"):
+        return preprocess.show(x).numpy()
+    values = x.detach().float().cpu()
+    values = values if len(values) == 3 else values.mean(dim=0, keepdim=True).expand(3, -1, -1)
+    low, high = values.min(), values.max()
+    return ((values - low) / (high - low).clamp(min=1e-12)).movedim(0, -1).numpy()
 
 
 def known_answer(scene: Scene, truth: Truth | None, p: int, q: int) -> Tensor | None:
@@ -121,30 +156,39 @@ def known_answer(scene: Scene, truth: Truth | None, p: int, q: int) -> Tensor | 
 
 
 def in_digits(p: float | Tensor) -> str:
-    """A probability with three digits after the point; a smaller one as a power of ten, never as 0."""
+    """A probability with three digits after the point; a smaller one as a power of ten, not as 0."""
     p = float(p)
     return f"{p:.3f}" if p >= 0.001 or p == 0 else f"{p:.0e}".replace("e-0", "e-")
 
 
 def panels(
-    scene: Scene, answers: list[Explanation], strength: float, masks: list[Tensor | None]
+    scene: Scene,
+    answers: list[Explanation],
+    opacity: float,
+    masks: list[Tensor | None],
+    scale: str = "own",
 ) -> str:
     """The photo and its maps side by side, as HTML.
 
     Args:
+        opacity: of the maps, 0 to 1.
         masks: the known answer for each contrast, or None; drawn as an outline.
+        scale: "own", each map on its own; "shared", all on Grad-CAM's, so that a weak one looks weak.
     """
     first = masks[0]
     told = f"The photo {scene.name}, as the network saw it."
     drawn = [_panel(scene.pixels, first, told, "What the network saw")]
-    for answer, outlines in zip(answers, ([first], [first], masks)):
-        for question, values, mask in zip(answer.questions[0], answer.maps[0].cpu(), outlines):
-            empty = "" if bool((values > 0).any()) else " The map is empty: no positive evidence."
-            told = f"{question} The map over the photo {scene.name}. {strongest(values)}"
-            pixels = overlay(scene.pixels, values, strength)
-            drawn.append(_panel(pixels, mask, told, question + empty))
+    maps = torch.cat([answer.maps for answer in answers], dim=1)
+    maps = on_scale(maps, torch.cat([answer.strength for answer in answers], dim=1), scale)[0].cpu()
+    rows = [row for answer in answers for row in zip(answer.questions[0], answer.strength[0])]
+    for (question, strength), values, mask in zip(rows, maps, [first, first, *masks]):
+        caption = f"{question} ({strength_in_words(float(strength))})"
+        if strength == 0:
+            caption = f"{question} The map is empty: no positive evidence."
+        told = f"{question} The map over the photo {scene.name}. {strongest(values)}"
+        drawn.append(_panel(overlay(scene.pixels, values, opacity), mask, told, caption))
     flow = "display:flex;flex-wrap:wrap;gap:0.5em 0.8em;line-height:1.4"
-    return f"<div style='{flow}'>{''.join(drawn)}</div>" + _legend(strength, first is not None)
+    return f"<div style='{flow}'>{''.join(drawn)}</div>" + _legend(opacity, first is not None)
 
 
 def _panel(pixels: np.ndarray, mask: Tensor | None, alt: str, caption: str) -> str:
@@ -160,8 +204,8 @@ def _panel(pixels: np.ndarray, mask: Tensor | None, alt: str, caption: str) -> s
     return figure_html(jpeg(picture), alt, caption, style, "width:100%", "jpeg")
 
 
-def _legend(strength: float, outline: bool) -> str:
-    colours = overlay_colours(strength)(np.linspace(0, 1, 9), bytes=True)[:, :3].tolist()
+def _legend(opacity: float, outline: bool) -> str:
+    colours = overlay_colours(opacity)(np.linspace(0, 1, 9), bytes=True)[:, :3].tolist()
     gradient = ",".join("rgb({},{},{})".format(*colour) for colour in colours)
     bar = (
         f"display:inline-block;width:8em;height:0.8em;background:linear-gradient(90deg,{gradient})"
@@ -173,7 +217,7 @@ def _legend(strength: float, outline: bool) -> str:
 def status_line(
     scene: Scene, p: int, q: list[int], loss: str, answers: list[Explanation], mask: Tensor | None
 ) -> str:
-    """The answer as a few sentences of HTML: probabilities, empty maps, and shares of known regions.
+    """The answer as sentences of HTML: probabilities, strengths, and shares of known regions.
 
     Args:
         q: one or more Q, each named once.
@@ -190,11 +234,20 @@ def status_line(
         words.append("With Q = P the question is: why not P with 100 % confidence?")
     elif p in q:
         words.append("With Q = P the difference of the logits is 0, and so is the map.")
-    for answer in answers:
-        for question, empty in zip(answer.questions[0], answer.empty[0].tolist()):
-            if empty:
-                words.append(f"“{html.escape(question)}” has an empty map: no positive evidence.")
+    for answer in answers[1:]:  # the first is Grad-CAM itself
+        words += map(_strength, answer.questions[0], answer.strength[0].tolist())
+    if answers[0].empty[0, 0]:
+        words.append(_strength(answers[0].questions[0][0], 0))
     return " ".join(words + _shares(scene, answers[-1].maps[0, 0], mask))
+
+
+def _strength(question: str, strength: float) -> str:
+    """How strong the map is, in a sentence."""
+    question = f"“{html.escape(question)}”"
+    if strength == 0:
+        return f"{question} has an empty map: no positive evidence."
+    verb = "is" if strength < WEAK else "has"  # of an unknown one (NaN): "has strength unknown"
+    return f"{question} {verb} {strength_in_words(strength)}."
 
 
 def _shares(scene: Scene, values: Tensor, mask: Tensor | None) -> list[str]:
@@ -202,9 +255,8 @@ def _shares(scene: Scene, values: Tensor, mask: Tensor | None) -> list[str]:
     shares = []
     for region, inside in regions.items():
         lies, covers = energy_inside(values, inside), float(inside.float().mean())
-        if (
-            lies == lies and covers < 0.99
-        ):  # an empty map's share is NaN; all maps lie in the whole picture
+        # an empty map's share is NaN, and every map lies in the whole picture
+        if not isnan(lies) and covers < 0.99:
             shares.append(f"{lies:.0%} in the {html.escape(region)} ({covers:.0%} of the picture)")
     return ["Of the first contrast's map, " + ", ".join(shares) + "."] if shares else []
 

@@ -10,13 +10,20 @@ import ipywidgets as w
 LABEL = {"description_width": "8.5em"}  # as wide as "rather than q ="
 LINES = "line-height:1.4"  # widgets are set wide, for a control on each line
 
+# What ipywidgets cannot do, an empty style does as it is loaded.
 # JupyterLab takes the keys of a list that has the focus for commands: typing "banana" to reach that
-# class would insert four cells, and x cut one. This is its own way of being told to leave an element
-# its keys; ipywidgets cannot set the attribute, so an empty style does it as it is loaded.
-_KEEP_KEYS = (
-    "<style onload=\"this.closest('.widget-vbox')?.addEventListener('focusin', e => {"
-    "if (e.target.matches('select, button')) e.target.dataset.lmSuppressShortcuts = ''})\"></style>"
-)
+# class would insert four cells. `lmSuppressShortcuts` is its own way to leave an element its keys.
+# A large file travels for seconds before the kernel hears of it: the status line says so at once.
+_ON_PAGE = """
+const panel = this.closest('.widget-vbox');
+panel?.addEventListener('focusin', e => {
+  if (e.target.matches('select, button')) e.target.dataset.lmSuppressShortcuts = '';
+});
+panel?.addEventListener('change', e => {
+  const file = e.target.files?.[0], status = panel.querySelector('.explorer-status');
+  if (file && status) status.textContent = `Reading ${file.name} ...`;
+}, true);
+"""
 
 # ipywidgets gives a slider's handle no name and the choices of one question no common one: a screen
 # reader then says neither, and the arrow keys choose nothing. A question is what stands above it.
@@ -40,10 +47,12 @@ new MutationObserver(mend).observe(root, {childList: true, subtree: true});
 
 def names_for_readers() -> w.HTML:
     """A last child for a `VBox`, unseen: it gives names to the sliders and choices in that box."""
-    return _unseen(f'<style onload="{html.escape(" ".join(_NAMES.split()))}"></style>')
+    return _unseen(_NAMES)
 
 
-def _unseen(words: str) -> w.HTML:
+def _unseen(script: str) -> w.HTML:
+    """A script that runs as it is put on the page; `this` is its element there."""
+    words = f'<style onload="{html.escape(" ".join(script.split()))}"></style>'
     return w.HTML(words, layout=w.Layout(height="0", margin="0"))
 
 
@@ -106,7 +115,7 @@ class Panel(w.VBox):
 
     def arrange(self, controls: list[w.Widget], pictures: w.Widget) -> None:
         """Put everything in its place."""
-        last = [self.out, _unseen(_KEEP_KEYS), names_for_readers()]
+        last = [self.out, _unseen(_ON_PAGE), names_for_readers()]
         self.children = [*controls, self.status, pictures, *last]
 
     @contextmanager

@@ -54,16 +54,16 @@ class QualityExplorer(Panel):
         self.scene = dropdown("Photo", list(self._scenes), next(iter(self._scenes)))
         self.pictures = w.HTML()
         self.arrange([grid([self.scene, self.slider])], self.pictures)
-        self._look()
-        self.scene.observe(self._look_again, "value")
+        self._assess()
+        self.scene.observe(self._run_again, "value")
         self.slider.observe(self._ask_again, "value")
         self.quiet = False
 
     # --- callbacks ----------------------------------------------------------------------------
 
     @answering
-    def _look_again(self, _change) -> None:
-        self._look()
+    def _run_again(self, _change) -> None:
+        self._assess()
 
     @answering
     def _ask_again(self, _change) -> None:
@@ -71,7 +71,7 @@ class QualityExplorer(Panel):
 
     # --- the answer ---------------------------------------------------------------------------
 
-    def _look(self) -> None:
+    def _assess(self) -> None:
         name = self.scene.value
         if name not in self._kept:
             self._kept[name] = self._assessor.explain(*self._scenes[name], (0, 1), self._step)
