@@ -11,9 +11,11 @@ from course_utils.measures import (
     contrastive_deletion,
     energy_inside,
     grid_pointing_game,
+    margin_between,
     part_evidence,
     part_ranking,
     pointing_game,
+    relative_deletion,
 )
 
 MAP = np.array([[0.0, 3.0, 1.0], [-9.0, 2.0, 0.0], [0.0, 0.0, 4.0]])
@@ -112,31 +114,95 @@ X = torch.ones(3, 2, 2)
 BLANK = torch.zeros(3, 1, 1)
 
 
-def deletion(evidence, **kwargs):
-    return contrastive_deletion(first_row, X, evidence, steps=4, until=1.0, blank=BLANK, **kwargs)
+def relative(evidence, **kwargs):
+    return relative_deletion(first_row, X, evidence, steps=4, until=1.0, blank=BLANK, **kwargs)
 
 
-def test_deletion_worked_by_hand():
+def test_relative_deletion_worked_by_hand():
     # the margin is 2; the two pixels of the first row go first: 1, 1/2, 0, 0, 0
-    area, curve = deletion(np.array([[4.0, 3.0], [2.0, 1.0]]))
+    area, curve = relative(np.array([[4.0, 3.0], [2.0, 1.0]]))
     assert curve.tolist() == [1.0, 0.5, 0.0, 0.0, 0.0]
     assert area == pytest.approx((0.75 + 0.25 + 0 + 0) / 4)
 
 
 def test_deleting_what_matters_last_scores_worst():
     # 1, 1, 1, 1/2, 0
-    area, _ = deletion(np.array([[1.0, 2.0], [3.0, 4.0]]))
+    area, _ = relative(np.array([[1.0, 2.0], [3.0, 4.0]]))
     assert area == pytest.approx((1 + 1 + 0.75 + 0.25) / 4)
 
 
-def test_deletion_has_no_answer_where_the_other_class_is_preferred():
-    area, curve = contrastive_deletion(lambda p: -first_row(p), X, np.ones((2, 2)), blank=BLANK)
+@pytest.mark.parametrize("share", [-1.0, 0.0, 0.49])  # of the margin of 2: below one logit
+def test_a_share_of_next_to_nothing_is_no_answer_and_says_so(share):
+    with pytest.warns(UserWarning, match="begins below 1 logit.*Use contrastive_deletion"):
+        area, curve = relative_deletion(
+            lambda p: share * first_row(p), X, np.ones((2, 2)), blank=BLANK
+        )
     assert math.isnan(area) and np.isnan(curve).all()
 
 
 def test_the_default_blank_leaves_an_even_picture_as_it_is():
-    area, _ = contrastive_deletion(first_row, X, np.ones((2, 2)))
+    area, _ = relative_deletion(first_row, X, np.ones((2, 2)))
     assert area == pytest.approx(1.0)
+
+
+def near(pictures):
+    """A margin of a near Q: the red of the upper left pixel, less 0.99."""
+    return pictures[:, 0, 0, 0] - 0.99
+
+
+def test_deletion_at_a_near_q_worked_by_hand():
+    """One of four pixels goes. The right one takes the margin from 0.01 to -0.99; moved at random,
+    the region hits it in a quarter of the cases."""
+    found = contrastive_deletion(
+        near, X, np.array([[4.0, 3.0], [2.0, 1.0]]), share=0.25, blank=BLANK, regions=400
+    )
+    assert (found.before, found.after) == pytest.approx((0.01, -0.99))
+    assert found.fall == pytest.approx(1.0)
+    assert found.random == pytest.approx(0.25, abs=0.08)
+    assert found.spread == pytest.approx(math.sqrt(0.25 * 0.75), abs=0.05)
+
+
+def test_deleting_the_wrong_pixel_does_not_fall():
+    found = contrastive_deletion(
+        near, X, np.array([[1.0, 3.0], [2.0, 4.0]]), share=0.25, blank=BLANK, regions=40
+    )
+    assert found.fall == 0 and found.random > 0
+
+
+def test_the_fall_says_itself():
+    found = contrastive_deletion(near, X, np.eye(2), share=0.25, blank=BLANK)
+    assert str(found).startswith("The margin falls by +1.00 logits, from +0.01 to -0.99; at random")
+
+
+def test_only_positive_pixels_are_deleted_and_as_many_at_random():
+    """A share of all four, of which one is positive: a region of one pixel, moved."""
+    evidence = np.array([[4.0, 0.0], [-2.0, 0.0]])
+    areas = []
+
+    def margin(pictures):
+        areas.extend((pictures == 0).all(1).flatten(1).sum(1).tolist())
+        return near(pictures)
+
+    contrastive_deletion(margin, X, evidence, share=1.0, blank=BLANK, regions=20)
+    assert areas == [0] + [1] * 21
+
+
+def test_an_empty_map_deletes_nothing_and_has_no_answer():
+    found = contrastive_deletion(near, X, -np.ones((2, 2)), blank=BLANK)
+    assert math.isnan(found.fall) and math.isnan(found.random)
+
+
+def test_the_same_seed_gives_the_same_regions():
+    one, same, other = (
+        contrastive_deletion(near, X, np.eye(2), share=0.5, blank=BLANK, regions=9, seed=seed)
+        for seed in (1, 1, 2)
+    )
+    assert one == same and one.random != other.random
+
+
+def test_margin_between_is_the_difference_of_two_logits():
+    margin = margin_between(lambda x: x.flatten(1), 3, 1)
+    assert margin(torch.tensor([[[1.0, 2.0], [4.0, 8.0]]])).tolist() == [6.0]
 
 
 def test_averages_leave_out_what_has_no_answer_and_count_the_rest():
@@ -154,7 +220,10 @@ def test_averages_leave_out_what_has_no_answer_and_count_the_rest():
         (lambda: grid_pointing_game(np.ones((4, 4)), (0, 2)), "no cell"),
         (lambda: part_ranking([1, 2], [1, 2, 3]), "rankings"),
         (lambda: contrastive_deletion(first_row, X, MAP), "order the pixels"),
-        (lambda: contrastive_deletion(first_row, X, np.ones((2, 2)), until=2), "until"),
+        (lambda: contrastive_deletion(first_row, X, np.ones((2, 2)), share=0), "share"),
+        (lambda: contrastive_deletion(first_row, X, np.ones((2, 2)), regions=1), "regions"),
+        (lambda: relative_deletion(first_row, X, MAP), "order the pixels"),
+        (lambda: relative_deletion(first_row, X, np.ones((2, 2)), until=2), "until"),
     ],
 )
 def test_bad_input_is_answered_in_words(call, words):

@@ -19,11 +19,11 @@ from tqdm import tqdm
 from course_utils.birds import PARTS, SPECIES, VALUES, differences, draw
 from course_utils.measures import (
     average,
-    contrastive_deletion,
     energy_inside,
     part_evidence,
     part_ranking,
     pointing_game,
+    relative_deletion,
 )
 from course_utils.methods.cams import ContrastCAM, GradCAM
 from course_utils.methods.forward_pass import ForwardPass
@@ -146,7 +146,7 @@ def deletion(network, count):
         maps["random"] = torch.from_numpy(rng.random(maps["a wrong Q"].shape))
         for name, several in maps.items():
             for picture, m in zip(x, several):
-                area, _ = contrastive_deletion(
+                area, _ = relative_deletion(
                     lambda z: network(z)[:, p] - network(z)[:, q], picture, m
                 )
                 areas[name].append(area)
