@@ -271,20 +271,24 @@ def test_all_methods_answer_with_an_explanation_of_the_images_size(method):
 
 def test_a_kept_pass_stands_in_for_the_images():
     model = HandNet()
-    seen = ForwardPass(model, PHOTO)
-    close(GradCAM(model)(seen, why=1).evidence, S1[None, None])
-    close(CounterfactualCAM(model)(seen, why=1).evidence, -S1[None, None])
-    close(ContrastCAM(model, loss="logit_difference")(seen, 0, 1).evidence, (S0 - S1)[None, None])
+    seen = ForwardPass(model, PHOTO, "layer1")
+    close(GradCAM(model, "layer1")(seen, why=1).evidence, S1[None, None])
+    close(CounterfactualCAM(model, "layer1")(seen, why=1).evidence, -S1[None, None])
+    close(
+        ContrastCAM(model, "layer1", loss="logit_difference")(seen, 0, 1).evidence,
+        (S0 - S1)[None, None],
+    )
     assert model.forwards == 1
 
 
 @pytest.mark.parametrize("kept", [False, True])
 def test_the_pass_behind_an_explanation_answers_more(kept):
     model = HandNet()
-    forward_pass = ForwardPass(model, PHOTO) if kept else None
-    first = GradCAM(model)(forward_pass if kept else PHOTO, keep=not kept)
+    forward_pass = ForwardPass(model, PHOTO, "layer1") if kept else None
+    first = GradCAM(model, "layer1")(forward_pass if kept else PHOTO, keep=not kept)
     close(
-        GradCAM(model)(first.forward_pass, why=[0, 1, 2]).evidence, torch.stack([S0, S1, S2])[None]
+        GradCAM(model, "layer1")(first.forward_pass, why=[0, 1, 2]).evidence,
+        torch.stack([S0, S1, S2])[None],
     )
     assert model.forwards == 1
 
@@ -331,9 +335,9 @@ def test_an_explanation_can_be_copied_and_saved(copied):
 
 def test_what_is_done_to_the_evidence_does_not_reach_the_kept_pass():
     model = HandNet()
-    forward_pass = ForwardPass(model, PHOTO)
-    GradCAM(model)(forward_pass, why=1).evidence.zero_()
-    close(GradCAM(model)(forward_pass, why=1).evidence, S1[None, None])
+    forward_pass = ForwardPass(model, PHOTO, "layer1")
+    GradCAM(model, "layer1")(forward_pass, why=1).evidence.zero_()
+    close(GradCAM(model, "layer1")(forward_pass, why=1).evidence, S1[None, None])
 
 
 def test_a_pass_of_another_network_is_refused():

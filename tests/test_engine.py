@@ -324,7 +324,7 @@ def test_a_kept_pass_answers_without_running_the_network_again():
     model = RandomNet("mlp")
     seen = ForwardPass(model, random_images(), "target")
     seen.evidence(torch.eye(4)), seen.ask(lambda y: y[:, 0]), seen.class_maps()
-    GradCAM(model, "target")(seen, why=[0, 1, 2]).maps
+    GradCAM(model, "target")(seen, why=[0, 1, 2])
     assert model.forwards == 1
 
 
@@ -458,7 +458,7 @@ class Everything(nn.Module):
         if self.broken == "after":
             raise ZeroDivisionError
         y = self.fc(self.shared(self.pair(a)[0]).mean(dim=(2, 3)))
-        return y / 0 if self.broken == "nan" else [y] if self.broken == "list" else y
+        return y / 0 if self.broken == "nan" else [y, y] if self.broken == "list" else y
 
 
 class Pair(nn.Module):
@@ -483,7 +483,7 @@ TINY = random_images(n=2, size=(8, 8), dtype=torch.float32)
 def test_the_network_is_left_as_it_was_found():
     model = everything()
     before = state(model)
-    GradCAM(model, "conv")(TINY, why=[0, 1, 2]).maps
+    GradCAM(model, "conv")(TINY, why=[0, 1, 2])
     assert state(model) == before
 
 
@@ -713,7 +713,7 @@ def test_a_single_place_is_refused():
     with pytest.raises(
         LayerError, match="'layer1' gives 1 x 2 x 1 x 1: a single place.*larger image"
     ):
-        ForwardPass(HandNet(), torch.ones(1, 3, 1, 1))
+        ForwardPass(HandNet(), torch.ones(1, 3, 1, 1), "layer1")
 
 
 def test_a_layer_that_mixes_the_batch_is_refused():
@@ -737,7 +737,9 @@ def test_a_to_grid_that_gives_no_grid_is_refused():
 def test_a_network_that_returns_no_tensor_is_refused():
     model = everything()
     model.broken = "list"
-    with pytest.raises(TypeError, match="Everything returned a list, not a tensor. Wrap it"):
+    with pytest.raises(
+        TypeError, match=r"Everything returned a list of 2, not a tensor.*output=lambda y: y\[0\]"
+    ):
         ForwardPass(model, TINY, "conv")
 
 

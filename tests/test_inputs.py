@@ -7,7 +7,7 @@ from torch import nn
 
 from course_utils.errors import ClassError, ImageError, closest
 from course_utils.methods.classes import class_indices, class_name, class_names, names_of
-from course_utils.methods.inputs import check_finite, check_images
+from course_utils.methods.inputs import check_finite, check_images, images_of
 
 NAMES = [
     "tabby, tabby cat",
@@ -59,12 +59,20 @@ def test_a_batch_of_float_images_passes(shape):
     check_images(torch.zeros(shape), NET)
 
 
-def test_what_is_no_tensor_is_named_with_the_way_to_make_one():
-    text = image_fault(np.zeros((1, 3, 8, 8)))
-    assert (
-        "must be a tensor, not ndarray" in text
-        and "classifier.preprocess(load_photo(...))[None]" in text
-    )
+@pytest.mark.parametrize("x", [np.zeros((1, 3, 8, 8)), "photo.jpg", None, (), {"age": 3}])
+def test_what_holds_no_tensor_is_named_with_the_way_to_make_one(x):
+    with pytest.raises(ImageError) as error:
+        images_of(x)
+    text = str(error.value)
+    assert f"must be a tensor, not {type(x).__name__}" in text
+    assert "classifier.preprocess(load_photo(...))[None]" in text
+
+
+@pytest.mark.parametrize("wrap", [lambda t: t, lambda t: (t,), lambda t: (torch.zeros(1, 2), t)])
+def test_the_images_are_found_among_the_inputs(wrap):
+    images = torch.zeros(1, 3, 8, 8)
+    assert images_of(wrap(images)) is images
+    assert images_of({"ids": torch.zeros(1, 9, 9, 9, 9, dtype=int), "pixels": images}) is images
 
 
 def test_one_image_without_a_batch_dimension_is_named():
@@ -95,7 +103,19 @@ def test_a_single_number_is_named():
 
 
 def test_an_empty_batch_is_named():
-    assert "empty batch" in image_fault(torch.zeros(0, 3, 8, 8))
+    with pytest.raises(ImageError, match="empty batch"):
+        images_of(torch.zeros(0, 3, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("network", "x", "wanted"),
+    [
+        (nn.Conv1d(3, 4, 3), (1, 2, 9), "N x 3 x L floats"),
+        (nn.Conv3d(1, 4, 3), (1, 2, 9, 9, 9), "N x 1 x D x H x W floats"),
+    ],
+)
+def test_signals_and_volumes_are_named_as_such(network, x, wanted):
+    assert f"the network reads {wanted}" in image_fault(torch.zeros(x), network)
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,13 @@ import pytest
 import timm
 import torch
 import torchvision
-from tiny_networks import HandNet, RandomNet, random_images
+from tiny_networks import PHOTO, HandNet, RandomNet, random_images
 from torch import nn
 
 from course_utils import ForwardPass, layer_names
 from course_utils.errors import LayerError
-from course_utils.methods.layers import check_grid, default_layer, find_layer, grid_fold
+from course_utils.methods.grids import check_grid, grid_fold
+from course_utils.methods.layers import default_layer, find_layer
 
 
 def fault(act):
@@ -84,22 +85,24 @@ def test_a_network_that_states_its_layer_is_believed():
     assert default_layer(model) == "stem"
 
 
+def test_a_network_that_states_a_layer_it_lacks_is_told_so():
+    model = RandomNet()
+    model.layer = "stam"
+    assert "model.layer says 'stam', but RandomNet has no such layer." in fault(
+        lambda: ForwardPass(model, random_images())
+    )
+
+
 def test_a_network_with_a_module_called_layer_states_nothing():
     model = RandomNet()
     model.layer = nn.Identity()
     assert default_layer(model) == "target"
 
 
-def test_other_networks_are_explained_at_their_last_convolution():
-    assert default_layer(RandomNet()) == "target"
-
-
-def test_a_network_without_convolutions_has_no_default_and_its_layers_are_listed():
-    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
-    assert (
-        "Sequential has no convolutional layer to explain by default. Name the layer yourself; "
-        in (text := fault(lambda: default_layer(model)))
-    )
+def test_a_network_without_a_grid_is_told_so_and_its_layers_are_listed():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
+    text = fault(lambda: ForwardPass(model, torch.zeros(1, 3, 2, 2)))
+    assert "No layer of this Sequential that runs once gives a grid of more than one place" in text
     assert "this network has: 0, 1." in text
 
 
@@ -111,13 +114,9 @@ def test_layer_names_are_in_the_order_of_registration_and_leave_the_network_itse
 # Finding a layer
 
 
-@pytest.mark.parametrize("layer", ["stem", None])
-def test_a_layer_is_found_by_name_or_by_default(layer):
+def test_a_layer_is_found_by_name():
     model = RandomNet()
-    assert find_layer(model, layer)[:2] == (
-        layer or "target",
-        model.get_submodule(layer or "target"),
-    )
+    assert find_layer(model, "stem")[:2] == ("stem", model.stem)
 
 
 def test_a_layer_is_found_by_its_module():
@@ -150,15 +149,35 @@ def test_a_layer_of_another_network_is_refused():
     )
 
 
-def test_a_linear_layer_is_refused_with_a_better_one():
-    text = fault(lambda: find_layer(HandNet(), "fc"))
-    assert "'fc' is a Linear layer: its output has no height and width" in text
-    assert text.endswith("Choose a layer that still has them, such as 'layer1'.")
+def test_a_pooled_layer_is_refused_with_a_better_one():
+    text = fault(lambda: ForwardPass(HandNet(), PHOTO, "fc"))
+    assert "'fc' gives 1 x 3: no height and width are left of the image" in text
+    assert text.endswith("By default it is 'layer1'.")
 
 
-def test_a_linear_layer_is_refused_where_there_is_no_better_one():
-    text = fault(lambda: find_layer(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), "1"))
+def test_a_pooled_layer_is_refused_where_there_is_no_better_one():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
+    text = fault(lambda: ForwardPass(model, torch.zeros(1, 3, 2, 2), "1"))
     assert text.endswith("Choose a layer that still has them.")
+
+
+def test_a_linear_layer_with_places_is_explained():
+    model = nn.Sequential(Moved(), nn.Linear(3, 4), Mean())  # N x h x w x C
+    assert ForwardPass(model, random_images(size=(4, 6)).float(), "1").activations.shape[1:] == (
+        4,
+        4,
+        6,
+    )
+
+
+class Moved(nn.Module):
+    def forward(self, x):
+        return x.movedim(1, -1)
+
+
+class Mean(nn.Module):
+    def forward(self, x):
+        return x.mean(dim=(1, 2))
 
 
 # Reading an output as a grid
@@ -243,8 +262,7 @@ def test_gradients_of_many_questions_are_folded_alike():
 @pytest.mark.parametrize(
     ("model", "shape"),
     [
-        (RandomNet(), (2, 10)),  # pooled
-        (RandomNet(), (2, 17, 8)),  # tokens of a network that does not say how many come first
+        (RandomNet(), (2, 18, 8)),  # tokens of a network that does not say how many come first
         (Tokens(), (2, 7, 8)),  # 5 tokens are no grid of a square image
         (Tokens(), (2, 1, 8)),  # fewer tokens than the prefix
         (RandomNet(), (2, 4, 9, 30)),  # neither order has the image's shape
@@ -258,29 +276,15 @@ def test_an_output_without_a_grid_is_named_beside_the_image(model, shape):
     assert "or pass reshape_transform=, a function from this output to N x C x h x w." in text
 
 
-def test_an_output_without_a_grid_brings_a_better_layer_if_there_is_one():
-    assert "a layer with such an output, such as 'target', or" in fault(
-        lambda: fold((2, 10), (64, 64))
-    )
-    assert "a layer with such an output, or" in fault(
-        lambda: fold((2, 10), (64, 64), name="target")
-    )
-
-
 def test_a_single_place_asks_for_a_larger_image_or_an_earlier_layer():
     text = fault(lambda: fold((2, 10, 1, 1), (32, 32)))
     assert "'stem' gives 2 x 10 x 1 x 1: a single place is left of the image." in text
-    assert text.endswith("Pass a larger image, or choose an earlier layer, such as 'target'.")
+    assert text.endswith("Pass a larger image, or choose an earlier layer.")
 
 
 def test_a_single_place_is_refused_with_channels_last_and_in_wide_images_too():
     assert "a single place is left" in fault(lambda: fold((1, 1, 1, 768), (32, 32)))
     assert "a single place is left" in fault(lambda: fold((1, 768, 1, 1), (32, 96)))
-
-
-def test_a_single_place_at_the_default_layer_does_not_advise_that_layer():
-    text = fault(lambda: fold((2, 10, 1, 1), (32, 32), name="target"))
-    assert text.endswith("Pass a larger image, or choose an earlier layer.")
 
 
 def test_a_layer_named_in_a_network_without_convolutions_is_used():

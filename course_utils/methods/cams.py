@@ -7,6 +7,7 @@ S = sum_c v_c S^c. Only the line that makes v differs from method to method.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 from weakref import ref
 
 import torch
@@ -109,22 +110,25 @@ class _CAM:
         model: nn.Module,
         layer: str | nn.Module | None = None,
         reshape_transform: Callable[[Tensor], Tensor] | None = None,
+        output: Callable[[Any], Tensor] | None = None,
     ):
         if isinstance(layer, (list, tuple)) and not isinstance(layer, Target):
             raise LayerError(
                 f"A list of {len(layer)} layers was given: a map belongs to one layer. Give it by "
                 "name or as a module, as in GradCAM(model, 'layer4')."
             )
-        self.model, self.reshape_transform = model, reshape_transform
+        self.model, self.reshape_transform, self.output = model, reshape_transform, output
         self._target = find_layer(model, layer)
-        self.layer = self._target.name
+        # of a network of no known family the layer is found at the first image
+        self.layer = None if self._target is None else self._target.name
         self.categories = class_names(getattr(model, "categories", None))
 
     def _answer(self, x: Tensor | ForwardPass) -> "_Answer":
         """The forward pass that questions are put to; one already made is used again."""
         if not isinstance(x, ForwardPass):
-            x = ForwardPass(self.model, x, self._target, self.reshape_transform)
-        elif x.model is not self.model or x.layer != self.layer:
+            x = ForwardPass(self.model, x, self._target, self.reshape_transform, self.output)
+            self.layer = x.layer
+        elif x.model is not self.model or self.layer not in (None, x.layer):
             raise ValueError(
                 f"That forward pass was kept at '{x.layer}' of a {type(x.model).__name__}; this "
                 f"method asks at '{self.layer}' of its own network. Make the two the same."
@@ -209,6 +213,7 @@ class GradCAM(_CAM):
             the classes are read from model.categories: a list, an array, id2label or class_to_idx.
         layer: the target layer, by name or module; default, the last one with places.
         reshape_transform: for layers of unusual shape, a function from their output to N x C x h x w.
+        output: a function from what the network returns to the logits, where they are not named so.
 
     >>> GradCAM(classifier)(x, why="tiger cat").maps.shape
     torch.Size([1, 1, 224, 224])
@@ -283,7 +288,7 @@ class ContrastCAM(_CAM):
     and the less of it the surer Q is; no other class has a say in it.
 
     Args:
-        model, layer, reshape_transform: as for `GradCAM`.
+        model, layer, reshape_transform, output: as for `GradCAM`.
         loss: "cross_entropy" (default) or "logit_difference".
         sigmoid: whether each class has its own probability, sigmoid(y_c) (a multi-label network).
 
@@ -300,8 +305,9 @@ class ContrastCAM(_CAM):
         reshape_transform: Callable[[Tensor], Tensor] | None = None,
         loss: str = "cross_entropy",
         sigmoid: bool = False,
+        output: Callable[[Any], Tensor] | None = None,
     ):
-        super().__init__(model, layer, reshape_transform)
+        super().__init__(model, layer, reshape_transform, output)
         self.loss, self.sigmoid = self._check_loss(loss), sigmoid
 
     def _check_loss(self, loss: str) -> str:

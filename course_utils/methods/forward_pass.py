@@ -6,15 +6,21 @@ question is S = sum_c v_c S^c. "Places" are spatial positions: the h x w of a la
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from .backward import backward
 from .closed_form import CHUNK, ClosedForm, pooling_linear_head
-from .head import not_on_the_way, run_from_layer
-from .inputs import check_finite, check_images
-from .layers import Target, check_grid, find_layer, grid_fold
+from .diagnosis import diagnosed
+from .grids import check_grid, grid_fold
+from .head import not_on_the_way, undisturbed
+from .inputs import Inputs, check_finite, images_of
+from .layers import Target, find_layer, run_from_target
 from .scores import class_probabilities, warn_of_probabilities
+from .unchanged import Unchanged
+from .watching import watch
 
 
 class ForwardPass:
@@ -26,14 +32,18 @@ class ForwardPass:
 
     Args:
         model: any `nn.Module` from N x 3 x H x W to a tensor N x ... (class scores: N x classes).
-        x: the images, N x 3 x H x W floats, preprocessed as the network expects.
+        x: the images, N x 3 x H x W floats, preprocessed as the network expects; also volumes,
+            N x C x D x H x W, and signals, N x C x L. For a network with several inputs, a tuple of
+            them, handed on in this order, or a dict, by name.
         layer: the target layer, by name or module; None for the last one with places.
         reshape_transform: for layers of unusual shape, a function from their output to N x C x h x w.
+        output: a function from what the network returns to the tensor that is asked about. Without
+            it, that is the tensor returned, or the `logits` in a dict or an object.
 
     Attributes:
         logits: the network's output, N x classes (any shape N x ... is kept), detached.
         activations: A, N x C x h x w, detached.
-        size: (H, W) of the images.
+        size: (H, W) of the images; (L,) of signals, (D, H, W) of volumes.
         layer: the target layer's name.
         layer_reason: why this layer, in words.
 
@@ -45,24 +55,35 @@ class ForwardPass:
     def __init__(
         self,
         model: nn.Module,
-        x: Tensor,
+        x: Inputs,
         layer: str | nn.Module | Target | None = None,
         reshape_transform: Callable[[Tensor], Tensor] | None = None,
+        output: Callable[[Any], Tensor] | None = None,
     ):
-        self.layer, module, self.layer_reason = find_layer(model, layer)
-        check_images(x, model)
-        self.model, self.size = model, (x.shape[-2], x.shape[-1])
-        self._leaf, self._output = run_from_layer(model, self.layer, module, x)
-        self.logits = self._output.detach()
-        check_finite(self.logits, "The network's answer")
-        self._reshape_transform = reshape_transform or grid_fold(
-            model, self.layer, self._leaf, self.size
-        )
-        self.activations = self._wide(self._reshape_transform(self._leaf.detach()))
-        check_grid(self.activations, self.layer, len(self))
+        target = find_layer(model, layer)
+        images = images_of(x)
+        self.model, self.size = model, tuple(images.shape[2:])
+        with diagnosed(model, x, target, output):
+            target, self._leaf, self._output = run_from_target(model, x, target, output)
+            self.layer, _, self.layer_reason, _ = target
+            self.logits = self._output.detach()
+            check_finite(self.logits, "The network's answer")
+            self._reshape_transform = reshape_transform or grid_fold(
+                model,
+                self.layer,
+                self._leaf,
+                self.size,
+                lambda: watch(model, x, output).grids_before(self.layer),
+            )
+            self.activations = self._wide(self._reshape_transform(self._leaf.detach()))
+            check_grid(self.activations, self.layer, len(self), len(self.size))
         plain = reshape_transform is None and self.activations.shape == self._leaf.shape
         matrix = pooling_linear_head(self._output, self._leaf) if plain else None
-        self._closed_form = None if matrix is None else ClosedForm(matrix, self.activations)
+        weights = model.parameters() if matrix is None else [matrix]
+        self._unchanged = Unchanged(weights, self._output)
+        self._closed_form = (
+            None if matrix is None else ClosedForm(matrix, self.activations, self._unchanged)
+        )
         self._class_maps: Tensor | None = None
         self.grad_cams: dict[tuple, Tensor] = {}  # S^P by P: every contrast is compared with it
 
@@ -97,7 +118,7 @@ class ForwardPass:
         if self._closed_form is not None:
             return self._closed_form.weights(v)
         chunks = v.split(max(1, CHUNK // len(self)), dim=1)
-        return torch.cat([self.gradients(few).mean(dim=(-2, -1)) for few in chunks], dim=1)
+        return torch.cat([self.gradients(few).flatten(3).mean(dim=3) for few in chunks], dim=1)
 
     def evidence(self, v: Tensor) -> Tensor:
         """S = sum_k alpha_k A^k (eq. 2), signed, before the ReLU: N x K x h x w.
@@ -133,22 +154,14 @@ class ForwardPass:
 
     def _backward(self, v: Tensor) -> Tensor:
         """dJ/dA, N x K x C x h x w, of all questions in one backward pass."""
-        v = v.to(self._output.dtype).transpose(0, 1)  # K x N x classes
-        with torch.inference_mode(False), torch.no_grad():
-            many = len(v) > 1
-            v = v.clone() if v.is_inference() else v
-            (gradient,) = torch.autograd.grad(
-                self._output,
-                self._leaf,
-                v if many else v[0],
-                retain_graph=True,
-                is_grads_batched=many,
-                allow_unused=True,
-            )
-            if gradient is None:
-                raise not_on_the_way(self.layer)
-            grid = self._reshape_transform(gradient.flatten(0, 1) if many else gradient)
-            return grid.unflatten(0, (-1, len(self))).transpose(0, 1)
+        with undisturbed(self.model):  # checkpointed parts run again
+            self._unchanged.check()
+            gradient = backward(self._output, self._leaf, v.transpose(0, 1))
+        if gradient is None:
+            raise not_on_the_way(self.layer)
+        with torch.inference_mode(False):
+            grids = self._reshape_transform(gradient.flatten(0, 1))
+            return grids.unflatten(0, gradient.shape[:1] + (len(self),)).transpose(0, 1)
 
     def class_maps(self) -> Tensor:
         """S^c for every class c, N x classes x h x w; kept, so that later questions read it."""

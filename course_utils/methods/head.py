@@ -1,31 +1,67 @@
 """The head of a network, all that follows the target layer: run on a graph of its own."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils.weak import WeakIdKeyDictionary
 
 from ..errors import LayerError
+from .inputs import Inputs, each_tensor
+
+Picker = Callable[[Any], Tensor]  # from what the network returned to the tensor that is asked about
+
+# By the network's first weight, which a wrapper (DataParallel, torch.compile) shares with it
+_locks: WeakIdKeyDictionary = WeakIdKeyDictionary()
+_guard = threading.Lock()
+
+
+def _lock(model: nn.Module) -> Any:
+    """The network's own lock: it is put into evaluation mode, and a hook hung on it, by one at a time."""
+    key = next(model.parameters(), model)
+    with _guard:
+        return _locks.setdefault(key, threading.RLock())
 
 
 @contextmanager
-def _left_as_found(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; every module's own flag as before afterwards, also after an error."""
-    found = [model]  # as model.modules(), which takes three times as long
-    for module in found:
-        if module._modules:
-            found.extend(child for child in module._modules.values() if child is not None)
-    training = [module for module in found if module.training]
-    try:
-        for module in training:
-            module.training = False
-        yield
-    finally:
-        for module in training:
-            module.training = True
+def undisturbed(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside, for one thread at a time; every flag as before afterwards.
+
+    Compiled networks run as they were written: what is compiled calls no hooks.
+    """
+    with _lock(model):
+        found, compiled = [model], False  # as model.modules(), which takes three times as long
+        for module in found:
+            compiled = compiled or "_orig_mod" in module._modules or _compiled_in_place(module)
+            if module._modules:
+                found.extend(child for child in module._modules.values() if child is not None)
+        training = [module for module in found if module.training]
+        stance = torch.compiler.set_stance("force_eager") if compiled else None
+        try:
+            for module in training:
+                module.training = False
+            yield
+        finally:
+            for module in training:
+                module.training = True
+            if stance is not None:
+                stance.__exit__(None, None, None)
+
+
+def _compiled_in_place(module: nn.Module) -> bool:
+    return getattr(module, "_compiled_call_impl", None) is not None
+
+
+def call(model: nn.Module, x: Inputs) -> Any:
+    """What the network returns: a tuple of inputs is handed on in order, a dict by name."""
+    if isinstance(x, tuple):
+        return model(*x)
+    return model(**x) if isinstance(x, Mapping) else model(x)
 
 
 def _copies(model: nn.Module) -> dict[str, Tensor]:
@@ -34,63 +70,128 @@ def _copies(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in named if tensor.is_inference()}
 
 
+def call_with(model: nn.Module, weights: dict[str, Tensor], x: Inputs) -> Any:
+    """What the network returns with other weights."""
+    args, keywords = ((), dict(x)) if isinstance(x, Mapping) else (x, {})
+    return functional_call(model, weights, args if isinstance(args, tuple) else (args,), keywords)
+
+
+def ordinary(x: Inputs) -> Inputs:
+    """The same inputs; those made under inference_mode as copies, which a graph takes."""
+    return each_tensor(x, lambda t: t.clone() if t.is_inference() else t)
+
+
 def run_from_layer(
-    model: nn.Module, name: str, layer: nn.Module, x: Tensor
+    model: nn.Module, name: str, layer: nn.Module, x: Inputs, output: Picker | None = None
 ) -> tuple[Tensor, Tensor]:
     """The layer's output as a leaf of a new graph, and the network's output computed from it."""
     leaves: list[Tensor] = []
 
-    def start_graph(_module, _inputs, output):
-        if not isinstance(output, Tensor) or not output.is_floating_point():
+    def start_graph(_module: nn.Module, _inputs: Any, value: Any) -> Tensor:
+        if not isinstance(value, Tensor) or not value.is_floating_point():
             raise LayerError(
-                f"'{name}' returns a {type(output).__name__}, not one tensor of floats. "
+                f"'{name}' returns a {type(value).__name__}, not one tensor of floats. "
                 "Choose a layer inside or after it whose output is a single tensor."
             )
-        leaves.append(output.detach().clone().requires_grad_())
+        if torch.is_inference_mode_enabled():
+            raise not_under_inference_mode(model)
+        leaves.append(value.detach().clone().requires_grad_())
         torch.set_grad_enabled(True)  # until the no_grad block around the call ends
         return leaves[-1].clone()  # a clone: what follows may work in place
 
-    handle = layer.register_forward_hook(start_graph)
-    try:
-        # no graph before the layer: nothing there is stored, nor differentiated
-        with _left_as_found(model), torch.inference_mode(False), torch.no_grad():
-            x = x.clone() if x.is_inference() else x
-            output = _forward(model, x, leaves)
-    finally:
-        handle.remove()
+    # no graph before the layer: nothing there is stored, nor differentiated
+    with undisturbed(model), torch.inference_mode(False), torch.no_grad():
+        handle = layer.register_forward_hook(start_graph)
+        try:
+            returned = _forward(model, ordinary(x), leaves)
+        finally:
+            handle.remove()
     if len(leaves) != 1:
         ran = "never ran" if not leaves else f"ran {len(leaves)} times"
         raise LayerError(
             f"'{name}' {ran} in one forward pass, so it has no single output to explain. Choose a "
             "layer that runs exactly once, such as the block that contains it."
         )
-    if not isinstance(output, Tensor):
-        raise TypeError(
-            f"{type(model).__name__} returned a {type(output).__name__}, not a tensor. Wrap it in "
-            "a module that returns the one tensor you want to ask about."
-        )
-    if not output.requires_grad:
+    with torch.inference_mode(False), torch.enable_grad():
+        tensor = the_output(model, returned, output)
+    if not tensor.requires_grad:
         raise not_on_the_way(name)
-    return leaves[0], output
+    return leaves[0], tensor
 
 
-def _forward(model: nn.Module, x: Tensor, leaves: list[Tensor]) -> Tensor:
+def _forward(model: nn.Module, x: Inputs, leaves: list[Tensor]) -> Any:
     """The network's output; again with copies if PyTorch refuses weights made under inference_mode.
 
     Looking for such weights first would cost every explanation 4 % of a small network's forward.
     """
     try:
-        return model(x)
+        return call(model, x)
     except RuntimeError as error:
         if "Inference tensors cannot be saved for backward" not in str(error):
             raise
     leaves.clear()
     torch.set_grad_enabled(False)
-    return functional_call(model, _copies(model), (x,))
+    return call_with(model, _copies(model), x)
+
+
+def the_output(model: nn.Module, returned: Any, output: Picker | None = None) -> Tensor:
+    """The tensor that is asked about: what `output` picks, else the logits where they are named.
+
+    Raises:
+        TypeError: it is not settled which tensor is meant.
+    """
+    picked: Any = returned if output is None else output(returned)
+    if output is None and isinstance(picked, Mapping) and "logits" in picked:
+        picked = picked["logits"]
+    elif output is None and isinstance(getattr(picked, "logits", None), Tensor):
+        picked = picked.logits
+    elif output is None and isinstance(picked, (tuple, list, Mapping)) and len(picked) == 1:
+        (picked,) = picked.values() if isinstance(picked, Mapping) else picked
+    if isinstance(picked, Tensor):
+        return picked
+    if output is not None:
+        raise TypeError(f"output= gave a {type(picked).__name__}, not a tensor.")
+    kind, name = type(picked).__name__, type(model).__name__
+    raise TypeError(
+        f"{name} returned a {kind}{_contents(picked)}, not a tensor. Say which number to ask about: "
+        f"ForwardPass(model, x, output=lambda y: {_an_item(picked)}).ask(lambda y: "
+        "y.flatten(1).mean(dim=1)), one number for each image."
+    )
+
+
+def _contents(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f" of {', '.join(repr(key) for key in value)}"
+    return f" of {len(value)}" if isinstance(value, (list, tuple)) else ""
+
+
+def _an_item(value: Any) -> str:
+    """How to reach a tensor in what a network returned, as code."""
+    items: list[tuple[str, Any]] = []
+    if isinstance(value, Mapping):
+        items = [(f"y[{key!r}]", item) for key, item in value.items()]
+    elif isinstance(value, (list, tuple)):
+        items = [(f"y[{i}]", item) for i, item in enumerate(value)]
+    elif hasattr(value, "__dict__"):
+        items = [(f"y.{key}", item) for key, item in vars(value).items()]
+    for code, item in items:
+        if isinstance(item, Tensor) and item.is_floating_point():
+            return code
+    if items and all(isinstance(item, Mapping) and "scores" in item for _, item in items):
+        return "torch.stack([one['scores'].sum() for one in y])[:, None]"  # detection
+    return items[0][0] if items else "y"
 
 
 def not_on_the_way(name: str) -> LayerError:
     return LayerError(
         f"The network's output does not depend on '{name}', or the network's own code cuts the "
         "gradient (no_grad, detach). Choose a layer on the way to the output, after any such cut."
+    )
+
+
+def not_under_inference_mode(model: nn.Module) -> LayerError:
+    return LayerError(
+        f"The forward method of this {type(model).__name__}, or of a part of it, runs under "
+        "torch.inference_mode, which keeps no gradient at any layer. Remove that decorator or block; "
+        "ForwardPass takes care of the gradient itself."
     )

@@ -1,36 +1,67 @@
-"""Images as a learner passes them in, checked."""
+"""Images as a learner passes them in, alone or among other inputs."""
 
+from collections.abc import Callable, Mapping
 from math import isfinite
+from typing import Any
 
 from torch import Tensor, nn
 
 from ..errors import ImageError
 
+# What a network is given: the images; a tuple of inputs, handed on in this order; or a dict, by name.
+Inputs = Tensor | tuple[Any, ...] | Mapping[str, Any]
+_AXES = {1: "L", 2: "H x W", 3: "D x H x W"}  # of signals, images, volumes
 
-def check_images(x: Tensor, model: nn.Module) -> None:
-    """Raise an ImageError that names the likely cause unless x is N x C x H x W floats for `model`.
 
-    C is what the network's first convolution reads (3 for photos).
+def images_of(x: Inputs) -> Tensor:
+    """The images among what a network is given: the first tensor of floats with the most dimensions.
+
+    Raises:
+        ImageError: there is no such tensor, or it is empty.
     """
-    if not isinstance(x, Tensor):
+    values = list(x.values()) if isinstance(x, Mapping) else x if isinstance(x, tuple) else [x]
+    tensors = [value for value in values if isinstance(value, Tensor)]
+    if not tensors:
         raise ImageError(
             f"x must be a tensor, not {type(x).__name__}. Prepare a photo with "
-            "x = classifier.preprocess(load_photo(...))[None]."
+            "x = classifier.preprocess(load_photo(...))[None]. For a network with several inputs, "
+            "x is a tuple or a dict of them."
         )
+    images = max(tensors, key=lambda t: (t.is_floating_point(), t.dim()))
+    if images.dim() and len(images) == 0:
+        raise ImageError("x is an empty batch: there is no image to ask about.")
+    return images
+
+
+def each_tensor(x: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
+    """The same inputs, with every tensor changed."""
+    if isinstance(x, Mapping):
+        return {k: change(v) if isinstance(v, Tensor) else v for k, v in x.items()}
+    if isinstance(x, tuple):
+        return tuple(change(v) if isinstance(v, Tensor) else v for v in x)
+    return change(x)
+
+
+def check_images(x: Tensor, model: nn.Module) -> None:
+    """Raise an ImageError that names the likely cause if x is not what the network reads.
+
+    For networks that failed: what `model` reads is guessed from its first convolution, N x C x H x W
+    floats (N x C x L for signals, N x C x D x H x W for volumes).
+    """
     shape = " x ".join(map(str, x.shape)) or "a single number"
-    first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
-    channels = first.in_channels if first is not None else None
-    wanted = f"N x {channels or 'C'} x H x W floats"
-    if x.dim() == 3 and channels in (None, x.shape[0]):
+    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    first = next((m for m in model.modules() if isinstance(m, kinds)), None)
+    channels = None if first is None else first.in_channels
+    axes = 2 if first is None else len(first.kernel_size)
+    wanted = f"N x {channels or 'C'} x {_AXES[axes]} floats"
+    if x.dim() == axes + 1 and channels in (None, x.shape[0]):
         raise ImageError(f"x is {shape}: one image, not a batch. Add the batch dimension: x[None].")
-    if x.dim() == 4 and channels not in (None, x.shape[1]) and x.shape[-1] == channels:
+    if x.dim() == axes + 2 and channels not in (None, x.shape[1]) and x.shape[-1] == channels:
         raise ImageError(
             f"x is {shape}: channels last. The network reads {wanted}: x.movedim(-1, 1)."
         )
-    if x.dim() != 4 or channels not in (None, x.shape[1]):
+    if x.dim() != axes + 2 or channels not in (None, x.shape[1]):
         raise ImageError(f"x is {shape}; the network reads {wanted}.")
-    if len(x) == 0:
-        raise ImageError("x is an empty batch: there is no image to ask about.")
     if not x.is_floating_point():
         raise ImageError(
             f"x holds {str(x.dtype).removeprefix('torch.')} values; the network reads {wanted}. "

@@ -1,13 +1,19 @@
-"""Which layer to explain, and how its output becomes a grid of places (spatial positions)."""
+"""Which layer is explained: the one that is named, a known family's, or one found by what it does.
 
-from collections.abc import Callable, Sequence
-from math import log
+A layer has places (spatial positions) as long as its output says *where* in the image something is.
+"""
+
+from collections.abc import Iterator
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from ..errors import LayerError, closest
-from ..networks.families import CHANNELS_LAST, known_layer
+from ..networks.families import known_layer
+from .head import Picker, run_from_layer
+from .inputs import Inputs, images_of
+from .watching import Watched, watch
 
 
 class Target(NamedTuple):
@@ -16,6 +22,7 @@ class Target(NamedTuple):
     name: str
     module: nn.Module
     reason: str
+    named: bool  # by the caller
 
 
 def layer_names(model: nn.Module) -> list[str]:
@@ -23,55 +30,27 @@ def layer_names(model: nn.Module) -> list[str]:
     return [name for name, _ in model.named_modules() if name]
 
 
-def default_layer(model: nn.Module) -> str:
-    """The last layer that still has places: class-specific, and not yet pooled away.
-
-    Known for the families of `networks.families`, and otherwise the last `nn.Conv2d`.
-
-    Raises:
-        LayerError: the network is of an unknown family and has no convolution.
-    """
-    known = known_layer(model)
-    if known is not None:
-        return known
-    convolutions = [name for name, m in model.named_modules() if isinstance(m, nn.Conv2d)]
-    if not convolutions:
-        raise LayerError(
-            f"{type(model).__name__} has no convolutional layer to explain by default. Name the "
-            f"layer yourself; this network has: {', '.join(layer_names(model)[:12])}."
-        )
-    return convolutions[-1]
-
-
-def _such_as(model: nn.Module, name: str) -> str:
-    """The default layer, for an error message; "" where there is none better than the layer named."""
-    try:
-        better = default_layer(model)
-    except LayerError:
-        return ""
-    return f", such as '{better}'" * (better != name)
-
-
-def find_layer(model: nn.Module, layer: str | nn.Module | Target | None = None) -> Target:
-    """The layer to explain.
+def find_layer(model: nn.Module, layer: str | nn.Module | Target | None = None) -> Target | None:
+    """The layer to explain; None where it must be found with images (`default_targets`).
 
     Args:
         model: the network.
-        layer: a name as in `layer_names(model)`, a module of the network, None for the default, or what this
-            function found before.
+        layer: a name as in `layer_names(model)`, a module of the network, what this function found before,
+            or None for the layer of a known family.
 
     Raises:
-        LayerError: no such layer (the closest real names are given), or a `nn.Linear`.
+        LayerError: no such layer (the closest real names are given).
+        TypeError: the network is no nn.Module.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(
-            f"The network must be an nn.Module, such as load_classifier(...) gives, not a {type(model).__name__}."
+            "The network must be an nn.Module, such as load_classifier(...) gives, not a "
+            f"{type(model).__name__}."
         )
+    if layer is None:
+        return known_target(model)
     if isinstance(layer, Target):
         return layer
-    reason = "named by you" if layer is not None else "the default"
-    if layer is None:
-        layer = default_layer(model)
     if isinstance(layer, nn.Module):
         name = next((n for n, module in model.named_modules() if module is layer), None)
         if name is None:
@@ -82,103 +61,170 @@ def find_layer(model: nn.Module, layer: str | nn.Module | Target | None = None) 
     else:
         name = str(layer)
     try:
-        module = model.get_submodule(name)
+        return Target(name, model.get_submodule(name), "named by you", named=True)
     except AttributeError:
         raise LayerError(
             f"{type(model).__name__} has no layer '{name}'.{closest(name, layer_names(model))} "
             "layer_names(model) lists them all."
         ) from None
-    if isinstance(module, nn.Linear):
+
+
+def known_target(model: nn.Module) -> Target | None:
+    """The layer of a known family, also inside a wrapper; None if there is none, or several."""
+    name = known_layer(model)
+    if name is not None:
+        stated = name == getattr(model, "layer", None)
+        why = "the network states it" if stated else _of_family(model)
+        return Target(name, _module(model, name), why, named=False)
+    found, inside = [], ""
+    for path, module in model.named_modules():
+        if inside and path.startswith(inside):
+            continue  # a part of what was found
+        name = known_layer(module)
+        if name is not None and _has(module, name):
+            found.append((f"{path}.{name}", module))
+            inside = f"{path}."
+    if len(found) != 1:
+        return None
+    ((name, module),) = found
+    return Target(name, _module(model, name), _of_family(module), named=False)
+
+
+def _of_family(module: nn.Module) -> str:
+    return f"the last layer of a {type(module).__name__} that still has places"
+
+
+def _has(model: nn.Module, name: str) -> bool:
+    try:
+        return bool(model.get_submodule(name))
+    except AttributeError:
+        return False
+
+
+def _module(model: nn.Module, name: str) -> nn.Module:
+    try:
+        return model.get_submodule(name)
+    except AttributeError:
         raise LayerError(
-            f"'{name}' is a Linear layer: its output has no height and width, so no map can be "
-            f"drawn. Choose a layer that still has them{_such_as(model, name)}."
+            f"model.layer says '{name}', but {type(model).__name__} has no such layer."
+        ) from None
+
+
+def default_targets(
+    model: nn.Module, x: Inputs, output: Picker | None = None, known: Target | None = None
+) -> Iterator[Target]:
+    """Layers to try, the best first: the known family's, then those that pass the rule.
+
+    Raises:
+        LayerError: none passes.
+    """
+    if known is not None:
+        yield known
+    watched = watch(model, x, output)
+    if not watched.fitting:
+        raise _nothing_fits(model, images_of(x), watched)
+    grid = " x ".join(map(str, images_of(x).shape[2:]))
+    why = f"found for a {grid} image: the last layer that runs once and whose gradient reaches the "
+    for name in watched.fitting:
+        shape = " x ".join(map(str, watched.shapes[name][1:]))
+        reason = f"{why}output from more than one place; it gives {shape}"
+        yield Target(name, model.get_submodule(name), reason, named=False)
+
+
+def default_layer(model: nn.Module, x: Inputs | None = None) -> str:
+    """The name of the layer that is explained by default.
+
+    Args:
+        model: the network.
+        x: what it is given; None where the family is known. Otherwise random images of the size
+            that the network states, or 224 x 224, are tried.
+
+    Raises:
+        LayerError: the network is of an unknown family, and no layer fits or no images are given.
+    """
+    known = known_target(model)
+    if known is not None and x is None:
+        return known.name
+    if x is None:
+        x = _some_images(model)
+        try:
+            return next(default_targets(model, x, known=known)).name
+        except LayerError:
+            raise
+        except Exception as error:
+            raise LayerError(
+                f"{type(model).__name__} is of no known family. Its layer is found with images: "
+                "default_layer(model, x)."
+            ) from error
+    return next(default_targets(model, x, known=known)).name
+
+
+def _some_images(model: nn.Module) -> Tensor:
+    """Random images of the size that the network states, else of a usual one."""
+    size = next((s for s in map(_stated_size, model.modules()) if s is not None), None)
+    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    first = next((m for m in model.modules() if isinstance(m, kinds)), None)
+    if size is None:
+        axes = 2 if first is None else len(first.kernel_size)
+        size = (3 if first is None else first.in_channels, *[(1024, 224, 32)[axes - 1]] * axes)
+    weight = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(1, *size, generator=generator, dtype=torch.float32).to(weight)
+
+
+def _stated_size(module: nn.Module) -> tuple[int, ...] | None:
+    """(C, H, W) as timm's networks state it."""
+    config = getattr(module, "pretrained_cfg", None)
+    img_size = getattr(getattr(module, "patch_embed", None), "img_size", None)
+    if isinstance(img_size, (tuple, list)):
+        return (3, *img_size)
+    return (
+        tuple(config["input_size"]) if isinstance(config, dict) and "input_size" in config else None
+    )
+
+
+def run_from_target(
+    model: nn.Module, x: Inputs, target: Target | None, output: Picker | None = None
+) -> tuple[Target, Tensor, Tensor]:
+    """The target layer, its output as the leaf of a graph, and the network's output.
+
+    A layer that was not named by the caller, and does not run as it should, gives way to the next
+    one that fits.
+    """
+    fault: LayerError | None = None
+    named = target is not None and target.named
+    for candidate in [target] if named else default_targets(model, x, output, target):
+        assert candidate is not None
+        try:
+            leaf, y = run_from_layer(model, candidate.name, candidate.module, x, output)
+            return candidate, leaf, y
+        except LayerError as error:
+            fault = fault or error
+    assert fault is not None
+    raise fault
+
+
+def _nothing_fits(model: nn.Module, images: Tensor, watched: Watched) -> LayerError:
+    name, size = type(model).__name__, " x ".join(map(str, images.shape[2:]))
+    if watched.cut:
+        return LayerError(
+            f"No gradient of {name}'s output reaches a layer with more than one place: the network's "
+            "own code cuts it (no_grad, detach, argmax), or it is zero all over. Name a layer after "
+            f"the cut; this network has: {', '.join(layer_names(model)[:12])}."
         )
-    return Target(name, module, reason)
+    return LayerError(
+        f"No layer of this {name} that runs once gives a grid of more than one place for a {size} "
+        "image. Name one, with reshape_transform=, a function from its output to N x C x h x w, or "
+        f"pass a larger image; this network has: {', '.join(layer_names(model)[:12])}."
+    )
 
 
 def main_layers(model: nn.Module) -> list[str]:
-    """A short list to choose from: convolutions and blocks near the top, and the default layer."""
+    """A short list to choose from: convolutions and blocks near the top, and the known default."""
     names = [
         name
         for name, module in model.named_modules()
         if name and name.count(".") < 2 and any(isinstance(m, nn.Conv2d) for m in module.modules())
     ]
-    default = default_layer(model)
-    return names if default in names else [*names, default]
-
-
-def _prefix_tokens(model: nn.Module) -> int | None:
-    """How many tokens stand before the image's: class token, registers. None when unknown."""
-    known = getattr(model, "num_prefix_tokens", None)  # timm's name for it
-    class_token = getattr(model, "class_token", None)  # torchvision's
-    if known is None and isinstance(class_token, Tensor):
-        known = class_token.shape[1]
-    return known
-
-
-def _skew(grid: Sequence[int], image: Sequence[int]) -> float:
-    """How far h x w is from a shrunken H x W: |log| of the ratio of the strides along the sides."""
-    return abs(log(image[0] / grid[0]) - log(image[1] / grid[1]))
-
-
-def _channels_first(model: nn.Module, output: Tensor, size: Sequence[int]) -> bool | None:
-    """Whether N x . x . x . is N x C x h x w or N x h x w x C; None when it is neither.
-
-    Both can look possible (56 x 56 x 96): the reading with the more equal strides is taken. As small
-    grids are rounded, strides that differ by less than a quarter pass for channels first, PyTorch's
-    rule, except in the families known for the other order.
-    """
-    first, last = _skew(output.shape[2:], size), _skew(output.shape[1:3], size)
-    if min(first, last) >= log(2):
-        return None
-    favour = 0 if type(model).__name__ in CHANNELS_LAST else 0.25
-    return first < last or first < favour
-
-
-def grid_fold(
-    model: nn.Module, name: str, output: Tensor, size: Sequence[int]
-) -> Callable[[Tensor], Tensor]:
-    """How to read the layer's output (and gradients of its shape) as N x C x h x w.
-
-    Channels first pass through; channels last (Swin, inside ConvNeXt) are moved; the tokens of a
-    ViT lose the class token and are folded back to the grid of patches.
-
-    Args:
-        model, name: the network, and the layer's name for messages.
-        output: what the layer returned, N x ... .
-        size: (H, W) of the image.
-
-    Raises:
-        LayerError: the output has no places, or cannot be told apart into places and channels.
-    """
-    shape = " x ".join(map(str, output.shape))
-    if output.dim() == 4:
-        channels_first = _channels_first(model, output, size)
-        if tuple(output.shape[1:3] if channels_first is False else output.shape[2:]) == (1, 1):
-            raise LayerError(
-                f"'{name}' gives {shape}: a single place is left of the image. Pass a larger image, "
-                f"or choose an earlier layer{_such_as(model, name)}."
-            )
-        if channels_first is not None:
-            return (lambda a: a) if channels_first else (lambda a: a.movedim(-1, 1))
-    prefix = _prefix_tokens(model)
-    if output.dim() == 3 and prefix is not None:
-        tokens = max(0, output.shape[1] - prefix)
-        h = round((tokens * size[0] / size[1]) ** 0.5)
-        if h > 0 and tokens % h == 0 and _skew((h, tokens // h), size) < log(2):
-            return lambda a: a[:, prefix:].unflatten(1, (h, tokens // h)).movedim(-1, 1)
-    raise LayerError(
-        f"'{name}' gives {shape}, which is not N x C x h x w for a {size[0]} x {size[1]} image. Choose "
-        f"a layer with such an output{_such_as(model, name)}, or pass reshape_transform=, a function from this "
-        "output to N x C x h x w."
-    )
-
-
-def check_grid(activations: Tensor, name: str, n: int) -> None:
-    """Raise a LayerError unless the layer's output, read as a grid, is N x C x h x w."""
-    if activations.dim() != 4 or len(activations) != n:
-        shape = " x ".join(map(str, activations.shape))
-        raise LayerError(
-            f"'{name}', read as a grid, is {shape}, not N x C x h x w with N = {n} as in the output. "
-            "Choose another layer, or pass reshape_transform= that gives such a grid."
-        )
+    known = known_target(model)
+    return names if known is None or known.name in names else [*names, known.name]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ...errors import ClassError, ImageError
 from ..classes import class_indices, class_name, class_names
 from ..forward_pass import ForwardPass
-from ..head import _left_as_found
+from ..head import undisturbed as one_at_a_time
 from ..maps import positive_maps
 
 
@@ -137,7 +137,7 @@ class Answer:
 
     question: str
     evidence: Tensor | None = None
-    size: tuple[int, int] | None = None
+    size: tuple[int, ...] | None = None
     titles: list[str] = field(default_factory=list)
     result: Any = None
     said: str = ""
@@ -187,5 +187,5 @@ def undisturbed(network: nn.Module) -> Iterator[None]:
     """Gradients on, evaluation mode, dice of its own: all as before afterwards."""
     with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        with _left_as_found(network):
+        with one_at_a_time(network):
             yield

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from .asked import Answer, Asked, mapped
 
 
-def random_masks(count: int, grid: int, size: tuple[int, int], share: float = 0.5) -> torch.Tensor:
+def random_masks(count: int, grid: int, size: tuple[int, ...], share: float = 0.5) -> torch.Tensor:
     """count x H x W in [0, 1], about `share` of it visible."""
     steps = [-(-side // grid) for side in size]
     coarse = (torch.rand(count, 1, grid + 1, grid + 1) < share).float()

@@ -1,0 +1,142 @@
+"""Why a network could not be explained: asked after a failure, never before."""
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ImageError, LayerError
+from .backward import reentrant
+from .head import Picker, call, ordinary, undisturbed
+from .inputs import Inputs, check_images, images_of
+from .layers import Target, default_targets, known_target
+from .watching import watch
+
+
+@contextmanager
+def diagnosed(
+    model: nn.Module, x: Inputs, target: Target | None, output: Picker | None
+) -> Iterator[None]:
+    """What fails inside fails with the sentence that names its cause, where the cause is known."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except Exception as error:
+        found = _cause(error, model, x, target, output)
+        if found is None:
+            raise
+        raise found from (None if isinstance(error, LayerError) else error)
+
+
+def _cause(
+    error: Exception, model: nn.Module, x: Inputs, target: Target | None, output: Picker | None
+) -> Exception | None:
+    """The error to raise in place of this one; None if it says what there is to say."""
+    found = _of_the_network(error, model)
+    if found is not None:
+        return found
+    if isinstance(error, LayerError):
+        return _of_the_layer(error, model, x, target, output)
+    if isinstance(error, TypeError) and "required positional argument" in str(error):
+        return TypeError(
+            f"{type(model).__name__} wants more than one input ({error}). Hand them over together: "
+            "x=(images, other), in the order of its forward method, or x={'name': images, ...}."
+        )
+    images = images_of(x)
+    if _network_itself_answers(model, x):
+        return None
+    try:
+        check_images(images, model)
+    except ImageError as fault:
+        return fault
+    return None
+
+
+def _network_itself_answers(model: nn.Module, x: Inputs) -> bool:
+    try:
+        with undisturbed(model), torch.no_grad():
+            call(model, ordinary(x))
+        return True
+    except Exception:
+        return False
+
+
+def _of_the_network(error: Exception, model: nn.Module) -> LayerError | None:
+    """Networks of a kind that gives no gradient, or takes no hooks, whatever the layer."""
+    name, text = type(model).__name__, str(error)
+    if any(isinstance(m, torch.jit.ScriptModule) for m in model.modules()):
+        return LayerError(
+            f"{name} is a TorchScript network: its layers take no hooks, so no layer will do. Ask the "
+            "nn.Module that it was made from."
+        )
+    if "use_reentrant" in text or "Checkpointing is not compatible" in text:
+        return LayerError(reentrant("after the layer"))
+    quantised = ("torch.ao.nn", "torch.nn.quantized", "torchao")
+    kinds = {type(m).__module__ for m in model.modules()}
+    packed = any(kind.startswith(quantised) and "qat" not in kind for kind in kinds)
+    if packed and not isinstance(error, TypeError):
+        return LayerError(
+            f"{name} is quantised: its layers have no gradient. Ask the network of floats that it was "
+            "made from."
+        )
+    return None
+
+
+def _of_the_layer(
+    error: LayerError, model: nn.Module, x: Inputs, target: Target | None, output: Picker | None
+) -> LayerError | None:
+    """The same sentence with what is known about the layer, and a better one."""
+    if target is None or not target.named:
+        return None
+    text = str(error)
+    if "does not depend on" in text and _checkpointed(model, target, x):
+        return LayerError(reentrant("around the layer"))
+    if "never ran" in text:
+        ran = _parts_that_ran(model, x, target, output)
+        if ran:
+            return LayerError(
+                f"'{target.name}' itself never ran: the network calls its parts directly, as traced "
+                f"(torch.fx) and checkpointed networks do. Choose one of them, such as '{ran}'."
+            )
+    better = _better(model, x, target, output)
+    return LayerError(f"{text} By default it is '{better}'.") if better else None
+
+
+def _better(model: nn.Module, x: Inputs, target: Target, output: Picker | None) -> str | None:
+    try:
+        name = next(default_targets(model, x, output, known_target(model))).name
+    except Exception:
+        return None
+    return name if name != target.name else None
+
+
+def _parts_that_ran(
+    model: nn.Module, x: Inputs, target: Target, output: Picker | None
+) -> str | None:
+    try:
+        watched = watch(model, x, output)
+    except Exception:
+        return None
+    inside = [name for name in watched.fitting if name.startswith(f"{target.name}.")]
+    return inside[0] if inside else None
+
+
+def _checkpointed(model: nn.Module, target: Target, x: Inputs) -> bool:
+    """Whether the layer is called by torch's checkpointing."""
+    seen: list[bool] = []
+
+    def hook(_module: nn.Module, _inputs: Any, _value: Tensor) -> None:
+        frames = traceback.extract_stack()
+        seen.append(any(f.filename.endswith("utils/checkpoint.py") for f in frames))
+
+    handle = target.module.register_forward_hook(hook)
+    try:
+        with undisturbed(model), torch.no_grad():
+            call(model, ordinary(x))
+    finally:
+        handle.remove()
+    return any(seen)

@@ -1,0 +1,157 @@
+"""How a layer's output is read as a grid of places (spatial positions), N x C x h x w."""
+
+from collections.abc import Callable, Iterable, Sequence
+from math import log, prod
+
+from torch import Tensor, nn
+
+from ..errors import LayerError
+from ..networks.families import CHANNELS_LAST
+
+Fold = Callable[[Tensor], Tensor]
+Grids = Callable[[], Iterable[Sequence[int]]]
+MOST_PREFIX_TOKENS = 16  # class token, distillation token, registers: no network has more
+
+
+def _no_grids() -> list[Sequence[int]]:
+    return []
+
+
+def grid_fold(
+    model: nn.Module, name: str, output: Tensor, size: Sequence[int], patch_grids: Grids = _no_grids
+) -> Fold:
+    """How to read the layer's output (and gradients of its shape) as N x C x h x w.
+
+    Channels first pass through; channels last (Swin, inside ConvNeXt) are moved; the tokens of a
+    ViT lose the class token and are folded back to the grid of patches.
+
+    Args:
+        model, name: the network, and the layer's name for messages.
+        output: what the layer returned, N x ... .
+        size: (H, W) of the image; (L,) of a signal, (D, H, W) of a volume.
+        patch_grids: gives the grids of earlier layers, the nearest first; asked only for tokens
+            of which the network does not say how they lie.
+
+    Raises:
+        LayerError: the output has no places, or cannot be told apart into places and channels.
+    """
+    fold = find_fold(model, output.shape, size, patch_grids)
+    single = len(output.shape) == len(size) + 2 and 1 in (
+        prod(output.shape[2:]),
+        prod(output.shape[1:-1]),
+    )
+    shape = " x ".join(map(str, output.shape))
+    wanted = f"N x C x {' x '.join(('d', 'h', 'w')[3 - len(size) :])}"
+    if fold is None and output.dim() == 2:
+        raise LayerError(
+            f"'{name}' gives {shape}: no height and width are left of the image, so no map can be "
+            "drawn. Choose a layer that still has them."
+        )
+    if fold is None and not single:
+        raise LayerError(
+            f"'{name}' gives {shape}, which is not {wanted} for a {' x '.join(map(str, size))} image. "
+            "Choose a layer with such an output, or pass reshape_transform=, a function from this "
+            f"output to {wanted}."
+        )
+    if fold is None or prod(fold(output).shape[2:]) == 1:
+        raise LayerError(
+            f"'{name}' gives {shape}: a single place is left of the image. Pass a larger image, "
+            "or choose an earlier layer."
+        )
+    return fold
+
+
+def find_fold(
+    model: nn.Module, shape: Sequence[int], size: Sequence[int], patch_grids: Grids = _no_grids
+) -> Fold | None:
+    """As `grid_fold`; None where an output of this shape is no grid."""
+    if len(shape) == len(size) + 2:
+        channels_first = _channels_first(model, shape, size)
+        if channels_first is not None:
+            return (lambda a: a) if channels_first else (lambda a: a.movedim(-1, 1))
+    if len(shape) == 3 and len(size) > 1:
+        found = _token_grid(model, shape[1], size, patch_grids)
+        if found is not None:
+            prefix, grid = found
+            return lambda a: a[:, prefix:].unflatten(1, grid).movedim(-1, 1)
+    return None
+
+
+def _skew(grid: Sequence[int], image: Sequence[int]) -> float:
+    """How far h x w is from a shrunken H x W: |log| of the ratio of the strides along the sides."""
+    strides = [log(whole / part) for whole, part in zip(image, grid)]
+    return max(strides) - min(strides)
+
+
+def _channels_first(model: nn.Module, shape: Sequence[int], size: Sequence[int]) -> bool | None:
+    """Whether N x . x . x . is N x C x h x w or N x h x w x C; None when it is neither.
+
+    Both can look possible (56 x 56 x 96): the reading with the more equal strides is taken. As small
+    grids are rounded, strides that differ by less than a quarter pass for channels first, PyTorch's
+    rule, except in the families known for the other order.
+    """
+    if len(size) == 1:  # one stride cannot be unequal; a signal's length does not grow
+        return shape[2] <= size[0] or shape[1] > size[0]
+    first, last = _skew(shape[2:], size), _skew(shape[1:-1], size)
+    # the strides of volumes differ along the depth
+    if len(size) == 2 and min(first, last) >= log(2):
+        return None
+    if first < last:
+        return True
+    return first < 0.25 and not any(type(m).__name__ in CHANNELS_LAST for m in model.modules())
+
+
+def _prefix_tokens(model: nn.Module) -> int | None:
+    """How many tokens stand before the image's: class token, registers. None when unknown."""
+    known = getattr(model, "num_prefix_tokens", None)  # timm's name for it
+    class_token = getattr(model, "class_token", None)  # torchvision's
+    if known is None and isinstance(class_token, Tensor):
+        known = class_token.shape[1]
+    return known if isinstance(known, int) else None
+
+
+def _of_the_images_shape(tokens: int, size: Sequence[int]) -> tuple[int, ...] | None:
+    """h x w for so many tokens, in the proportions of an H x W image."""
+    if len(size) != 2:
+        return None
+    h = round((max(0, tokens) * size[0] / size[1]) ** 0.5)
+    if h > 0 and tokens % h == 0 and _skew((h, tokens // h), size) < log(2):
+        return h, tokens // h
+    return None
+
+
+def _token_grid(
+    model: nn.Module, tokens: int, size: Sequence[int], patch_grids: Grids
+) -> tuple[int, tuple[int, ...]] | None:
+    """How many tokens come first, and the grid of the others.
+
+    A ViT itself says the first, and its grid has the image's proportions. In a wrapper, which may
+    resize the image, the grid is that of the patches: the output of an earlier layer.
+    """
+    own = _prefix_tokens(model)
+    grid = None if own is None else _of_the_images_shape(tokens - own, size)
+    if own is not None and grid is not None:
+        return own, grid
+    known = next((n for n in map(_prefix_tokens, model.modules()) if n is not None), None)
+    grids = [tuple(grid) for grid in patch_grids() if prod(grid) > 1]
+    left = [(tokens - prod(grid), grid) for grid in grids]
+    fits = [pair for pair in left if pair[0] == known]
+    fits = fits or [pair for pair in left if 0 <= pair[0] <= MOST_PREFIX_TOKENS]
+    if fits:
+        return min(fits, key=lambda pair: pair[0])
+    for prefix in [0, 1] if known is None else [known]:
+        grid = _of_the_images_shape(tokens - prefix, size)
+        if grid is not None and (known is not None or _skew(grid, size) < 0.1):
+            return prefix, grid
+    return None
+
+
+def check_grid(activations: Tensor, name: str, n: int, axes: int = 2) -> None:
+    """Raise a LayerError unless the layer's output, read as a grid, is N x C x h x w."""
+    if activations.dim() != axes + 2 or len(activations) != n:
+        shape = " x ".join(map(str, activations.shape))
+        wanted = f"N x C x {' x '.join(('d', 'h', 'w')[3 - axes :])}"
+        raise LayerError(
+            f"'{name}', read as a grid, is {shape}, not {wanted} with N = {n} as in the output. "
+            "Choose another layer, or pass reshape_transform= that gives such a grid."
+        )

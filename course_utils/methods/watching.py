@@ -1,0 +1,160 @@
+"""What the layers of a network do in one forward pass, and which of them is fit to be explained.
+
+The rule: the last module that runs exactly once, whose output has more than one place (spatial
+position), and from which the gradient still reaches the network's output from more than one place.
+Later layers are pooled, or are read at the class token only.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from math import prod
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from .grids import find_fold
+from .head import (
+    Picker,
+    call,
+    call_with,
+    not_under_inference_mode,
+    ordinary,
+    the_output,
+    undisturbed,
+)
+from .inputs import Inputs, each_tensor, images_of
+
+
+@dataclass
+class Watched:
+    """What the modules of a network did in one forward pass.
+
+    Attributes:
+        runs: how often each module ran, by name.
+        shapes: the output of each module that gave one tensor of floats, in the order they ended.
+        fitting: the names of the layers that pass the rule, the last first.
+    """
+
+    runs: Counter[str] = field(default_factory=Counter)
+    shapes: dict[str, torch.Size] = field(default_factory=dict)
+    fitting: list[str] = field(default_factory=list)
+    cut: bool = False  # there were grids, but no gradient
+
+    def grids_before(self, name: str) -> list[Sequence[int]]:
+        """The grids that earlier layers gave, h x w, the nearest first."""
+        order = list(self.shapes)
+        before = order[: order.index(name)] if name in self.shapes else order
+        shapes = [self.shapes[n] for n in reversed(before) if len(self.shapes[n]) == 4]
+        return [g for shape in shapes for g in (shape[2:], shape[1:3])]
+
+
+_kept: WeakKeyDictionary[nn.Module, dict[Any, Watched]] = WeakKeyDictionary()
+
+
+def watch(model: nn.Module, x: Inputs, output: Picker | None = None) -> Watched:
+    """What the modules do with the first image of x; remembered for each network and image size."""
+    images = images_of(x)
+    key = tuple(images.shape[1:]), images.dtype
+    kept = _kept.setdefault(model, {})
+    if key not in kept:
+        n = len(images)
+        one = each_tensor(ordinary(x), lambda t: t[:1] if t.dim() and len(t) == n else t)
+        kept[key] = _watch(model, one, output, {})
+        if kept[key].cut:
+            kept[key] = _watch(model, one, output, _zeros_drawn(model))
+    return kept[key]
+
+
+def _zeros_drawn(model: nn.Module) -> dict[str, Tensor]:
+    """Small random matrices for those that are all zero, as in a head before training."""
+    generator = torch.Generator().manual_seed(0)
+    return {
+        name: (0.02 * torch.randn(p.shape, generator=generator)).to(p)
+        for name, p in model.named_parameters()
+        if p.dim() > 1 and not p.any()
+    }
+
+
+def _watch(
+    model: nn.Module, x: Inputs, output: Picker | None, weights: dict[str, Tensor]
+) -> Watched:
+    """One forward and one backward pass through the whole network, with a hook on every module."""
+    watched, tensors, recording = Watched(), dict[str, Tensor](), [True]
+
+    def keep(name: str) -> Any:
+        def hook(_module: nn.Module, _inputs: Any, value: Any) -> Tensor | None:
+            if not recording:
+                return None
+            watched.runs[name] += 1
+            if torch.is_inference_mode_enabled():
+                raise not_under_inference_mode(model)
+            if not isinstance(value, Tensor) or not value.is_floating_point():
+                return None
+            # where the network's code cuts the gradient, it starts anew
+            tensors[name] = value if value.requires_grad else value.detach().requires_grad_()
+            with torch.enable_grad():
+                return tensors[name].clone()  # a clone: what follows may work in place
+
+        return hook
+
+    with undisturbed(model), torch.inference_mode(False), torch.enable_grad():
+        handles = [m.register_forward_hook(keep(name)) for name, m in model.named_modules() if name]
+        try:
+            returned = call_with(model, weights, x) if weights else call(model, x)
+            recording.clear()  # a checkpointed part runs again in the backward pass
+            y = the_output(model, returned, output)
+            gradients = _gradients(y, list(tensors.values()))
+        finally:
+            for handle in handles:
+                handle.remove()
+    watched.shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    _apply_rule(watched, model, images_of(x), dict(zip(tensors, gradients)))
+    return watched
+
+
+def _gradients(y: Tensor, tensors: list[Tensor]) -> list[Tensor | None]:
+    """The gradient of a random sum of the outputs at each tensor; None where there is none."""
+    tensors = tensors or [y]
+    if not y.requires_grad:
+        return [None] * len(tensors)
+    v = torch.randn(y.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32).to(y)
+    if y.dtype == torch.float16:
+        v = v * 1024  # the mean's 1 / (hw) would vanish
+    return list(torch.autograd.grad(y, tensors, v, allow_unused=True))
+
+
+def _apply_rule(
+    watched: Watched, model: nn.Module, images: Tensor, gradients: dict[str, Tensor | None]
+) -> None:
+    modules = dict(model.named_modules())
+    fitting, grids = [], 0
+    for name in reversed(watched.shapes):
+        shape = watched.shapes[name]
+        if watched.runs[name] != 1 or len(shape) < 3 or shape[0] != 1:
+            continue
+        fold = find_fold(model, shape, images.shape[2:], partial(watched.grids_before, name))
+        grid = None if fold is None else fold(torch.empty(shape, device="meta")).shape[2:]
+        if fold is None or grid is None or prod(grid) < 2:
+            continue
+        grids += 1
+        gradient = gradients[name]
+        if gradient is not None and fold(gradient).flatten(2).ne(0).any(dim=1).sum() > 1:
+            fitting.append(name)
+    watched.cut = bool(grids) and not fitting
+    watched.fitting = sorted(fitting, key=lambda name: not _is_a_stage(modules, name))
+
+
+def _is_a_stage(modules: dict[str, nn.Module], name: str) -> bool:
+    """Whether a module hands on what the next ones read: no projection, nor a part of an attention.
+
+    The queries and keys of a last attention come after the layer norm, and say less.
+    """
+    if isinstance(modules[name], (nn.Linear, nn.Identity, nn.Dropout, nn.Softmax)):
+        return False
+    above = name.split(".")[:-1]
+    return not any(re.fullmatch(r"(.*_)?(attn|attention)\d*", part) for part in above)
