@@ -37,6 +37,7 @@ class EarlyBlocks(nn.Module):
     def __init__(self, count: int = 3):
         super().__init__()
         whole = load_classifier("efficientnet_lite0")
+        self.name = whole.name
         self.stem = nn.Sequential(whole.conv_stem, whole.bn1)
         self.blocks = nn.ModuleList(whole.blocks[:count])
         mean, std = (
