@@ -314,7 +314,7 @@ def graphs():
 def torch_copy(explanation):
     torch.save(explanation, file := io.BytesIO())
     file.seek(0)
-    return torch.load(file, weights_only=False)
+    return torch.load(file)
 
 
 @pytest.mark.parametrize(
@@ -365,7 +365,7 @@ def test_an_unknown_layer_is_refused_before_any_image_is_seen():
         GradCAM(HandNet(), "layer2")
 
 
-def test_to_grid_is_used():
+def test_reshape_transform_is_used():
     got = GradCAM(HandNet(), reshape_transform=lambda a: a.flip(-1))(PHOTO, why=0)
     close(got.evidence, S0.flip(-1)[None, None])
 

@@ -101,6 +101,9 @@ class Explanation:
         return "\n  ".join(lines)
 
 
+torch.serialization.add_safe_globals([Explanation])  # so that torch.load reads what was saved
+
+
 class _CAM:
     """What the three share: a network, its target layer, and how an answer is packed."""
 
