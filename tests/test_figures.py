@@ -3,15 +3,20 @@
 from html.parser import HTMLParser
 from itertools import combinations
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
 from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from PIL import Image
+from scipy.ndimage import binary_dilation
 
 from course_utils import figures
-from course_utils.figures import overlays
+from course_utils.birds import draw
+from course_utils.figures import overlays, panels
+from course_utils.figures.drawn_birds import large
 from course_utils.networks.preprocess import Preprocess
 
 LONG = "Why West Highland white terrier, rather than American Staffordshire terrier?"
@@ -73,9 +78,88 @@ class TestPicture:
         with pytest.raises(ValueError, match="needs alt text"):
             figures.photos([GREY], ["grey"], alt="  ")
 
-    def test_saved_as_png(self, tmp_path):
-        figures.photos([GREY], ["grey"], alt="grey").save(tmp_path / "grey.png")
-        assert Image.open(tmp_path / "grey.png").format == "PNG"
+    @pytest.mark.parametrize(
+        "name, begins",
+        [("a.png", b"\x89PNG"), ("a.PDF", b"%PDF"), ("a.svg", b"<?xml"), ("a.jpg", b"\xff\xd8")],
+    )
+    def test_saved_in_the_format_of_the_name(self, tmp_path, name, begins):
+        figures.photos([GREY], ["grey"], alt="grey").save(tmp_path / name)
+        assert (tmp_path / name).read_bytes().startswith(begins)
+
+    @pytest.mark.parametrize("name", ["grey", "grey.docx"])
+    def test_a_name_of_no_format_is_refused_in_a_sentence(self, tmp_path, name):
+        with pytest.raises(ValueError, match=f"'{name}' names no format.*end it in .png, .pdf"):
+            figures.photos([GREY], ["grey"], alt="grey").save(tmp_path / name)
+        assert not list(tmp_path.iterdir())
+
+    def test_a_users_matplotlibrc_changes_nothing(self):
+        """Astronomers' origin would turn every photo upside down, usetex ask for LaTeX."""
+        photo = np.zeros((6, 6, 3))
+        photo[0] = 1
+
+        def drawn():
+            maps = torch.stack([peak(0, 0), peak(5, 5)])
+            made = [figures.photos([photo], ["Why?"], alt="x"), figures.signed(maps, ["a", "b"])]
+            return [picture.png() for picture in made]
+
+        own = {
+            "image.origin": "lower",
+            "text.usetex": True,
+            "font.size": 30,
+            "savefig.bbox": "tight",
+        }
+        plain = drawn()
+        with matplotlib.rc_context(own):
+            assert drawn() == plain
+            assert matplotlib.rcParams["font.size"] == 30
+
+    def test_a_chart_of_ones_own_needs_no_latex(self):
+        with matplotlib.rc_context({"text.usetex": True}):
+            chart = Figure()
+            chart.subplots().set_title("a chart")
+            assert figures.Picture(chart, "a chart").png()
+
+
+class TestTitles:
+    @pytest.mark.parametrize(
+        "title, lines",
+        [
+            ("tiger cat 0.39, Egyptian cat 0.36", ["tiger cat 0.39,", "Egyptian cat 0.36"]),
+            ("The gradient (built by hand)", ["The gradient", "(built by hand)"]),
+            ("Why tiger cat, rather than Egyptian cat?",
+             ["Why tiger cat, rather", "than Egyptian cat?"]),
+            ("What if tiger cat's evidence were absent?",
+             ["What if tiger cat's", "evidence were absent?"]),
+            ("one two three four five six seven", ["one two three four", "five six seven"]),
+            ("never apart\u00a0these two words here", ["never apart\u00a0these", "two words here"]),
+            ("", []),
+        ],
+    )  # fmt: skip
+    def test_lines_are_balanced_and_break_inside_nothing(self, title, lines):
+        assert panels.title_lines(title) == lines
+
+    @pytest.mark.parametrize("kept", ["0.36 %", "21.3 dB", "(7 x 7)", "p_P = 0.27", "4 %"])
+    @pytest.mark.parametrize("before", ["a", "a few", "a few more words", "quite a few more words"])
+    def test_a_number_a_bracket_and_a_formula_stay_whole_wherever_they_stand(self, kept, before):
+        assert any(kept in line for line in panels.title_lines(f"{before} {kept} and so on and on"))
+
+    def test_all_words_are_kept_and_no_line_is_too_long(self):
+        for title in (LONG, "a" * 40 + " b", "word " * 30):
+            lines = panels.title_lines(title)
+            assert " ".join(lines).split() == title.split()
+            assert all(len(line) <= panels.LINE or " " not in line for line in lines)
+
+    @pytest.mark.parametrize(
+        "title, drawn",
+        [
+            ("p_P = 0.27", "$p_P = 0.27$"),
+            ("so y_F - y_S = +5.6.", "so $y_F - y_S = +5.6$."),
+            ("5 $ a piece", r"5 \$ a piece"),
+            ("no formula", "no formula"),
+        ],
+    )
+    def test_formulas_are_set_as_formulas(self, title, drawn):
+        assert panels.as_math(title) == drawn
 
 
 class TestOverlay:
@@ -86,20 +170,36 @@ class TestOverlay:
     def test_full_strength_is_the_map_alone_where_the_map_is_one(self):
         photo = np.random.default_rng(0).random((6, 6, 3))
         drawn = figures.overlay(photo, peak(1, 4), 1)
-        assert np.allclose(drawn[1, 4], colormaps["inferno"](1.0)[:3])
+        assert np.allclose(drawn[1, 4], colormaps["plasma"](1.0)[:3])
 
-    def test_where_the_map_is_zero_no_colour_is_added(self):
-        photo = np.broadcast_to([1.0, 0.4, 0.1], (6, 6, 3))  # mean 0.5
-        drawn = figures.overlay(photo, peak(1, 4), 0.5)
-        assert np.allclose(drawn[3, 3], [0.75, 0.45, 0.3])  # half-way to grey
+    def test_where_the_map_is_zero_the_photo_is_dark_and_nearly_grey(self):
+        """0.45 of grey, 0.45 of a quarter of its own colour; the grey of (1, 0.4, 0.1) is 0.5."""
+        photo = np.broadcast_to([1.0, 0.4, 0.1], (6, 6, 3))
+        drawn = figures.overlay(photo, peak(1, 4))
+        assert np.allclose(drawn[5, 0], 0.45 * np.array([0.625, 0.475, 0.4]))
 
-    def test_opacity_is_strength_times_the_root_of_the_map(self):
-        drawn = figures.overlay(GREY, 0.25 * torch.ones(6, 6), 0.6)
-        assert np.allclose(drawn, 0.7 * 0.5 + 0.3 * np.array(colormaps["inferno"](0.25)[:3]))
+    def test_a_faint_overlay_darkens_the_photo_in_part(self):
+        drawn = figures.overlay(GREY, torch.zeros(6, 6), overlays.STRENGTH / 2)
+        assert np.allclose(drawn, (0.5 + 0.45 * 0.5) / 2)
+
+    def test_opacity_rises_with_the_map(self):
+        """Where the map is 1/16, its opacity is 0.8 times 1/16 to the power 3/4, which is 1/8."""
+        drawn = figures.overlay(GREY, torch.full((6, 6), 1 / 16))
+        colour = np.array(overlays.FOR(1 / 16)[:3])
+        assert np.allclose(drawn, 0.9 * 0.45 * 0.5 + 0.1 * colour)
+
+    def test_a_white_line_runs_around_what_is_above_half(self):
+        values = torch.zeros(6, 6)
+        values[1:4, 1:4], values[5, 5] = 0.5, 0.49
+        white = (figures.overlay(GREY, values) == 1).all(axis=2)
+        assert white.sum() == 12 and white[0, 1:4].all() and not white[1:4, 1:4].any()
+        assert not (figures.overlay(GREY, values, line=False) == 1).all(axis=2).any()
 
     def test_colour_bar_shows_the_colours_of_the_overlay(self):
         bar = overlays.overlay_colours(0.6)
-        drawn = figures.overlay(np.full((1, 2, 3), 0.6), torch.tensor([[0.0, 1.0]]), 0.6)
+        drawn = figures.overlay(
+            np.full((1, 2, 3), 0.6), torch.tensor([[0.0, 1.0]]), 0.6, line=False
+        )
         assert np.allclose([bar(0.0)[:3], bar(1.0)[:3]], drawn[0])
 
     @pytest.mark.parametrize("draw", [figures.overlay, figures.signed_overlay, overlays.outlined])
@@ -164,13 +264,39 @@ class TestQuestions:
         assert len(panels) == k + 1
 
     @pytest.mark.parametrize(
-        "n, k, columns", [(1, 3, 4), (1, 4, 3), (1, 5, 3), (2, 1, 2), (2, 3, 4), (3, 4, 5)]
+        "n, k, columns", [(1, 3, 4), (1, 5, 3), (2, 1, 2), (2, 3, 4), (3, 4, 5)]
     )
     def test_every_image_begins_a_row(self, n, k, columns):
         """One image alone is spread over even rows of at most four."""
         panels = [axis for axis in self.draw(n, k).figure.axes if axis.images]
         first = [axis.get_subplotspec().colspan.start for axis in panels[:: k + 1]]
         assert first == [0] * n and panels[0].get_gridspec().ncols == columns
+
+    @pytest.mark.parametrize("k", [4, 6])
+    def test_five_and_seven_panels_are_a_large_photo_and_pairs(self, k):
+        """No grid of them is without a hole."""
+        first, *others = [axis for axis in self.draw(1, k).figure.axes if axis.images]
+        places = [axis.get_subplotspec() for axis in others]
+        assert first.get_subplotspec().colspan == range(0, 2)
+        assert first.get_subplotspec().rowspan == range(0, k // 2)
+        found = [(place.rowspan.start, place.colspan.start) for place in places]
+        assert found == [(row, column) for row in range(k // 2) for column in (2, 3)]
+
+    def test_what_the_network_saw_is_said_once(self):
+        assert [text for text, _ in texts(self.draw(3, 2))].count("What the network saw") == 1
+
+    def test_flat_pictures_are_drawn_two_to_a_row(self):
+        mosaic, maps = np.full((6, 12, 3), 0.5), torch.rand(1, 3, 6, 12)
+        figure = figures.questions([mosaic], maps, [["a", "b", "c"]]).figure
+        assert figure.axes[0].get_gridspec().ncols == 2
+
+    def test_known_answers_are_outlined_and_said(self):
+        maps, mask = torch.stack([peak(1, 1), peak(4, 4)])[None], np.zeros((6, 6), bool)
+        mask[3, 3] = True
+        picture = figures.questions([GREY], maps, [["a", "b"]], outlines=[[mask, None]])
+        known, unknown = (np.asarray(a.images[0].get_array()) for a in picture.figure.axes[1:3])
+        assert (known == 1).all(axis=2)[3, 4] and not (unknown == 1).all(axis=2)[3, 2]
+        assert picture.alt.endswith("The known answers are outlined.")
 
     @pytest.mark.parametrize("title", ["Why cup?", LONG], ids=["short", "long"])
     @pytest.mark.parametrize(
@@ -227,7 +353,7 @@ class TestQuestions:
         strength = torch.tensor([[4.0], [1.0]])
         assert figures.on_scale(torch.ones(2, 1, 3, 3), strength, "shared").min() == 1
 
-    def test_on_the_shared_scale_the_weak_panel_is_nearly_the_photo(self):
+    def test_on_the_shared_scale_the_weak_panel_is_nearly_empty(self):
         own, shared = (
             [axis.images[0].get_array() for axis in picture.figure.axes if axis.images][2]
             for picture in (
@@ -235,7 +361,8 @@ class TestQuestions:
                 for scale in ("own", "shared")
             )
         )
-        assert np.abs(shared - GREY).max() < 0.5 * np.abs(own - GREY).max()
+        empty = figures.overlay(GREY, torch.zeros(6, 6))
+        assert np.abs(shared - empty).max() < 0.5 * np.abs(own - empty).max()
 
     def test_a_shared_scale_needs_the_strengths(self):
         with pytest.raises(ValueError, match="needs strength=, an Explanation's .strength"):
@@ -282,21 +409,28 @@ class TestFeatureMaps:
     A = torch.stack([peak(0, 0, 3) * 9, torch.full((3, 3), 3.0), peak(2, 2, 3) * 18])
 
     def test_the_most_active_come_first(self):
-        assert [t for t, _ in texts(figures.feature_maps(self.A, count=2))][:2] == [
-            "$A^{1}$",
-            "$A^{2}$",
-        ]
+        found = [t for t, _ in texts(figures.feature_maps(self.A, count=2))]
+        assert [t for t in found if t.startswith("$A")] == ["$A^{1}$", "$A^{2}$"]
 
     def test_the_largest_contributions_come_first_with_their_sign(self):
         picture = figures.feature_maps(self.A, torch.tensor([-9.0, 1.0, 2.0]), count=2)
         assert [t for t, _ in texts(picture)][:2] == [
-            r"$A^{0}$,  $\alpha$ = -9",
-            r"$A^{2}$,  $\alpha$ = +2",
+            r"$A^{0}$,  $\alpha$ = -9.00",
+            r"$A^{2}$,  $\alpha$ = +2.00",
         ]
         assert (
             "2 of 3 feature maps" in picture.alt
             and "map 0 upper left, map 2 lower right" in picture.alt
         )
+
+    def test_all_weights_show_the_same_digits(self):
+        weights = torch.tensor([0.0123456, -0.0000123, 0.5])
+        titles = [t for t, _ in texts(figures.feature_maps(self.A, weights)) if "alpha" in t]
+        assert [t.split("= ")[1] for t in titles] == ["+0.500", "+0.012", "-0.000"]
+
+    def test_a_flat_map_says_its_number(self):
+        flat = torch.full((1, 3, 3), 6.0)
+        assert "6 everywhere" in [t for t, _ in texts(figures.feature_maps(flat))]
 
     def test_one_weight_for_each_map(self):
         with pytest.raises(ValueError, match="3 feature maps, 2 weights"):
@@ -322,19 +456,19 @@ class TestOnWholePhoto:
         _, pixels = self.drawn(
             size, Preprocess(256, 128, (0,) * 3, (1,) * 3), torch.zeros(128, 128)
         )
-        bright = pixels[..., 0] > 0.7
+        bright = pixels[..., 0] > 0.3
         rows, columns = np.flatnonzero(bright.any(axis=1)), np.flatnonzero(bright.any(axis=0))
         height = size[1] * scale
         assert pixels.shape == (height, 2 * height, 3)
         assert (rows[0], rows[-1] + 1) == (height / 4, height * 3 / 4)
         assert (columns[0], columns[-1] + 1) == (height * 3 / 4, height * 5 / 4)
-        assert np.allclose(pixels[~bright], 0.35 * 200 / 255)
+        assert np.allclose(pixels[~bright], figures.DARK * 200 / 255)
 
     def test_a_peak_returns_to_its_place(self):
         values = torch.zeros(128, 128)
         values[10:20, 100:110] = 1
         _, pixels = self.drawn((512, 256), Preprocess(256, 128, (0,) * 3, (1,) * 3), values)
-        hot = np.isclose(pixels, colormaps["inferno"](1.0)[:3], atol=0.02).all(axis=2)
+        hot = np.isclose(pixels, colormaps["plasma"](1.0)[:3], atol=0.02).all(axis=2)
         rows, columns = np.flatnonzero(hot.any(axis=1)), np.flatnonzero(hot.any(axis=0))
         assert (rows[0], rows[-1], columns[0], columns[-1]) == (74, 83, 292, 301)
 
@@ -343,7 +477,7 @@ class TestOnWholePhoto:
         values = torch.zeros(256, 256)
         values[:, 128:] = 1
         _, pixels = self.drawn((512, 512), Preprocess(128, 256, (0,) * 3, (1,) * 3), values)
-        hot = np.isclose(pixels, colormaps["inferno"](1.0)[:3], atol=0.02).all(axis=2)
+        hot = np.isclose(pixels, colormaps["plasma"](1.0)[:3], atol=0.02).all(axis=2)
         assert not hot[:, :252].any() and hot[:, 260:].all()
 
     @pytest.mark.parametrize(
@@ -370,3 +504,34 @@ def test_photos_of_any_shape_stand_side_by_side(size):
 def test_as_many_titles_as_photos():
     with pytest.raises(ValueError, match="1 images, 2 titles"):
         figures.photos([GREY], ["a", "b"], alt="grey")
+
+
+class TestBirds:
+    def draw(self, **how):
+        bird = draw("flamingo", 1_000_003)
+        maps = torch.zeros(1, 1, 128, 128)
+        maps[0, 0, 20:40, 30:60] = 1
+        return bird, figures.birds([bird], maps, [["Why flamingo, rather than spoonbill?"]], **how)
+
+    def test_the_same_bird_is_shown_three_times_as_fine(self):
+        bird, picture = self.draw()
+        shown = np.asarray(picture.figure.axes[0].images[0].get_array())
+        assert shown.shape == (384, 384, 3)
+        coarse = shown.reshape(128, 3, 128, 3, 3).mean(axis=(1, 3))
+        assert np.abs(coarse - np.asarray(bird.image) / 255).mean() < 0.02
+
+    def test_a_bird_with_replaced_parts_stays_that_bird(self):
+        changed = draw("flamingo", 7, bill="spatula", legs=None)
+        assert large(changed).attributes == changed.attributes
+
+    def test_the_caption_says_what_the_network_saw(self):
+        assert "The network saw 128 x 128 pixels" in self.draw(caption="Look.")[1].caption
+
+    def test_the_known_answer_is_outlined(self):
+        bird, picture = self.draw(known=[[("bill",)]])
+        drawn = np.asarray(picture.figure.axes[1].images[0].get_array())
+        white = (drawn == 1).all(axis=2)
+        bill = large(bird).masks["bill"]
+        assert white.any() and not white[bill].any()
+        assert binary_dilation(bill, iterations=4)[white].all()
+        assert "White outline: the known answer." in picture.caption

@@ -319,7 +319,14 @@ class TestFigures:
         made = quality_figures.patches(np.zeros((96, 96, 3)), LocalScores(scores, weights))
         assert "lowest score lies at the lower left" in made.alt
         assert "largest weight at the upper right" in made.alt
-        assert "0.25 to 1.00" in made.figure.axes[1].get_title()
+        assert made.figure.axes[1].images[0].get_clim() == (0.25, 1)
+        ends = [[t.get_text() for t in axis.get_yticklabels()] for axis in made.figure.axes[3:]]
+        assert ends == [["0.25", "1.00"], ["0.82", "2.45"]]  # 9 / 11 and 27 / 11 of the mean
+
+    def test_patches_that_are_all_alike_are_drawn(self):
+        local = LocalScores(torch.ones(3, 3), torch.ones(3, 3))
+        made = quality_figures.patches(np.zeros((96, 96, 3)), local)
+        assert made.png() and "everywhere alike" in made.alt
 
     def test_levels_are_told_in_numbers(self):
         made = quality_figures.over_levels(

@@ -3,6 +3,8 @@ photo of anyone else's is part of the repository: python tools/readme_pictures.p
 
 from pathlib import Path
 
+import torch
+
 from course_utils import (
     ContrastCAM,
     CounterfactualCAM,
@@ -16,31 +18,30 @@ from course_utils.birds import draw
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
-def panels(network, bird, questions):
-    """The bird, then one overlay for each question (method, keyword arguments), with titles."""
+def answers(network, bird, questions):
+    """The answers to a row of questions (method, keyword arguments) about a bird: maps, sentences."""
     seen = ForwardPass(network, network.preprocess(bird.image)[None])
-    picture = network.preprocess.show(network.preprocess(bird.image))
-    answers = [method(network)(seen, **classes) for method, classes in questions]
-    pictures = [picture, *(figures.overlay(picture, answer.maps[0, 0]) for answer in answers)]
-    return pictures, ["", *(answer.questions[0][0] for answer in answers)]
+    given = [method(network)(seen, **classes) for method, classes in questions]
+    return torch.cat([a.maps for a in given], dim=1), [a.questions[0][0] for a in given]
 
 
 def main():
     DOCS.mkdir(exist_ok=True)
     network = load_classifier("birds")
+    birds = [draw("flamingo", seed=1_000_003), draw("spoonbill", seed=1_000_006)]
     rows = [
-        panels(
+        answers(
             network,
-            draw("flamingo", seed=1_000_003),
+            birds[0],
             [
                 (GradCAM, dict(why="flamingo")),
                 (ContrastCAM, dict(why="flamingo", rather_than="spoonbill")),
                 (ContrastCAM, dict(why="flamingo", rather_than="Andean flamingo")),
             ],
         ),
-        panels(
+        answers(
             network,
-            draw("spoonbill", seed=1_000_006),
+            birds[1],
             [
                 (GradCAM, dict(why="spoonbill")),
                 (CounterfactualCAM, dict(why="flamingo")),
@@ -48,8 +49,8 @@ def main():
             ],
         ),
     ]
-    pictures, titles = (sum(parts, []) for parts in zip(*rows))
-    figures.photos(pictures, titles, alt="see README.md", columns=4).save(DOCS / "questions.png")
+    maps, titles = zip(*rows)
+    figures.birds(birds, torch.cat(maps), titles, alt="see README.md").save(DOCS / "questions.png")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from .panel import Panel, answering, dropdown, grid, text, upload
 
 NONE = -1  # the value of an unused "and Q" list
 ONLINE = ("resnet50", "vgg16", "mobilenet_v3_small")  # offered; their weights are fetched once
-OPACITIES = {"faint": 0.35, "medium": STRENGTH, "strong": 0.85, "full": 1.0}
+OPACITIES = {"faint": 0.4, "medium": STRENGTH, "strong": 0.9, "full": 1.0}
 EXPECTED = (WeightsError, LayerError, ImageError, OSError)  # said in words; the old choice stays
 
 

@@ -4,7 +4,6 @@ import html
 
 import ipywidgets as w
 import numpy as np
-from matplotlib import colormaps
 from PIL import Image
 from torch import Tensor
 
@@ -109,7 +108,7 @@ def _panel(pixels: np.ndarray, alt: str, caption: str) -> str:
 
 
 def _legend() -> str:
-    colours = colormaps[SIGNED](np.linspace(0, 1, 9), bytes=True)[:, :3].tolist()
+    colours = SIGNED(np.linspace(0, 1, 9), bytes=True)[:, :3].tolist()
     stops = ", ".join(f"rgb({r},{g},{b})" for r, g, b in colours)
     return (
         "<div style='display:flex;gap:0.6em;align-items:center;flex-wrap:wrap'>"

@@ -4,12 +4,9 @@ Every function returns a `Picture`, which carries its alt text and caption to th
 drops alt metadata of ordinary figures; only HTML arrives).
 """
 
-import textwrap
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
@@ -21,68 +18,36 @@ from .overlays import (
     STRENGTH,
     as_map,
     as_pixels,
+    outlined,
     overlay,
     overlay_colours,
     signed_overlay,
     strongest,
     where,
 )
+from .panels import (
+    PANEL,
+    PAPER,
+    axes,
+    bar,
+    decimals,
+    defaults,
+    in_digits,
+    most_lines,
+    note,
+    panel,
+    same_length,
+)
 from .picture import Picture, figure_html
 
 __all__ = ["Picture", "figure_html", "photos", "questions", "signed", "feature_maps"]
-__all__ += ["on_whole_photo", "overlay", "signed_overlay", "where"]
+__all__ += ["birds", "on_whole_photo", "overlay", "signed_overlay", "where"]
 
-PANEL = 2.2  # inches; four side by side fill a notebook's width with the text at its own size
-COLUMNS = 4
 SMALLEST, LARGEST = 500, 1000  # pixels of a whole photo's longer side, as it is drawn
+DARK = 0.25  # how light what the network did not see is drawn
 
 
-def _axes(
-    count: int, columns: int | None = None, bar: bool = True, lines: int = 1, height: float = PANEL
-):
-    """A figure with `count` empty panels in even rows, and room for titles and a colour bar."""
-    rows = -(-count // (columns or COLUMNS))
-    columns = min(columns or -(-count // rows), count)
-    size = (PANEL * columns + (0.9 if bar else 0), (height + 0.15 + 0.17 * lines) * rows)
-    figure = Figure(figsize=size, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.12)
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axis in axes:
-        axis.set_axis_off()
-    return figure, axes[:count]
-
-
-def _lines(title: str, width: int = 26) -> list[str]:
-    return textwrap.wrap(title, width)
-
-
-def _panel(axis, pixels, title: str = "", width: int = 26, math: bool = False, **how) -> None:
-    axis.imshow(pixels, **how)
-    text = title if math else "\n".join(_lines(title, width))
-    axis.set_title(text, fontsize=10, parse_math=math)
-
-
-def _bar(figure: Figure, axes, colours, words: Sequence[str]) -> None:
-    """A colour bar that speaks in words rather than numbers, as tall as one panel."""
-    low = -1 if len(words) == 3 else 0
-    rows = axes[0].get_gridspec().nrows
-    bar = figure.colorbar(
-        ScalarMappable(Normalize(low, 1), colours), ax=list(axes), fraction=0.05, pad=0.02,
-        shrink=0.9 / rows, aspect=18, anchor=(0, 0.5), panchor=False,
-    )  # fmt: skip
-    bar.set_ticks(np.linspace(low, 1, len(words)), labels=words)
-    bar.ax.tick_params(labelsize=9, length=0)
-    bar.outline.set_visible(False)
-
-
-def _same_length(**lists) -> None:
-    lengths = {name: len(values) for name, values in lists.items()}
-    if len(set(lengths.values())) > 1:
-        raise ValueError(
-            "These must match: " + ", ".join(f"{n} {name}" for name, n in lengths.items())
-        )
-
-
+@defaults()
 def photos(
     images: Sequence, titles: Sequence[str], alt: str, caption: str = "", columns: int | None = None
 ) -> Picture:
@@ -91,14 +56,14 @@ def photos(
     Args:
         images: PIL images or H x W x 3 numbers, of any sizes.
         titles: as many titles.
+        columns: at most so many in a row.
     """
-    _same_length(images=images, titles=titles)
+    same_length(images=images, titles=titles)
     pictures = [as_pixels(image) for image in images]
-    lines = max(len(_lines(title)) for title in titles)
     tallest = max(pixels.shape[0] / pixels.shape[1] for pixels in pictures)
-    figure, axes = _axes(len(images), columns, False, lines, PANEL * min(tallest, 1.5))
-    for axis, pixels, title in zip(axes, pictures, titles):
-        _panel(axis, pixels, title)
+    figure, drawn = axes(len(images), columns, False, most_lines(titles), tallest)
+    for axis, pixels, title in zip(drawn, pictures, titles):
+        panel(axis, pixels, title)
     return Picture(figure, alt, caption)
 
 
@@ -106,6 +71,7 @@ def questions(
     images: Sequence, maps: Tensor, titles: Sequence[Sequence[str]], caption: str = "",
     opacity: float = STRENGTH, alt: str | None = None,
     strength: Tensor | None = None, scale: str = "own",
+    outlines: Sequence[Sequence] | None = None,
 ) -> Picture:  # fmt: skip
     """For each image: the image, then one overlay for each question about it.
 
@@ -117,42 +83,58 @@ def questions(
         strength: N x K, an `Explanation`'s `.strength`; it then stands in the titles.
         scale: "own", each map on its own scale; "shared", all maps of one photo on Grad-CAM's
             scale, so that a weak one looks weak (needs `strength`).
+        outlines: N lists of K masks, H x W, True where the answer is known to lie; None: unknown.
 
     Raises:
         ValueError: lists of unequal lengths, another scale, or a shared one without `strength`.
     """
-    _same_length(images=images, maps=maps, titles=titles)
+    same_length(images=images, maps=maps, titles=titles)
     if strength is not None:
         titles = _with_strength(titles, strength)
     maps = on_scale(maps, strength, scale)
-    n, k = len(images), maps.shape[1]
-    columns = None if n == 1 else k + 1
-    lines = max(len(_lines(title)) for row in titles for title in row)
-    figure, axes = _axes(n * (k + 1), columns, lines=lines)
+    if outlines is None:
+        outlines = [[None] * len(row) for row in titles]
+    figure = _questions(images, maps, titles, outlines, opacity, scale)
+    what = "A photo" if len(images) == 1 else f"{len(images)} photos"
     said = []
-    for i, (image, row) in enumerate(zip(images, axes.reshape(n, k + 1))):
-        _panel(row[0], as_pixels(image), "What the network saw")
-        _same_length(**{f"maps of image {i}": maps[i], f"titles of image {i}": titles[i]})
-        for axis, values, title in zip(row[1:], maps[i], titles[i]):
-            _panel(axis, overlay(image, values, opacity), title)
+    for i, (row, sentences) in enumerate(zip(maps, titles)):
+        which = f"Image {i + 1}: " if len(images) > 1 else ""
+        said += [f"{which}{title} {strongest(one)}" for one, title in zip(row, sentences)]
+    told = f"{what}, and maps of the evidence laid over. " + " ".join(said)
+    if any(mask is not None for row in outlines for mask in row):
+        told += " The known answers are outlined."
+    return Picture(figure, alt or told, caption)
+
+
+@defaults()
+def _questions(images, maps, titles, outlines, opacity: float, scale: str) -> Figure:
+    n, k = len(images), maps.shape[1]
+    pictures = [as_pixels(image) for image in images]
+    aspect = max(pixels.shape[0] / pixels.shape[1] for pixels in pictures)
+    lines = most_lines([title for row in titles for title in row])
+    figure, drawn = axes(n * (k + 1), None if n == 1 else k + 1, True, lines, aspect, n == 1)
+    for i, pixels in enumerate(pictures):
+        of_image = {f"{name} of image {i}": values[i] for name, values in
+                    (("maps", maps), ("titles", titles), ("outlines", outlines))}  # fmt: skip
+        same_length(**of_image)
+        first, *others = drawn[i * (k + 1) : (i + 1) * (k + 1)]
+        panel(first, pixels, "What the network saw" if i == 0 else "")
+        for axis, values, title, mask in zip(others, *of_image.values()):
+            shown = overlay(pixels, values, opacity, line=mask is None)  # one line is enough
+            panel(axis, shown if mask is None else outlined(shown, mask), title)
             if where(values) == "nowhere":
-                axis.text(0.5, 0.5, "no positive evidence", transform=axis.transAxes, ha="center",
-                          bbox={"facecolor": "white", "alpha": 0.85, "edgecolor": "none"})  # fmt: skip
-            said.append((f"Image {i + 1}: " if n > 1 else "") + f"{title} {strongest(values)}")
+                note(axis, "no positive evidence")
     most = "most" if scale == "own" else "most of\nthe photo"
-    _bar(figure, axes, overlay_colours(opacity), ["none", most])
-    what = "A photo" if n == 1 else f"{n} photos"
-    return Picture(
-        figure, alt or f"{what}, and maps of the evidence laid over. " + " ".join(said), caption
-    )
+    bar(figure, drawn, overlay_colours(opacity), ["none", most])
+    return figure
 
 
 def _with_strength(titles: Sequence[Sequence[str]], strength: Tensor) -> list[list[str]]:
     """Each title with its map's strength in words; the panel itself says that a map is empty."""
-    _same_length(titles=titles, strengths=strength)
+    same_length(titles=titles, strengths=strength)
     made = []
     for i, (row, strengths) in enumerate(zip(titles, strength.tolist())):
-        _same_length(**{f"titles of image {i}": row, f"strengths of image {i}": strengths})
+        same_length(**{f"titles of image {i}": row, f"strengths of image {i}": strengths})
         words = [f" ({strength_in_words(one)})" if one != 0 else "" for one in strengths]
         made.append([title + more for title, more in zip(row, words)])
     return made
@@ -179,6 +161,7 @@ def on_scale(maps: Tensor, strength: Tensor | None, scale: str) -> Tensor:
     return maps * share.to(maps.dtype)[..., None, None]
 
 
+@defaults()
 def signed(
     maps: Tensor, titles: Sequence[str], image=None, caption: str = "", columns: int | None = None,
     low: str = "against", high: str = "for", alt: str | None = None,
@@ -191,21 +174,25 @@ def signed(
         image: the photo as the network saw it, drawn faintly beneath; None for the maps alone.
         low, high: what blue and red mean, in words.
     """
-    _same_length(maps=maps, titles=titles)
-    figure, axes = _axes(len(maps), columns, lines=max(len(_lines(title)) for title in titles))
+    same_length(maps=maps, titles=titles)
+    aspect = maps.shape[-2] / maps.shape[-1]
+    figure, drawn = axes(len(maps), columns, lines=most_lines(titles), aspect=aspect)
     said = []
-    for axis, values, title in zip(axes, maps, titles):
+    for axis, values, title in zip(drawn, maps, titles):
         pixels = as_map(values, -1, 1) if image is None else signed_overlay(image, values)
-        _panel(axis, pixels, title, cmap=SIGNED, vmin=-1, vmax=1)
+        panel(axis, pixels, title, cmap=SIGNED, vmin=-1, vmax=1)
         said.append(f"{title.rstrip('.:')}: {high}, {where(values)}; {low}, {where(-values)}.")
-    _bar(figure, axes, SIGNED, [low, "neither", high])
+    bar(figure, drawn, SIGNED, [low, "neither", high])
     return Picture(figure, alt or "Signed maps on one scale. Strongest: " + " ".join(said), caption)
 
 
+@defaults()
 def feature_maps(
     activations: Tensor, weights: Tensor | None = None, count: int = 10, caption: str = ""
 ) -> Picture:
     """The feature maps A^k that matter most: largest |alpha_k mean(A^k)|, or largest mean(A^k).
+
+    A map that is the same number everywhere (ReLU6 cuts at 6) has that number written on it.
 
     Args:
         activations: C x h x w.
@@ -213,20 +200,26 @@ def feature_maps(
         count: how many.
     """
     if weights is not None:
-        _same_length(**{"feature maps": activations, "weights": weights})
+        same_length(**{"feature maps": activations, "weights": weights})
     means = activations.mean(dim=(1, 2))
     order = (means if weights is None else (weights * means).abs()).argsort(descending=True)
-    figure, axes = _axes(min(count, len(order)), 5)
-    for axis, k in zip(axes, order.tolist()):
-        alpha = "" if weights is None else rf",  $\alpha$ = {float(weights[k]):+.2g}"
-        _panel(axis, as_map(activations[k]), f"$A^{{{k}}}${alpha}", math=True, cmap="viridis")
-    _bar(figure, axes, "viridis", ["least\n(of each)", "most\n(of each)"])
+    order = order[:count].tolist()
+    figure, drawn = axes(len(order), min(5, len(order)), aspect=0.8)
+    digits = 0 if weights is None else decimals(weights[order].tolist())
+    for axis, k in zip(drawn, order):
+        values = as_map(activations[k])
+        alpha = "" if weights is None else rf",  $\alpha$ = {in_digits(float(weights[k]), digits)}"
+        panel(axis, values, f"$A^{{{k}}}${alpha}", math=True, cmap="viridis")
+        if np.ptp(values) <= 1e-6 * abs(values).max():
+            note(axis, f"{values.max():.3g} everywhere")
+    bar(figure, drawn, "viridis", ["least\n(of each)", "most\n(of each)"])
     by = "activation" if weights is None else "contribution (weight times mean activation)"
-    chosen = f"The {len(axes)} of {len(order)} feature maps with the largest {by}"
-    places = ", ".join(f"map {k} {where(activations[k])}" for k in order[: len(axes)].tolist())
+    chosen = f"The {len(drawn)} of {len(means)} feature maps with the largest {by}"
+    places = ", ".join(f"map {k} {where(activations[k])}" for k in order)
     return Picture(figure, f"{chosen}, as coarse grids. Strongest: {places}.", caption)
 
 
+@defaults()
 def on_whole_photo(
     photo: Image.Image, preprocess, values: Tensor, title: str = "", caption: str = "",
     opacity: float = STRENGTH,
@@ -245,7 +238,7 @@ def on_whole_photo(
     small = photo.resize([max(1, round(side * scale)) for side in photo.size])
     left, top, right, bottom = (round(edge * scale) for edge in preprocess.crop_box(photo.size))
     pixels = as_pixels(small)
-    whole = 0.35 * pixels
+    whole = DARK * pixels
     large = Image.fromarray(as_map(values, 0, 1).astype("float32"))
     large = np.asarray(large.resize((right - left, bottom - top), Image.Resampling.BILINEAR))
     # a photo narrower than the crop is padded: the box then reaches outside it
@@ -254,10 +247,13 @@ def on_whole_photo(
     whole[y0:y1, x0:x1] = overlay(pixels[y0:y1, x0:x1], inside.clip(0, 1), opacity)
     fit = min(5.2 / small.width, 3.8 / small.height)
     width, height = max(small.width * fit, PANEL), small.height * fit
-    columns = int(11 * width)  # characters of a title across it
-    figure, (axis,) = _axes(1)
-    figure.set_size_inches(width + 0.9, height + 0.2 + 0.17 * len(_lines(title, columns)))
-    _panel(axis, whole.clip(0, 1), title, columns)
-    _bar(figure, [axis], overlay_colours(opacity), ["none", "most"])
+    across = int(11 * width)  # characters of a title
+    figure, (axis,) = axes(1)
+    figure.set_size_inches(width + PAPER, height + 0.2 + 0.17 * most_lines([title], across))
+    panel(axis, whole.clip(0, 1), title, across)
+    bar(figure, [axis], overlay_colours(opacity), ["none", "most"])
     alt = "The whole photo, with the map on the part that the network saw."
     return Picture(figure, f"{alt} {title} {strongest(values)}", caption)
+
+
+from .drawn_birds import birds  # noqa: E402  (it builds on `questions`)

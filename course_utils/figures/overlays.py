@@ -8,10 +8,18 @@ from torch import Tensor
 
 from ..pictures import as_pixels
 
-FOR = "inferno"  # positive maps: perceptually uniform, readable without colour vision
-SIGNED = "RdBu_r"  # signed maps: red for, blue against, white at zero
-STRENGTH = 0.6  # of an overlay: the map is clear, and the photo still to be recognised
+# The overlay's colours were chosen by measurement (tests/test_overlay_colours.py): on black, grey and
+# white photos, for ordinary colour vision and the three dichromacies, more evidence is always lighter,
+# and a tenth more is told apart (a step of 3 or more in CIEDE2000).
+FOR = ListedColormap(colormaps["plasma"](np.linspace(0.65, 1, 256)), "evidence for")
+# red for, blue against, white at zero; the darkest ends are left out: they would hide the photo
+SIGNED = ListedColormap(colormaps["RdBu_r"](np.linspace(0.1, 0.9, 257)), "evidence")
+STRENGTH = 0.8  # opacity of an overlay: the map is clear, and the photo still to be recognised
+HALF = 0.5  # where a line is drawn around the stronger evidence: a second channel beside colour
 _GREY = 0.6  # the ground on which a colour bar shows an overlay's colours
+_DIM = 0.45  # how light the photo stays beneath an overlay, so that all evidence is lighter
+_OWN = 0.25  # how much of its own colour it keeps
+_RISE = 0.75  # opacity grows with this power of the map, so that weak evidence is still seen
 
 
 def _shape(values) -> str:
@@ -50,30 +58,38 @@ def _same_place(pixels: np.ndarray, values: np.ndarray) -> None:
         )
 
 
-def overlay(image, values, strength: float = STRENGTH) -> np.ndarray:
-    """The map laid over the image: the photo turns grey, so that colour belongs to the map alone.
+def overlay(image, values, strength: float = STRENGTH, line: bool = True) -> np.ndarray:
+    """The map laid over the image: the photo turns dark and grey, and evidence glows.
+
+    A thin white line runs around what is above half of the scale; a weak map on another map's scale
+    has none.
 
     Args:
         image: H x W photo, as the network saw it.
-        values: H x W in [0, 1]; the larger, the more opaque (as its square root, so that weak
-            evidence is still seen).
+        values: H x W in [0, 1]; the larger, the lighter and the more opaque.
         strength: 0 (the photo alone) to 1 (where the map is 1, the map alone).
+        line: whether to draw the line.
 
     Returns:
         H x W x 3 floats in [0, 1].
     """
     pixels, values = as_pixels(image), as_map(values, 0, 1).clip(0, 1)
     _same_place(pixels, values)
-    faded = pixels + strength * (pixels.mean(axis=2, keepdims=True) - pixels)
-    opacity = strength * np.sqrt(values)[..., None]
-    return faded + opacity * (colormaps[FOR](values)[..., :3] - faded)
+    grey = pixels.mean(axis=2, keepdims=True)
+    dim = _DIM * (grey + _OWN * (pixels - grey))
+    faded = pixels + min(1, strength / STRENGTH) * (dim - pixels)
+    opacity = strength * (values**_RISE)[..., None]
+    drawn = faded + opacity * (FOR(values)[..., :3] - faded)
+    if line and strength > 0:
+        above = values >= HALF
+        drawn[binary_dilation(above) & ~above] = 1
+    return drawn
 
 
 def overlay_colours(strength: float = STRENGTH) -> ListedColormap:
     """What `overlay` makes of 0 to 1 on a mid-grey photo: the colours of an honest colour bar."""
-    return ListedColormap(
-        overlay(np.full((1, 256), _GREY), np.linspace(0, 1, 256)[None], strength)[0]
-    )
+    ground = np.full((1, 256), _GREY)
+    return ListedColormap(overlay(ground, np.linspace(0, 1, 256)[None], strength, line=False)[0])
 
 
 def signed_overlay(image, values) -> np.ndarray:
@@ -82,19 +98,20 @@ def signed_overlay(image, values) -> np.ndarray:
     _same_place(grey, values)
     spread = float(np.ptp(grey))
     faint = (grey - grey.min()) / spread if spread > 0 else np.ones_like(grey)
-    return colormaps[SIGNED]((values + 1) / 2)[..., :3] * (0.7 + 0.3 * faint)
+    return SIGNED((values + 1) / 2)[..., :3] * (0.6 + 0.4 * faint)
 
 
-def outlined(image, mask) -> np.ndarray:
+def outlined(image, mask, width: int = 2) -> np.ndarray:
     """The image with a white line, black outside, drawn around the mask: seen on any ground.
 
     Args:
         image: H x W picture.
         mask: H x W, True inside; the line runs just outside it, so that nothing inside is hidden.
+        width: of the white line, in pixels.
     """
     pixels, mask = as_pixels(image).copy(), _as_array(mask).astype(bool)
     _same_place(pixels, mask)
-    white = binary_dilation(mask, np.ones((3, 3)), iterations=2)
+    white = binary_dilation(mask, np.ones((3, 3)), iterations=width)
     black = binary_dilation(white, np.ones((3, 3)))
     pixels[black & ~white], pixels[white & ~mask] = 0, 1
     return pixels

@@ -6,7 +6,10 @@ import io
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
+
+from .panels import defaults
 
 SHARP = 144  # dots per inch of the PNG, drawn on the page at 96
 
@@ -30,13 +33,31 @@ class Picture:
 
     def png(self) -> bytes:
         """The picture as a PNG file's content."""
-        buffer = io.BytesIO()
-        self.figure.savefig(buffer, format="png", dpi=SHARP, facecolor="white")
-        return buffer.getvalue()
+        return self._drawn("png")
 
     def save(self, path: str | Path) -> None:
-        """Write the picture to a PNG file."""
-        Path(path).write_bytes(self.png())
+        """Write the picture to a file, in the format that its name ends in: .png, .pdf, .svg, .jpg.
+
+        Raises:
+            ValueError: matplotlib writes no such format (with those it does).
+        """
+        path = Path(path)
+        kinds = self.figure.canvas.get_supported_filetypes()
+        kind = path.suffix.lower().removeprefix(".")
+        if kind not in kinds:
+            raise ValueError(
+                f"'{path.name}' names no format of a picture: end it in .png, .pdf, .svg or .jpg "
+                f"(also possible: {', '.join(sorted(kinds))})."
+            )
+        path.write_bytes(self._drawn(kind))
+
+    def _drawn(self, kind: str) -> bytes:
+        buffer = io.BytesIO()
+        with defaults():
+            for text in self.figure.findobj(Text):
+                text.set_usetex(False)  # of a chart that was made outside of `figures`
+            self.figure.savefig(buffer, format=kind, dpi=SHARP, facecolor="white")
+        return buffer.getvalue()
 
     def __repr__(self) -> str:
         return f"Picture: {self.alt}"

@@ -5,13 +5,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..figures import PANEL, Picture, _axes, _bar, _lines, _panel
+from ..figures import Picture
 from ..figures.overlays import SIGNED, as_pixels, outlined, signed_overlay, where
+from ..figures.panels import axes, bar, defaults, most_lines, own_bar, panel
 from .assessor import LocalScores, QualityExplanation
 
 WORDS = ("pulls the\nscore down", "as good as q", "holds\nit up")  # blue, white, red
 
 
+@defaults()
 def contrasts(
     photo, explanation: QualityExplanation, caption: str = "", mask=None, columns: int = 3,
     titles: Sequence[str] | None = None,
@@ -30,11 +32,11 @@ def contrasts(
         shown = [outlined(pixels, mask) for pixels in shown]
     height, width = shown[0].shape[:2]
     headed = [f"Scored {explanation.score:.2f}", *titles]
-    lines = max(len(_lines(title)) for title in headed)
-    figure, axes = _axes(len(shown), columns, lines=lines, height=PANEL * min(height / width, 1.5))
-    for axis, pixels, title in zip(axes, shown, headed):
-        _panel(axis, pixels, title)
-    _bar(figure, axes, SIGNED, WORDS)
+    lines, aspect = most_lines(headed), height / width
+    figure, drawn = axes(len(shown), columns, lines=lines, aspect=aspect, first_large=True)
+    for axis, pixels, title in zip(drawn, shown, headed):
+        panel(axis, pixels, title)
+    bar(figure, drawn, SIGNED, WORDS)
     said = " ".join(f"{title} {strongest_in_words(values)}" for title, values in zip(titles, maps))
     known = " The region known to be distorted is outlined." if mask is not None else ""
     return Picture(
@@ -55,17 +57,19 @@ def strongest_in_words(values) -> str:
     return ("; ".join(told) + ".").replace("at the everywhere alike", "everywhere alike")
 
 
+@defaults()
 def patches(photo, local: LocalScores, caption: str = "") -> Picture:
-    """The photo, its patches' scores q_i (0 to 1) and their weights w_i, each a grid of patches."""
+    """The photo, its patches' scores q_i and their weights w_i, each a grid on its own scale."""
     height, width = as_pixels(photo).shape[:2]
-    figure, axes = _axes(3, 3, height=PANEL * min(height / width, 1.5))
+    figure, drawn = axes(3, 3, bar=True, aspect=height / width)
     q, weights = local.scores.clamp(0, 1).numpy(), local.weights.numpy()
-    _panel(axes[0], as_pixels(photo), "The photo")
-    _panel(axes[1], q, f"Scores, {q.min():.2f} to {q.max():.2f}", cmap="viridis", vmin=0, vmax=1)
     relative = weights / weights.mean()
-    title = f"Weights, {relative.min():.1f} to {relative.max():.1f} times the mean"
-    _panel(axes[2], relative, title, cmap="viridis", vmin=0, vmax=max(2, relative.max()))
-    _bar(figure, axes, "viridis", ["0", "1, or the\nlargest"])
+    panel(drawn[0], as_pixels(photo), "The photo")
+    panel(drawn[1], q, "Scores of the patches", cmap="viridis", aspect="auto")
+    panel(drawn[2], relative, "Weights, in times their mean", cmap="viridis", aspect="auto")
+    for axis, values in zip(drawn[1:], (q, relative)):
+        axis.set_box_aspect(height / width)  # a patch at the edge overlaps its neighbour
+        own_bar(figure, axis, float(values.min()), float(values.max()))
     alt = (
         f"A photo, and two grids of {q.shape[0]} x {q.shape[1]} patches. The lowest score lies at the "
         f"{where(1 - q)}, the highest at the {where(q)}; the largest weight at the {where(relative)}."
@@ -73,6 +77,7 @@ def patches(photo, local: LocalScores, caption: str = "") -> Picture:
     return Picture(figure, alt, caption)
 
 
+@defaults()
 def over_levels(
     scores: Mapping[str, Sequence[float]],
     caption: str = "",
