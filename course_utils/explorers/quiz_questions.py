@@ -38,7 +38,7 @@ QUESTIONS = [
         "A map from an early layer is finer. Why not use it?",
         {
             "It takes longer to compute.": "Hardly; and speed is not the point.",
-            "In the grid pointing game it is near chance.": "Its detail is about edges, not the class.",
+            "In the grid pointing game it is near chance.": "Its maps change with the question, but to wrong places.",
             "It has no gradient.": "Every layer on the way to the logit has one.",
         },
         "In the grid pointing game it is near chance.",
@@ -58,18 +58,18 @@ QUESTIONS = [
         "You replace P in 'Why P, rather than Q?' and keep Q, with the cross-entropy loss. The map ...",
         {
             "changes completely.": "P does not occur in CE(y, Q).",
-            "stays exactly the same.": "It asks 'why not Q?' against the whole posterior.",
+            "stays the same.": "It asks 'why not Q?' against the whole posterior.",
             "changes its sign.": "Nothing in the loss has changed, so nothing in the map does.",
         },
-        "stays exactly the same.",
+        "stays the same.",
         ("Lecture 4, two losses", L4),
     ),
     QuizQuestion(
-        "Why does a far Q give about the same map as Grad-CAM?",
+        "Why does a far Q nearly always give about the same map as Grad-CAM?",
         {
             "Its evidence S^Q is small, and the posterior's evidence lies where P's does.": "Both parts were measured.",
-            "The two classes share features.": "Far classes share little; that is why nothing is removed.",
-            "The gradient vanishes.": "The gradient is fine; it is about the one of P.",
+            "The two classes share features.": "Far classes share little; that is why little is removed.",
+            "The gradient vanishes.": "It does not vanish: it is nearly the one of P.",
         },
         "Its evidence S^Q is small, and the posterior's evidence lies where P's does.",
         ("Lecture 4, far Q", L4),
@@ -88,20 +88,24 @@ QUESTIONS = [
         "All logits are multiplied by 10. Which normalised map changes?",
         {
             "Grad-CAM.": "The factor is removed by the division by the maximum.",
-            "Contrast-CAM with cross-entropy.": "The softmax moves, and with it the weights of the classes.",
+            "Contrast-CAM with cross-entropy.": "The softmax changes, and with it the weights of the classes.",
             "Contrast-CAM with the logit difference.": "It is linear in the logits, as Grad-CAM is.",
         },
         "Contrast-CAM with cross-entropy.",
-        ("Lecture 4, nine true statements", L4),
+        ("Lecture 4, eight true statements", L4),
     ),
     QuizQuestion(
         "A deletion test removes the highlighted region and the logit falls. What must you compare with?",
         {
             "The logit of another network.": "That tells you about the networks.",
-            "The same test on a random region of the same size.": "Any hole may hurt. How much more?",
-            "Nothing: the fall proves the map right.": "Any hole may hurt; without a baseline it is a story.",
+            "The same test on one random region of the same size.": "In lecture 3 that let a map look "
+            "good which the next control refuted.",
+            "Regions of the same size, at random and where the map shows nothing.": "Any hole may "
+            "hurt. The map must do better than both.",
+            "Nothing: the fall proves the map right.": "Any hole may hurt; without a control it is a "
+            "story.",
         },
-        "The same test on a random region of the same size.",
+        "Regions of the same size, at random and where the map shows nothing.",
         ("Lecture 3, the claim tested", L3),
     ),
     QuizQuestion(
