@@ -506,6 +506,11 @@ def test_one_logit_has_the_probabilities_of_no_and_yes(shape):
 
 
 @SHAPES
+def test_the_class_map_of_one_logit_is_its_own(shape):
+    close(ForwardPass(OneLogit(0.0, shape), PHOTO).class_maps(), S[None, None])
+
+
+@SHAPES
 def test_why_yes_rather_than_no_is_the_logits_own_map(shape):
     explain = ContrastCAM(OneLogit(0.0, shape), loss="logit_difference")
     close(explain(PHOTO, why="yes", rather_than="no").evidence, S[None, None])
@@ -620,6 +625,19 @@ def test_logits_are_not_taken_for_probabilities(last):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         ContrastCAM(Ends(last), "layer1")(PHOTO, rather_than=0)
+
+
+def test_the_cures_for_probabilities_are_right():
+    """log p gives the contrasts of the logits, logit p of a sigmoid all that the logits give."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        soft = ContrastCAM(Ends(nn.Softmax(dim=1)).double(), "layer1", output=torch.log)
+        single = GradCAM(Ends(nn.Sigmoid()).double(), "layer1", output=torch.logit)
+        x = PHOTO.double() / 4  # y = 3.5, 1.75, 6: no probability is 1
+        for loss in ContrastCAM.losses:
+            expected = ContrastCAM(HandNet().double(), loss=loss)(x, rather_than=[0, 1]).evidence
+            close(soft(x, rather_than=[0, 1], loss=loss).evidence, expected)
+        close(single(x, why=[0, 2]).evidence, torch.stack([S0, S2])[None].double() / 4)
 
 
 # Those who come from other packages

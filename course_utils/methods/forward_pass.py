@@ -18,7 +18,7 @@ from .grids import check_grid, grid_fold
 from .head import not_on_the_way, undisturbed
 from .inputs import Inputs, check_finite, images_of
 from .layers import Target, find_layer, run_from_target
-from .scores import class_probabilities, warn_of_probabilities
+from .scores import are_classes, class_probabilities, warn_of_probabilities
 from .unchanged import Unchanged
 from .watching import watch
 
@@ -164,13 +164,25 @@ class ForwardPass:
             return grids.unflatten(0, gradient.shape[:1] + (len(self),)).transpose(0, 1)
 
     def class_maps(self) -> Tensor:
-        """S^c for every class c, N x classes x h x w; kept, so that later questions read it."""
+        """S^c for every class c, N x classes x h x w; kept, so that later questions read it.
+
+        Of one logit the one map is S of the logit itself.
+
+        Raises:
+            ValueError: the output is not N x classes.
+        """
         if self._class_maps is None:
             if self._closed_form is not None:
                 self._class_maps = self._closed_form.class_maps()
             else:
-                classes = self._output.shape[1]
-                self._class_maps = self.evidence(torch.eye(classes, device=self._output.device))
+                shape = self._output.shape[1:]
+                if not are_classes(self._output):
+                    got = " x ".join(map(str, self._output.shape))
+                    raise ValueError(
+                        f"The output is {got}, not N x classes: evidence(v) answers any question."
+                    )
+                classes = torch.eye(shape.numel(), device=self._output.device)
+                self._class_maps = self.evidence(classes.reshape(-1, *shape))
         return self._class_maps
 
     def cotangent(self, question: Callable[[Tensor], Tensor]) -> Tensor:

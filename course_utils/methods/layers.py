@@ -209,7 +209,8 @@ def _nothing_fits(model: nn.Module, images: Tensor, watched: Watched) -> LayerEr
     if watched.cut:
         return LayerError(
             f"No gradient of {name}'s output reaches a layer with more than one place: the network's "
-            "own code cuts it (no_grad, detach, argmax), or it is zero all over. Name a layer after "
+            "own code cuts it (no_grad, detach, argmax), or it is zero all over, as where a softmax or "
+            "sigmoid at the end answers exactly 1: then ask the logits. Name a layer after "
             f"the cut; this network has: {', '.join(layer_names(model)[:12])}."
         )
     return LayerError(
