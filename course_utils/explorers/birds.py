@@ -3,6 +3,7 @@
 import numpy as np
 
 from ..birds import SPECIES, Bird, differences, draw
+from ..figures.drawn_birds import large
 from .contrast import ContrastExplorer
 
 UNSEEN = 1_000_000  # from this seed on, the networks were shown no bird while they were trained
@@ -35,6 +36,7 @@ def bird_explorer(
         why=why,
         rather_than=rather_than,
         photos={species: bird.image for species, bird in birds.items()},
+        fine={species: large(bird).image for species, bird in birds.items()},
         truth=lambda name, p, q: known_parts(birds[name], p, q) if name in birds else None,
     )
 

@@ -4,13 +4,14 @@ Only ipywidgets' core controls are used, so that it runs in JupyterLab without e
 """
 
 import html
+from dataclasses import replace
 
 import ipywidgets as w
 from PIL import Image
 from torch import nn
 
 from ..errors import ImageError, LayerError, WeightsError
-from ..figures.overlays import STRENGTH
+from ..figures.overlays import STRENGTH, as_pixels
 from ..methods.cams import ContrastCAM, Explanation
 from ..methods.classes import class_indices
 from ..methods.layers import main_layers
@@ -41,6 +42,7 @@ class ContrastExplorer(Panel):
             from a PIL photo to 3 x H x W floats; its `.categories`, names, are used if it has any.
         truth: the known answers, a function of (photo's name, P's name, Q's name) that gives H x W
             bools as the network sees the photo, or None; only `photos` are then offered.
+        fine: finer drawings of some of `photos`, by name: shown in their place, unseen by the network.
 
     Attributes:
         answers: the `Explanation`s on show: Why P?, What if absent?, and the contrasts.
@@ -61,10 +63,11 @@ class ContrastExplorer(Panel):
         photos: dict[str, Image.Image] | None = None,
         classifier: nn.Module | None = None,
         truth: contrast_view.Truth | None = None,
+        fine: dict[str, Image.Image] | None = None,
     ):
         super().__init__()
         self._own: dict[str, Image.Image] = dict(photos or {})
-        self._given, self._truth = classifier, truth
+        self._given, self._truth, self._fine = classifier, truth, dict(fine or {})
         photo = photo or next(iter(self._own), "chelsea")
         photo = photo if photo in self._own else ALIASES.get(photo, photo)
         self._make_controls(photo, network)
@@ -161,6 +164,7 @@ class ContrastExplorer(Panel):
                 self.say(f"<b>{html.escape(name)}: {html.escape(str(reason))}</b>")
                 return
             self._own[name] = photo
+            self._fine.pop(name, None)
             self._open(name, self.network.value, self.layer.value)
             self.set(self.photo, name, self._names())
             self._fill_classes(predicted=True)
@@ -180,7 +184,9 @@ class ContrastExplorer(Panel):
         photos = PHOTOS | OPTIONAL_PHOTOS
         known = photos[photo].regions if photo in photos and photo not in self._own else None
         image = self._own[photo] if photo in self._own else load_photo(photo)
-        self.scene = contrast_view.scene_of(photo, image, classifier, layer, known)
+        scene = contrast_view.scene_of(photo, image, classifier, layer, known)
+        fine = as_pixels(self._fine[photo]) if photo in self._fine else None
+        self.scene = replace(scene, fine=fine)
         self.classifier, self._network = classifier, network
         layers = main_layers(classifier)
         kept = self.scene.forward_pass.layer

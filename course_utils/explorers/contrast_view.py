@@ -19,6 +19,7 @@ from ..measures import energy_inside
 from ..methods.cams import ContrastCAM, CounterfactualCAM, Explanation, GradCAM
 from ..methods.classes import class_name, class_names, names_of
 from ..methods.forward_pass import ForwardPass
+from ..methods.maps import upsample
 from ..methods.scores import are_classes
 from ..methods.strength import WEAK, strength_in_words
 
@@ -39,6 +40,7 @@ class Scene:
         forward_pass: the one that is kept.
         pixels: the photo as the network saw it, H x W x 3 floats in [0, 1].
         regions: name -> H x W, True inside: parts of the photo whose places are known.
+        fine: the photo drawn finer than the network saw it, to be shown in its place; None without.
     """
 
     name: str
@@ -46,6 +48,12 @@ class Scene:
     forward_pass: ForwardPass
     pixels: np.ndarray
     regions: dict[str, Tensor]
+    fine: np.ndarray | None = None
+
+    @property
+    def shown(self) -> np.ndarray:
+        """The photo as it is shown: H' x W' x 3 floats in [0, 1]."""
+        return self.pixels if self.fine is None else self.fine
 
     @cached_property
     def p(self) -> Tensor:
@@ -177,16 +185,21 @@ def panels(
     """
     first = masks[0]
     told = f"The photo {scene.name}, as the network saw it."
-    drawn = [_panel(scene.pixels, first, told, "What the network saw")]
+    saw = "What the network saw"
+    if scene.fine is not None:
+        height, width = scene.pixels.shape[:2]
+        saw += f", in {width} x {height} pixels; drawn finer here"
+    drawn = [_panel(scene.shown, first, told, saw)]
     maps = torch.cat([answer.maps for answer in answers], dim=1)
     maps = on_scale(maps, torch.cat([answer.strength for answer in answers], dim=1), scale)[0].cpu()
     rows = [row for answer in answers for row in zip(answer.questions[0], answer.strength[0])]
+    maps = upsample(maps, scene.shown.shape[:2]).clamp(0, 1)
     for (question, strength), values, mask in zip(rows, maps, [first, first, *masks]):
         caption = f"{question} ({strength_in_words(float(strength))})"
         if strength == 0:
             caption = f"{question} The map is empty: no positive evidence."
         told = f"{question} The map over the photo {scene.name}. {strongest(values)}"
-        drawn.append(_panel(overlay(scene.pixels, values, opacity), mask, told, caption))
+        drawn.append(_panel(overlay(scene.shown, values, opacity), mask, told, caption))
     flow = "display:flex;flex-wrap:wrap;gap:0.5em 0.8em;line-height:1.4"
     return f"<div style='{flow}'>{''.join(drawn)}</div>" + _legend(opacity, first is not None)
 
