@@ -1,0 +1,180 @@
+"""Claims are checked in words, listed in docs/claims.md, and counted on more photos."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import claims_table
+import measure_claims
+import pytest
+import torch
+from claims_table import ClaimError
+
+from course_utils import ContrastCAM, ForwardPass, load_classifier, load_photo
+from course_utils.claims import MEASURED_ON, Claims
+
+ROOT = Path(__file__).resolve().parent.parent
+LECTURES = sorted((ROOT / "lectures").glob("*.ipynb"))
+
+
+def network(name: str) -> torch.nn.Module:
+    made = torch.nn.Identity()
+    made.name = name
+    return made
+
+
+class TestClaims:
+    def test_what_holds_is_said(self, capsys):
+        Claims(network(MEASURED_ON))("Grass is green.", True, on="7 lawns")
+        assert capsys.readouterr().out == "holds: Grass is green. (7 lawns)\n"
+
+    def test_what_no_longer_holds_stops_in_words(self):
+        with pytest.raises(AssertionError, match=r"Grass is green\. \(measured on 7 lawns\)"):
+            Claims(network(MEASURED_ON))("Grass is green.", False, on="7 lawns")
+
+    def test_with_another_network_it_is_a_finding(self, capsys):
+        claim = Claims(network("resnet50"))
+        claim("Grass is green.", False, on="7 lawns")
+        assert "DOES NOT HOLD for resnet50: Grass is green." in capsys.readouterr().out
+        assert claim.failed == ["Grass is green."]
+
+    def test_a_network_knows_its_name(self):
+        assert load_classifier("efficientnet_lite1").name == "efficientnet_lite1"
+
+
+class TestList:
+    def test_docs_claims_is_current(self):
+        is_now, should = claims_table.current()
+        assert is_now == should, "run: python tools/claims_table.py"
+
+    def made(self, folder: Path, source: str) -> Path:
+        cells = [
+            {"cell_type": "markdown", "id": "m", "source": "# L\n## 1. Grass\ntext"},
+            {"cell_type": "code", "id": "guard", "source": source},
+        ]
+        path = folder / "01_made.ipynb"
+        path.write_text(json.dumps({"cells": cells}))
+        return path
+
+    def test_a_claim_is_found_with_its_section_and_what_it_was_measured_on(self, tmp_path):
+        path = self.made(tmp_path, 'on = "7 lawns"\nclaim("Grass " "is green.", a > 1, on=on)')
+        (found,) = claims_table.claims(path)
+        assert vars(found) == {
+            "sentence": "Grass is green.",
+            "on": "7 lawns",
+            "section": "1. Grass",
+            "cell": "guard",
+        }
+
+    def test_a_sentence_that_is_made_as_the_cell_runs_is_refused(self, tmp_path):
+        with pytest.raises(ClaimError, match="01_made.ipynb, cell guard"):
+            claims_table.claims(self.made(tmp_path, 'claim(f"Grass is {x}.", True, on="1")'))
+
+    def test_without_saying_on_what_it_is_refused(self, tmp_path):
+        with pytest.raises(ClaimError, match="cell guard"):
+            claims_table.claims(self.made(tmp_path, 'claim("Grass is green.", True)'))
+
+
+class TestMakeClaims:
+    row = measure_claims.Measured(
+        p=0.95, far=0.97, near=0.5, new=4, self=-0.9, against=0.01, losses=0.99,
+        published=0.05, difference=0.5, silent=0.0, size=0.1, unreadable=0, probability=0.95,
+    )  # fmt: skip
+
+    def test_it_counts_photos_by_hand(self):
+        rows = [self.row, replace(self.row, far=0.5, p=0.4), replace(self.row, far=0.8)]
+        found = {claim: (count, numbers) for claim, count, numbers in measure_claims.table(rows)}
+        far = "a far Q gives Grad-CAM's order of places (median rho > 0.9)"
+        assert found[far] == ("1 of 3", "0.80 (0.50 to 0.97)")
+        weak = "cross_entropy is weak there (strength < 0.1)"
+        assert found[f"p_P >= 0.9: {weak}"][0] == "2 of 2"
+        assert found[f"p_P < 0.5: {weak}"][0] == "1 of 1"
+        assert found[f"0.5 <= p_P < 0.9: {weak}"] == ("-", "")
+
+    def test_one_photo_as_the_methods_have_it(self):
+        classifier = load_classifier()
+        x = classifier.preprocess(load_photo("chelsea"))[None]
+        seen = ForwardPass(classifier, x)
+        measured = measure_claims.measure(seen)
+        P, R = seen.logits[0].topk(2).indices.tolist()
+        asked = [
+            ContrastCAM(classifier, loss=loss)(seen, why=P, rather_than=[R, P])
+            for loss in ("cross_entropy", "logit_difference")
+        ]
+        (published, silent), (difference, _) = (answer.strength[0].tolist() for answer in asked)
+        assert measured.published == pytest.approx(published, abs=1e-4)
+        assert measured.silent == pytest.approx(silent, abs=1e-4)
+        assert measured.difference == pytest.approx(difference, abs=1e-4)
+        assert measured.p == pytest.approx(0.39, abs=0.01)
+        assert measured.probability == pytest.approx(-measured.self, abs=1e-6)
+
+    def test_ranks_by_hand(self):
+        maps = torch.tensor([[[1.0, 2.0], [3.0, 4.0]], [[4.0, 3.0], [2.0, 1.0]]])
+        rho = measure_claims.rank_correlations(maps, torch.tensor([[10.0, 20.0], [30.0, 99.0]]))
+        assert rho.tolist() == pytest.approx([1, -1])
+
+    def test_pieces_by_hand(self):
+        assert measure_claims.pieces(torch.tensor([[9.0, 0, 5], [0, 0, 0], [9, 9, 4]])) == 3
+
+    def test_a_folder_that_is_none_or_empty_is_told(self, tmp_path):
+        with pytest.raises(SystemExit, match="There is no folder"):
+            measure_claims.photos_in(str(tmp_path / "none"))
+        with pytest.raises(SystemExit, match="No picture in"):
+            measure_claims.photos_in(str(tmp_path))
+
+    def test_what_cannot_be_read_is_left_out_and_named(self, tmp_path, capsys):
+        (tmp_path / "a.jpg").write_text("no picture")
+        with pytest.raises(SystemExit, match="None of the photos could be read"):
+            measure_claims.measure_all(torch.nn.Identity(), [tmp_path / "a.jpg"])
+        assert "left out" in capsys.readouterr().err
+
+
+def words(path: Path) -> str:
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+
+
+def anchors(path: Path) -> set[str]:
+    """The ids of a page's headings as JupyterLab makes them, and those written as HTML."""
+    page = words(path) if path.suffix == ".ipynb" else path.read_text(encoding="utf-8")
+    headings = re.findall(r"^#+ +(.+?) *$", page, flags=re.MULTILINE)
+    return {h.replace(" ", "-") for h in headings} | set(re.findall(r'id="([^"]+)"', page))
+
+
+@pytest.mark.parametrize("path", LECTURES, ids=lambda path: path.stem)
+def test_links_into_lectures_glossary_and_notation_lead_to_a_heading(path):
+    for file, anchor in re.findall(r"\]\(([\w/.]*)#([^\s]+?)\)(?=[\s.,;:|)]|$)", words(path)):
+        target = path.parent / file if file else path
+        if target.suffix in (".ipynb", ".md"):
+            assert anchor in anchors(target), f"{path.name}: no heading {anchor} in {target.name}"
+
+
+# Words that the course gave a meaning, or that fall from the sky: explained in the glossary
+TERMS = ["batch norm", "class map", "cotangent", "perplexity", "pieces", "posterior", "ReLU6"]
+TERMS += ["strength", "temperature", "proxy", "margin", "intervention", "control", "mosaic"]
+
+
+def test_the_glossary_has_the_terms_of_the_course():
+    glossary = (ROOT / "lectures" / "glossary.md").read_text(encoding="utf-8")
+    entries = re.findall(r"^## (.+)$", glossary, flags=re.MULTILINE)
+    assert set(TERMS) <= set(entries)
+    assert entries == sorted(entries, key=str.lower), "the glossary is not in order"
+
+
+def minutes(path: Path) -> int:
+    return int(re.search(r"\*\*Time:\*\* about (\d+) minutes", words(path))[1])
+
+
+@pytest.mark.parametrize("path", LECTURES, ids=lambda path: path.stem)
+def test_the_table_of_lectures_tells_the_minutes_of_the_notebook(path):
+    page = (ROOT / "lectures" / "README.md").read_text(encoding="utf-8")
+    row = re.search(rf"\({path.name}\) \| (\d+)", page)
+    assert row and int(row[1]) == minutes(path)
+
+
+@pytest.mark.parametrize("path", LECTURES[1:], ids=lambda path: path.stem)
+def test_a_lecture_says_what_matters_most_and_what_may_be_skipped(path):
+    said = words(path)
+    assert re.search(r"\*\*(What matters most|Most important)", said)
+    assert re.search(r"You may skip|\*\*Short of time\?\*\*", said)
