@@ -57,6 +57,12 @@ def claims(path: Path) -> list[Claim]:
     return found
 
 
+def title(path: Path) -> str:
+    """A notebook's first heading."""
+    first = json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"]
+    return escaped("".join(first).splitlines()[0].lstrip("# "))
+
+
 def is_claim(node: ast.AST) -> bool:
     return (
         isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "claim"
@@ -77,8 +83,7 @@ def table() -> str:
     for path in sorted((ROOT / "lectures").glob("*.ipynb")):
         found = claims(path)
         if found:
-            title = path.stem[3:].replace("_", " ")
-            lines += [f"\n## Lecture {int(path.stem[:2])}: {title}\n"]
+            lines += [f"\n## Lecture {title(path)}\n"]
             lines += ["| claim | measured on | section | cell |", "|---|---|---|---|"]
             lines += [
                 f"| {' | '.join(map(escaped, (c.sentence, c.on, c.section)))} | `{c.cell}` |"
