@@ -1,6 +1,6 @@
 """The exercises' checks: one for every part, named as the part.
 
->>> from course_utils import checks
+>>> import course_checks as checks
 >>> checks.ex02_weights(channel_weights)
 ✓ ex02_weights: right in all 4 cases.
 

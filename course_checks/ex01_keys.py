@@ -17,7 +17,7 @@ _ASKED = {
     "journalist": ("56b7bf1e8634", "bd233a00a4cf"),
     "curator": ("3e0198d75c22", "e3b680507cc3"),
 }
-# method -> digest of its label
+# method -> digest of its label, as published
 _TAXONOMY = {
     "Deconvolution": "1fd491f74f0b",
     "Inverted Representations": "ae81d99a016f",
@@ -37,6 +37,8 @@ _TAXONOMY = {
     "Contrast-CAM": "afb3679f948a",
     "Contrastive reasoning": "d5b0d3bbcde2",
 }
+# method -> digest of a second label that can be argued: one can ask it about a class that one names
+_OR_ELSE = {"LIME": "5c66f0502d82", "RISE": "9b168a33ea9c", "TCAV": "8bf00427370e"}
 _PATTERNS = {
     "why": '["why", P]',
     "counterfactual": '["counterfactual", P]',
@@ -58,6 +60,8 @@ def judge_asked(answer) -> Verdict:
         return Verdict(0.0, "return a dictionary: eight people, and a list for each.")
     found = {who: _judge_one(who, answer.get(who)) for who in _ASKED}
     right = sum(verdict == RIGHT for verdict in found.values())
+    if len({str(answer.get(who)) for who in _ASKED}) == 1:
+        return Verdict(0.0, "eight people do not all ask the same.")
     if right == len(found):
         return RIGHT
     who = next(who for who, verdict in found.items() if verdict != RIGHT)
@@ -108,7 +112,9 @@ def judge_taxonomy(answer) -> Verdict:
     if type(answer) is not dict:
         return Verdict(0.0, "return a dictionary: method -> 'I', 'D' or 'T'.")
     labels = {m: answer.get(m).strip()[:1].upper() for m in _TAXONOMY if type(answer.get(m)) is str}
-    wrong = [m for m, sealed in _TAXONOMY.items() if _seal(m, labels.get(m, "")) != sealed]
+    if len(set(labels.values())) == 1 and len(labels) == len(_TAXONOMY):
+        return Verdict(0.0, "one label for all does not sort anything.")
+    wrong = [m for m in _TAXONOMY if not _is_label_of(m, labels.get(m, ""))]
     if not wrong:
         return RIGHT
     first = wrong[0]
@@ -117,6 +123,10 @@ def judge_taxonomy(answer) -> Verdict:
     return Verdict(
         right / len(_TAXONOMY), f"{right} of 17 are right. {first} {how}. {_reader(first)}"
     )
+
+
+def _is_label_of(method: str, label: str) -> bool:
+    return _seal(method, label) in (_TAXONOMY[method], _OR_ELSE.get(method))
 
 
 def _reader(method: str) -> str:

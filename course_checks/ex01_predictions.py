@@ -62,6 +62,10 @@ def _softmax_of_k(logits: Tensor, categories: list[str], k: int) -> list:
     return [[[name, p / sum(q for _, q in row)] for name, p in row] for row in rows]
 
 
+def _rounded(rows: list, digits: int) -> list:
+    return [[[name, round(p, digits)] for name, p in row] for row in rows]
+
+
 TOP_MISTAKES = (
     Mistake(
         "these are logits. A probability lies between 0 and 1: send the logits through a softmax.",
@@ -104,6 +108,14 @@ TOP_MISTAKES = (
         lambda y, names, k: [[[name, 100 * p] for name, p in row] for row in top(y, names, k)],
     ),
     Mistake(
+        "your probabilities are rounded. Round when you print, not before.",
+        lambda y, names, k: _rounded(top(y, names, k), 4),
+    ),
+    Mistake(
+        "your probabilities are rounded. Round when you print, not before.",
+        lambda y, names, k: _rounded(top(y, names, k), 2),
+    ),
+    Mistake(
         "a learner of birds cannot read class numbers: give names, from `categories`.",
         lambda y, names, k: top(y, list(range(len(names))), k),
     ),
@@ -118,6 +130,12 @@ def cases_choose(seed: int) -> list[Case]:
     return [draw(seed, 3, 6 + seed % 3), draw(seed, 1, 4 + seed % 5), (negative - 30, names)]
 
 
+def columns(logits: Tensor, categories: list[str]) -> list:
+    """The first, second and last *column*, whatever the logits say."""
+    names = {"P": categories[0], "near Q": categories[1], "far Q": categories[-1]}
+    return [names for _ in logits]
+
+
 def choice(logits: Tensor, categories: list[str], places: tuple[int, int, int]) -> list:
     """P, near Q and far Q from these places of the order of probability."""
     keys = ("P", "near Q", "far Q")
@@ -130,6 +148,30 @@ CHOOSE_MISTAKES = (
         "your near Q is P itself. The runner-up is the *second* in the order.",
         lambda y, names: choice(y, names, (0, 0, -1)),
         share=0.5,
+    ),
+    Mistake(
+        "your near Q is the third in the order. The runner-up is the *second*.",
+        lambda y, names: choice(y, names, (0, 2, -1)),
+        share=0.5,
+    ),
+    Mistake(
+        "your far Q is the last but one. Take the *least* probable class of all.",
+        lambda y, names: choice(y, names, (0, 1, -2)),
+        share=0.5,
+    ),
+    Mistake(
+        "your far Q is the last *column* of the table, the same for every image. Take the last in the "
+        "order of probability.",
+        lambda y, names: [row | {"far Q": names[-1]} for row in choice(y, names, (0, 1, -1))],
+        share=0.5,
+    ),
+    Mistake(
+        "these are columns of the table. Sort each image's logits first.",
+        columns,
+    ),
+    Mistake(
+        "every image got the answer of the first one. Each has its own order.",
+        lambda y, names: choice(y[:1].expand_as(y), names, (0, 1, -1)),
     ),
     Mistake(
         "near and far have changed places: near is what the network holds for possible.",

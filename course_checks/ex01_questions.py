@@ -19,7 +19,7 @@ from .part import Case, Mistake, Part
 
 
 def _cases_sensible(seed: int) -> list[Case]:
-    return [_sensible_case(seed, n, 6 + (seed + n) % 4) for n in (6, 7, 5)]
+    return [_sensible_case(seed, n, 6 + (seed + n) % 4) for n in (8, 9, 10)]
 
 
 def _sensible_case(seed: int, n: int, classes: int) -> Case:
@@ -30,9 +30,9 @@ def _sensible_case(seed: int, n: int, classes: int) -> Case:
     logits[4, order[4][2]] = logits[4, order[4][1]]  # these two are equally probable
     questions = [
         (first[0], last[0]), (third[1], third[1]), (second[2], "dahlia"), (last[3], first[3]),
-        (second[4], third[4]),
+        (second[4], third[4]), ("dahlia", last[5]), ("peony", "peony"), (second[7], last[7]),
     ]  # fmt: skip
-    questions += [(second[i], last[i]) if i % 2 else ("peony", "peony") for i in range(5, n)]
+    questions += [(second[i], last[i]) for i in range(8, n)]
     turn = torch.randperm(n, generator=torch.Generator().manual_seed(seed)).tolist()
     p, q = ([questions[i][k] for i in turn] for k in (0, 1))
     return logits[turn], names, p, q
@@ -77,6 +77,13 @@ def _only_predicted(row: dict, p: str, q: str) -> str:
     return "P is not preferred" if said == "sensible" and row[p] < max(row.values()) else said
 
 
+def _one_known(row: dict, p: str, q: str, asked: str) -> str:
+    """Only one of the two names is looked up; what is unknown counts as never believed."""
+    if asked not in row:
+        return "no such class"
+    return _one_sensible({p: -torch.inf, q: -torch.inf} | row, p, q)
+
+
 _SENSIBLE_MISTAKES = (
     Mistake(
         "P and Q have changed places: it is Q that must be the less probable one.",
@@ -100,6 +107,24 @@ _SENSIBLE_MISTAKES = (
         share=0.5,
     ),
     Mistake(
+        "only P was looked up among the names. Q may be unknown, too.",
+        _with(lambda row, p, q: _one_known(row, p, q, p)),
+        share=0.5,
+    ),
+    Mistake(
+        "only Q was looked up among the names. P may be unknown, too.",
+        _with(lambda row, p, q: _one_known(row, p, q, q)),
+        share=0.5,
+    ),
+    Mistake(
+        "every image was judged by the logits of the first one: image n has row n.",
+        lambda y, names, p, q: _sensible(y[:1].expand_as(y), names, p, q),
+    ),
+    Mistake(
+        "you compare the places of the two names in `categories`. Compare their logits.",
+        lambda y, names, p, q: _sensible(-torch.arange(len(names)).expand_as(y), names, p, q),
+    ),
+    Mistake(
         "P need not be the predicted class. 'Why the second, rather than the last?' is a fair "
         "question: compare P with Q only.",
         _with(_only_predicted),
@@ -112,20 +137,62 @@ def _once(seed: int) -> list[Case]:
     return [()]
 
 
+_UNKNOWN = (
+    "A name that the network does not know must get the answer 'no such class', before you look for "
+    "its number."
+)
+
 PARTS = (
-    Part("ex01_asked", "who asks what", 4, "who_asks_what", _once, judge=judge_asked,
-         expects="Six of the eight name a P, and three of those a Q as well."),
-    Part("ex01_top", "reading predictions", 3, "most_probable", cases_top, top, TOP_MISTAKES,
-         failures=(("k not in range", "k may be as large as the number of classes, not larger."),
-                   ("out of range", "k may be as large as the number of classes."))),
-    Part("ex01_choose", "choosing P and Q", 3, "choose_p_and_q", cases_choose,
-         lambda y, names: choice(y, names, (0, 1, -1)), CHOOSE_MISTAKES),
-    Part("ex01_sensible", "is the contrast sensible?", 3, "is_sensible", _cases_sensible, _sensible,
-         _SENSIBLE_MISTAKES,
-         failures=(("is not in list", "A name that the network does not know must get the answer "
-                    "'no such class', before you look for its number."),
-                   ("KeyError", "A name that the network does not know must get the answer "
-                    "'no such class', before you look for its number."))),
-    Part("ex01_taxonomy", "seventeen methods", 2, "label_methods", _once, judge=judge_taxonomy,
-         expects="3 indirect, 6 direct, 8 targeted."),
-)  # fmt: skip
+    Part(
+        name="ex01_asked",
+        title="who asks what",
+        points=4,
+        answer="who_asks_what",
+        draws=_once,
+        marker=judge_asked,
+        expects="Six of the eight name a P, and three of those a Q as well.",
+    ),
+    Part(
+        name="ex01_top",
+        title="reading predictions",
+        points=3,
+        answer="most_probable",
+        draws=cases_top,
+        reference=top,
+        mistakes=TOP_MISTAKES,
+        tolerance=1e-5,
+        failures=(
+            ("k not in range", "k may be as large as the number of classes, not larger."),
+            ("out of range", "k may be as large as the number of classes."),
+        ),
+    ),
+    Part(
+        name="ex01_choose",
+        title="choosing P and Q",
+        points=3,
+        answer="choose_p_and_q",
+        draws=cases_choose,
+        reference=lambda logits, categories: choice(logits, categories, (0, 1, -1)),
+        mistakes=CHOOSE_MISTAKES,
+    ),
+    Part(
+        name="ex01_sensible",
+        visible=-2,
+        title="is the contrast sensible?",
+        points=3,
+        answer="is_sensible",
+        draws=_cases_sensible,
+        reference=_sensible,
+        mistakes=_SENSIBLE_MISTAKES,
+        failures=(("is not in list", _UNKNOWN), ("KeyError", _UNKNOWN)),
+    ),
+    Part(
+        name="ex01_taxonomy",
+        title="seventeen methods",
+        points=2,
+        answer="label_methods",
+        draws=_once,
+        marker=judge_taxonomy,
+        expects="3 indirect, 6 direct, 8 targeted, as the lecture has it.",
+    ),
+)

@@ -34,26 +34,56 @@ def _overlay(image: Tensor, heat: Tensor, colour: Tensor, strength: float) -> Te
 
 
 _OVERLAY_MISTAKES = (
-    Mistake("you mixed with the same opacity everywhere: where the map is 0, the photo must stay as it is.",
-            lambda image, heat, colour, strength: _overlay(image, torch.ones_like(heat), colour, strength)),
-    Mistake("you added the colour without taking any of the photo away; the sum leaves the range "
-            "0 to 1. Multiply the photo by 1 - a.",
-            lambda image, heat, colour, strength: image + (strength * heat)[..., None] * colour, share=0.3),
-    Mistake("you added the colour and cut the sum at 1. Multiply the photo by 1 - a instead.",
-            lambda image, heat, colour, strength:
-                (image + (strength * heat)[..., None] * colour).clamp(0, 1), share=0.3),
-    Mistake("photo and colour have changed places: the photo stays where the map is *weak*.",
-            lambda image, heat, colour, strength: _overlay(image, (1 / strength) - heat, colour, strength)),
-    Mistake("here the map's rows lie on the photo's columns or colours: a needs an axis of length 1 at "
-            "the end, H x W x 1.",
-            lambda image, heat, colour, strength: image + strength * heat * (colour - image)
-            if heat.shape == (3, 3) else image),
-    Mistake("the strength is missing: a is strength times the map.",
-            lambda image, heat, colour, strength: _overlay(image, heat, colour, 1.0), share=0.5),
-    Mistake("the colour is faded a second time: multiply the photo by 1 - a and the colour by a.",
-            lambda image, heat, colour, strength:
-                (1 - strength) * image + strength * heat[..., None] * colour, share=0.3),
-)  # fmt: skip
+    Mistake(
+        "you mixed with the same opacity everywhere: where the map is 0, the photo must stay as it is.",
+        lambda image, heat, colour, strength: _overlay(
+            image, torch.ones_like(heat), colour, strength
+        ),
+    ),
+    Mistake(
+        "you added the colour without taking any of the photo away; the sum leaves the range "
+        "0 to 1. Multiply the photo by 1 - a.",
+        lambda image, heat, colour, strength: image + (strength * heat)[..., None] * colour,
+        share=0.3,
+    ),
+    Mistake(
+        "you added the colour and cut the sum at 1. Multiply the photo by 1 - a instead.",
+        lambda image, heat, colour, strength: (image + (strength * heat)[..., None] * colour).clamp(
+            0, 1
+        ),
+        share=0.3,
+    ),
+    Mistake(
+        "photo and colour have changed places: the photo stays where the map is *weak*.",
+        lambda image, heat, colour, strength: _overlay(
+            image, (1 / strength) - heat, colour, strength
+        ),
+    ),
+    Mistake(
+        "here the map's rows lie on the photo's columns or colours: a needs an axis of length 1 at "
+        "the end, H x W x 1.",
+        lambda image, heat, colour, strength: (
+            image + strength * heat * (colour - image) if heat.shape == (3, 3) else image
+        ),
+    ),
+    Mistake(
+        "the strength is missing: a is strength times the map.",
+        lambda image, heat, colour, strength: _overlay(image, heat, colour, 1.0),
+        share=0.5,
+    ),
+    Mistake(
+        "the colours run from 0 to 255 here. Photo, colour and overlay run from 0 to 1.",
+        lambda *case: 255 * _overlay(*case),
+        share=0.5,
+    ),
+    Mistake(
+        "the colour is faded a second time: multiply the photo by 1 - a and the colour by a.",
+        lambda image, heat, colour, strength: (
+            (1 - strength) * image + strength * heat[..., None] * colour
+        ),
+        share=0.3,
+    ),
+)
 
 
 # --- the share inside a region --------------------------------------------------------------------
@@ -96,39 +126,126 @@ def _of_signed(maps: Tensor, box: list[int]) -> Tensor:
 
 
 _SHARE_MISTAKES = (
-    Mistake("rows and columns have changed places: a box is (left, top, right, bottom), and a tensor is "
-            "indexed by row first.", lambda maps, box: _shares(maps, box, swapped=True)),
-    Mistake("right and bottom lie just *outside* the box, as in Python's slices.",
-            lambda maps, box: _shares(maps, box, last=1), share=0.5),
-    Mistake("negative places are counted. The share is of the *positive* evidence: cut at zero first.",
-            _of_signed, share=0.3),
-    Mistake("this is the box's part of the area, which is the chance level, not the map's share.",
-            lambda maps, box: torch.full((len(maps),), _area(box) / maps[0].numel())),
-    Mistake("this is the mean inside over the mean of the map. A share compares the two *sums*.",
-            lambda maps, box: _shares(maps, box) * maps[0].numel() / _area(box), share=0.3),
-    Mistake("you divided by the sum of the whole batch: each map is its own whole.",
-            lambda maps, box: _shares(maps, box) * maps.relu().sum((1, 2)) / maps.relu().sum(), share=0.3),
-    Mistake("a faint map was divided by 1 rather than by its own, smaller sum. Only a sum of 0 needs care.",
-            lambda maps, box: _shares(maps, box) * maps.relu().sum((1, 2)).clamp(max=1), share=0.5),
+    Mistake(
+        "rows and columns have changed places: a box is (left, top, right, bottom), and a tensor is "
+        "indexed by row first.",
+        lambda maps, box: _shares(maps, box, swapped=True),
+    ),
+    Mistake(
+        "right and bottom lie just *outside* the box, as in Python's slices.",
+        lambda maps, box: _shares(maps, box, last=1),
+        share=0.5,
+    ),
+    Mistake(
+        "negative places are counted. The share is of the *positive* evidence: cut at zero first.",
+        _of_signed,
+        share=0.3,
+    ),
+    Mistake(
+        "this is the box's part of the area, which is the chance level, not the map's share.",
+        lambda maps, box: torch.full((len(maps),), _area(box) / maps[0].numel()),
+    ),
+    Mistake(
+        "this is the mean inside over the mean of the map. A share compares the two *sums*.",
+        lambda maps, box: _shares(maps, box) * maps[0].numel() / _area(box),
+        share=0.3,
+    ),
+    Mistake(
+        "you divided by the sum of the whole batch: each map is its own whole.",
+        lambda maps, box: _shares(maps, box) * maps.relu().sum((1, 2)) / maps.relu().sum(),
+        share=0.3,
+    ),
+    Mistake(
+        "a faint map was divided by 1 rather than by its own, smaller sum. Only a sum of 0 needs care.",
+        lambda maps, box: _shares(maps, box) * maps.relu().sum((1, 2)).clamp(max=1),
+        share=0.5,
+    ),
+    Mistake(
+        "a box is (left, top, right, bottom). You took its last two numbers for width and height.",
+        lambda maps, box: _shares(maps, [*box[:2], box[0] + box[2], box[1] + box[3]]),
+    ),
     Mistake("this is the share *outside* the box.", lambda maps, box: 1 - _shares(maps, box)),
-)  # fmt: skip
+)
 
 PARTS = (
-    Part("ex02_capture", "activations and gradients", 4, "activations_and_gradients",
-         seen.cases_capture, seen.capture, seen.CAPTURE_MISTAKES, failures=seen.FAILURES,
-         expects="No gradient was written into the parameters."),
-    Part("ex02_weights", "one weight per channel", 2, "channel_weights", maps.cases_weights,
-         maps.weights, maps.WEIGHT_MISTAKES, axes="N, C"),
-    Part("ex02_evidence", "the weighted sum", 2, "weighted_sum", maps.cases_evidence, maps.evidence,
-         maps.EVIDENCE_MISTAKES, axes="N, h, w"),
-    Part("ex02_map", "from the small map to the picture", 3, "drawn_map", maps.cases_map,
-         positive_maps, maps.MAP_MISTAKES, axes="N, H, W"),
-    Part("ex02_overlay", "the overlay", 2, "laid_over", _cases_overlay, _overlay, _OVERLAY_MISTAKES,
-         axes="H, W, 3",
-         failures=(("must match", "The map has no axis for the colours: give it one of length 1."),)),
-    Part("ex02_pipeline", "all steps in one function", 2, "grad_cam", seen.cases_pipeline,
-         seen.pipeline, seen.PIPELINE_MISTAKES, axes="N, L, H, W", tolerance=1e-3,
-         failures=seen.FAILURES, expects="No hook was left behind."),
-    Part("ex02_share", "the share inside a region", 2, "share_inside", _cases_share, _shares,
-         _SHARE_MISTAKES, axes="N"),
-)  # fmt: skip
+    Part(
+        name="ex02_capture",
+        visible=-1,
+        title="activations and gradients",
+        points=4,
+        answer="activations_and_gradients",
+        draws=seen.cases_capture,
+        reference=seen.capture,
+        mistakes=seen.CAPTURE_MISTAKES,
+        failures=seen.FAILURES,
+        expects="No gradient was written into the parameters.",
+    ),
+    Part(
+        name="ex02_weights",
+        visible=-1,
+        title="one weight per channel",
+        points=2,
+        answer="channel_weights",
+        draws=maps.cases_weights,
+        reference=maps.weights,
+        mistakes=maps.WEIGHT_MISTAKES,
+        axes="N, C",
+    ),
+    Part(
+        name="ex02_evidence",
+        title="the weighted sum",
+        points=2,
+        answer="weighted_sum",
+        draws=maps.cases_evidence,
+        reference=maps.evidence,
+        mistakes=maps.EVIDENCE_MISTAKES,
+        axes="N, h, w",
+    ),
+    Part(
+        name="ex02_map",
+        visible=-1,
+        title="from the small map to the picture",
+        points=3,
+        answer="drawn_map",
+        draws=maps.cases_map,
+        reference=positive_maps,
+        mistakes=maps.MAP_MISTAKES,
+        failures=maps.MAP_FAILURES,
+        axes="N, H, W",
+    ),
+    Part(
+        name="ex02_overlay",
+        title="the overlay",
+        points=2,
+        answer="laid_over",
+        draws=_cases_overlay,
+        reference=_overlay,
+        mistakes=_OVERLAY_MISTAKES,
+        axes="H, W, 3",
+        failures=(("must match", "The map has no axis for the colours: give it one of length 1."),),
+    ),
+    Part(
+        name="ex02_pipeline",
+        title="all steps in one function",
+        points=2,
+        answer="grad_cam",
+        draws=seen.cases_pipeline,
+        reference=seen.pipeline,
+        mistakes=seen.PIPELINE_MISTAKES,
+        axes="N, L, H, W",
+        tolerance=1e-3,
+        failures=seen.FAILURES,
+        expects="No hook was left behind.",
+    ),
+    Part(
+        name="ex02_share",
+        visible=-1,
+        title="the share inside a region",
+        points=2,
+        answer="share_inside",
+        draws=_cases_share,
+        reference=_shares,
+        mistakes=_SHARE_MISTAKES,
+        axes="N",
+    ),
+)

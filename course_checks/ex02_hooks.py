@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from course_utils.methods.forward_pass import ForwardPass
@@ -46,13 +47,13 @@ def cases_capture(seed: int) -> list[Case]:
             _images(seed, 3, 16, 24 + more),
             [6, 0, 3 + seed % 3],
         ),
+        (Network("guarded", s + 4), "features.3", _images(seed, 2, 28 + more, 20), [4, seed % 4]),
         (
             Network("in place", s + 3),
             "features.3",
             _images(seed, 2, 24, 20 + more),
             [1, 3 + seed % 2],
         ),
-        (Network("guarded", s + 4), "features.3", _images(seed, 2, 28 + more, 20), [4, seed % 4]),
     ]
 
 
@@ -105,6 +106,14 @@ CAPTURE_MISTAKES = (
             _asking(lambda y, c: y[:, c].sum())),
     Mistake("you asked about the first class of c for all images: pair image n with c[n].",
             _asking(lambda y, c: y[:, c[0]].sum())),
+    Mistake("you differentiated minus the cross-entropy, which mixes in all other classes. Grad-CAM asks "
+            "about the logit y_c alone.",
+            _asking(lambda y, c: -F.cross_entropy(y, torch.tensor(c), reduction="sum"))),
+    Mistake("you differentiated the cross-entropy. Grad-CAM asks about the logit y_c alone.",
+            _asking(lambda y, c: F.cross_entropy(y, torch.tensor(c), reduction="sum"))),
+    Mistake("you asked for the logit of the first image only, so that the others got no gradient: sum the "
+            "logits of all images.",
+            _asking(lambda y, c: y[0, c[0]])),
     Mistake("you summed over all classes: then the gradient belongs to no class at all.",
             _asking(lambda y, c: y.sum())),
     Mistake("the *mean* over the batch divides every gradient by N: an image's gradient must not "
@@ -148,6 +157,11 @@ def _late_relu(model, layer_names, x, c) -> Tensor:
     )
 
 
+def _without_relu(model, layer_names, x, c) -> Tensor:
+    large = [upsample(_signed(model, name, x, c), x.shape[-2:]) for name in layer_names]
+    return torch.stack([maps / maps.amax((1, 2), keepdim=True) for maps in large], dim=1)
+
+
 def _by_maximum(model, layer_names, x, c) -> Tensor:
     maps = []
     for name in layer_names:
@@ -172,6 +186,9 @@ PIPELINE_MISTAKES = (
             lambda model, names, x, c: pipeline(model, names[:1] * len(names), x, c)),
     Mistake("these are maps of the predicted class, not of c.",
             lambda model, names, x, c: pipeline(model, names, x, model(x).argmax(1).tolist())),
+    Mistake("every image was asked about the first class of c: pair image n with c[n].",
+            lambda model, names, x, c: pipeline(model, names, x, c[:1] * len(c))),
+    Mistake("the negative places are still there: ReLU before you enlarge.", _without_relu),
     Mistake("the ReLU comes before the enlargement: after it, negative places have already eaten "
             "their positive neighbours.", _late_relu),
     Mistake("the weight of a channel is the *mean* of its gradient over the places, not the maximum.",

@@ -129,6 +129,17 @@ def _batch_max(S: Tensor, size) -> Tensor:
     return large / large.max() if large.max() > 0 else large
 
 
+MAP_FAILURES = (
+    (
+        "spatial dimensions",
+        "`F.interpolate` reads the axes as images, channels, height, width. Lend the maps an axis of "
+        "length 1 for the channels: `S[:, None]`, and take it away afterwards: `[:, 0]`.",
+    ),
+    (
+        "got 3D input",
+        "`F.interpolate` wants images, channels, height, width: lend the maps an axis for the channels.",
+    ),
+)
 MAP_MISTAKES = (
     Mistake("you enlarged first and cut at zero afterwards: then negative places eat their positive "
             "neighbours. ReLU first.", lambda S, size: _divided(upsample(S, size).relu())),

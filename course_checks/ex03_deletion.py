@@ -1,5 +1,8 @@
 """Cases, right answers and known mistakes of ex03_counterfactual: the deletion test."""
 
+from collections.abc import Callable
+from math import ceil
+
 import torch
 from torch import Tensor, nn
 
@@ -14,10 +17,10 @@ def cases_delete(seed: int) -> list[Case]:
     """A batch; an empty map beside a full one; a map with fewer positive pixels than are asked for."""
     more = 2 * (seed % 3)
     return [
-        _delete_case(seed, 2, 6, 8 + more, 0.25),
+        _delete_case(seed, 2, 6, 8 + more, 0.22),
         _delete_case(seed + 1, 2, 8 + more, 4, 0.5, empty=seed % 2),
         _delete_case(seed + 2, 1, 8, 8 + more, 0.25, positive=5 + seed % 4),
-        _delete_case(seed + 3, 3, 7, 9 + more, 0.125),
+        _delete_case(seed + 3, 3, 7, 9 + more, 0.13),
     ]
 
 
@@ -71,6 +74,21 @@ def _above_last(heat: Tensor, share: float) -> Tensor:
     return heat >= flat.topk(int(share * flat.shape[1]), dim=1).values[:, -1, None, None]
 
 
+def _of_count(rounded) -> Callable[..., Tensor]:
+    """The right deletion, but for how share * H * W becomes a whole number."""
+
+    def makes(x: Tensor, heat: Tensor, share: float, fill: Tensor) -> Tensor:
+        pixels = heat[0].numel()
+        return delete(x, heat, (rounded(share * pixels) + 1e-6) / pixels, fill)
+
+    return makes
+
+
+def _above_share_of_maximum(x: Tensor, heat: Tensor, share: float, fill: Tensor) -> Tensor:
+    largest = heat.amax((1, 2), keepdim=True)
+    return _by_mask(x, (heat >= (1 - share) * largest) & (heat > 0), fill)
+
+
 def _of_positive(x: Tensor, heat: Tensor, share: float, fill: Tensor) -> Tensor:
     masks = []
     for one in heat:
@@ -101,6 +119,15 @@ DELETE_MISTAKES = (
     Mistake("you compared the map's *values* with the share. A share of the pixels is meant: the k "
             "highest, whatever their values.",
             lambda x, heat, share, fill: _by_mask(x, heat > share, fill)),
+    Mistake("you compared the map's *values* with a part of its maximum. A share of the pixels is meant: "
+            "the k highest, whatever their values.", _above_share_of_maximum),
+    Mistake("k is rounded *down*: int(share * H * W). You rounded to the nearest whole number.",
+            _of_count(round), share=0.5),
+    Mistake("k is rounded *down*: int(share * H * W). You rounded up.", _of_count(ceil), share=0.5),
+    Mistake("every image lost the pixels of the first map: each has a map of its own.",
+            lambda x, heat, share, fill: delete(x, heat[:1].expand_as(heat), share, fill)),
+    Mistake("every image got the fill of the first one: each has a fill of its own.",
+            lambda x, heat, share, fill: delete(x, heat, share, fill[:1].expand_as(fill)), share=0.5),
     Mistake("you ranked the pixels of all images together, so that a strong map loses more than its "
             "neighbour. Each image loses its own k.", _one_ranking),
     Mistake("k is a share of *all* pixels, not of the positive ones.", _of_positive, share=0.5),
@@ -148,6 +175,11 @@ CHANGE_MISTAKES = (
     Mistake("you took the change of the probability. The claim is about the logit of P: no softmax, which "
             "mixes in what happens to all other classes.",
             lambda *case: _differ(*case, made_of=lambda y: y.softmax(1))),
+    Mistake("you took the change of the *logarithm* of the probability. The claim is about the logit of P: "
+            "no log-softmax, which mixes in what happens to all other classes.",
+            lambda *case: _differ(*case, made_of=lambda y: y.log_softmax(1))),
+    Mistake("this is the logit after the deletion. Take the logit before away from it.",
+            lambda model, x, after, P: model(after)[range(len(P)), P]),
     Mistake("the sign is turned round: after minus before, so that a rise is positive.",
             lambda *case: -change(*case), share=0.3),
     Mistake("a fall and a rise are not the same: keep the sign.", lambda *case: change(*case).abs()),

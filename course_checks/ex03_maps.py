@@ -3,6 +3,7 @@
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from course_utils.methods.maps import upsample
@@ -42,6 +43,11 @@ def _by_maximum(A: Tensor, gradient: Tensor) -> Tensor:
     return -torch.einsum("nk,nkij->nij", gradient.amax((2, 3)), A)
 
 
+def _share_of_maximum(values: Tensor) -> Tensor:
+    largest = values.amax((1, 2), keepdim=True)
+    return values / largest.where(largest > 0, 1)
+
+
 AGAINST_MISTAKES = (
     Mistake("this is Grad-CAM, what speaks *for* the class: you forgot to negate.",
             lambda A, g: signed(A, g).relu()),
@@ -52,6 +58,14 @@ AGAINST_MISTAKES = (
             lambda A, g: torch.zeros_like(A[:, 0])),
     Mistake("the ReLU is missing: places that speak for the class are still there, as negative values.",
             lambda A, g: -signed(A, g), share=0.5),
+    Mistake("this is 1 minus Grad-CAM: bright wherever nothing is said for the class. \"Absent\" does not "
+            "mean the rest of the picture: negate the gradient, not the finished map.",
+            lambda A, g: 1 - _share_of_maximum(signed(A, g).relu())),
+    Mistake("you divided by the maximum. That belongs to the drawing, and hides how much there is.",
+            lambda A, g: _share_of_maximum(against(A, g)), share=0.5),
+    Mistake("you multiplied the gradient with A place by place. It has to be pooled first: one weight for "
+            "each channel, the mean over its places.",
+            lambda A, g: (-g * A).sum(1).relu()),
     Mistake("this is the absolute value: places that speak for the class are bright, too.",
             lambda A, g: signed(A, g).abs()),
     Mistake("this is Grad-CAM turned upside down. Where *nothing* is said for the class, nothing need be "
@@ -73,15 +87,36 @@ AGAINST_MISTAKES = (
 
 
 def cases_violations(seed: int) -> list[Case]:
-    """Maps that keep the identities, maps that keep one of them, and maps that keep neither."""
+    """Maps that keep both identities, maps that break the second, the first, and both."""
     more = seed % 4
     S, one = (_in_steps(random(seed, *shape)) for shape in ((2, 4, 5 + more), (1, 3 + more, 6)))
+    other = _in_steps(random(seed + 3, 2, 5, 3 + more))
     some = [_in_steps(random(seed + k, 3, 4 + more, 4)) for k in (0, 1, 2)]
     return [
         (S.relu(), (-S).relu(), S),
+        _one_bad_place(other, seed),
         (one.relu() + 0.25, (-one).relu() + 0.25, one),
-        (some[0].relu(), some[1].relu(), some[2]),
+        _largest_gap_negative(some[0].relu(), some[1].relu(), some[2]),
     ]
+
+
+def _one_bad_place(S: Tensor, seed: int) -> Case:
+    """In each image too much is said against at one place, where S is negative already."""
+    against = (-S).relu()
+    lowest = S.flatten(1).argmin(dim=1, keepdim=True)
+    amount = (1 + (seed % 7) + torch.arange(len(S))[:, None]) / 8
+    return S.relu(), against.flatten(1).scatter_add(1, lowest, amount).view_as(S), S
+
+
+def _largest_gap_negative(map_for: Tensor, map_against: Tensor, S: Tensor) -> Case:
+    """Where the largest gap is a positive one, the two maps are exchanged."""
+    gap = map_for - map_against - S
+    turn = (gap.amax((1, 2)) > -gap.amin((1, 2)))[:, None, None]
+    return (
+        torch.where(turn, map_against, map_for),
+        torch.where(turn, map_for, map_against),
+        torch.where(turn, -S, S),
+    )
 
 
 def _in_steps(values: Tensor) -> Tensor:
@@ -129,6 +164,14 @@ VIOLATION_MISTAKES = (
             lambda f, a, S: [_largest(torch.maximum(f, a).flatten(1)), violations(f, a, S)[1]], share=0.5),
     Mistake("the first measure is the smaller of the two values; the identity is about their product.",
             lambda f, a, S: [_largest(torch.minimum(f, a).flatten(1)), violations(f, a, S)[1]], share=0.5),
+    Mistake("this counts the places that break the rule. Tell how *far* the worst one breaks it.",
+            lambda f, a, S: [(f * a > 0).flatten(1).sum(1).float(),
+                             (f - a != S).flatten(1).sum(1).float()]),
+    Mistake("the second measure compares the maps' sum with |S|. The identity is about S itself: "
+            "for - against - S.",
+            lambda f, a, S: _measured(f, a, S, _largest, (f + a - S.abs()).abs()), share=0.5),
+    Mistake("the first measure is of the first image only: each image has its own largest product.",
+            lambda f, a, S: [violations(f, a, S)[0][:1].expand(len(f)), violations(f, a, S)[1]]),
     Mistake("you gave one number for the whole batch. Each image is measured by itself: N numbers.",
             lambda f, a, S: [v.max() for v in violations(f, a, S)], share=0.3),
     Mistake("both measures are right, but in the other order.",
@@ -190,14 +233,23 @@ REBUILD_MISTAKES = (
 
 
 def cases_control(seed: int) -> list[Case]:
-    """Evidence of both signs; a batch on two scales; no evidence at all."""
+    """Evidence of both signs; a batch on two scales; no evidence at all.
+
+    The largest evidence lies inside the grid, where enlarging lowers a peak.
+    """
     more = seed % 3
     batch = random(seed, 2, 4, 3 + more) * torch.tensor([1.0, 6.0])[:, None, None]
     return [
-        (random(seed, 1, 3, 4 + more), (16, 22)),
-        (batch, (20 + more, 15)),
+        (_peak_inside(random(seed, 1, 3, 4 + more)), (16, 22)),
+        (_peak_inside(batch), (21 + more, 16)),
         (torch.zeros(2, 3, 2 + more), (9, 8)),
     ]
+
+
+def _peak_inside(S: Tensor) -> Tensor:
+    made = S.clone()
+    made[:, 1, 1] = -1.3 * S.abs().amax((1, 2))
+    return made
 
 
 def _turned(large: Tensor) -> Tensor:
@@ -205,8 +257,23 @@ def _turned(large: Tensor) -> Tensor:
     return 1 - large / largest.where(largest > 0, 1)
 
 
+def _largest_or_one(large: Tensor) -> Tensor:
+    largest = large.amax((1, 2), keepdim=True)
+    return largest.where(largest > 0, 1)
+
+
 def control(S: Tensor, size: tuple[int, int]) -> Tensor:
     return _turned(upsample(S.double(), size).abs()).float()
+
+
+def _by_small_maximum(S: Tensor, size, maximum) -> Tensor:
+    """Divided by the largest value before enlarging."""
+    largest = maximum(S)
+    return 1 - upsample(S, size).abs() / largest.where(largest > 0, 1)
+
+
+def _enlarged_by(S: Tensor, size, **how) -> Tensor:
+    return _turned(F.interpolate(S[:, None], size=tuple(size), **how)[:, 0].abs())
 
 
 def _batch_scale(S: Tensor, size) -> Tensor:
@@ -216,18 +283,34 @@ def _batch_scale(S: Tensor, size) -> Tensor:
 
 CONTROL_MISTAKES = (
     Mistake("you took the absolute value before enlarging. Between a place for and a place against, the "
-            "enlarged evidence passes through zero: enlarge with the sign, then take the size.",
+            "enlarged evidence passes through zero: enlarge with the sign, then take the absolute value.",
             lambda S, size: _turned(upsample(S.abs(), size)), share=0.5),
     Mistake("this is bright where *much* is said. Turn it round: 1 where nothing is said.",
             lambda S, size: 1 - control(S, size), share=0.3),
     Mistake("you cut the negative places off, so that evidence against looks like none at all. Use the "
-            "size of S, whatever its sign.", lambda S, size: _turned(upsample(S, size).relu())),
-    Mistake("the same, with the ReLU before enlarging: evidence against looks like none at all.",
+            "absolute value of S.", lambda S, size: _turned(upsample(S, size).relu())),
+    Mistake("you cut the negative places off before enlarging, so that evidence against looks like none "
+            "at all. Enlarge with the sign, then take the absolute value.",
             lambda S, size: _turned(upsample(S.relu(), size))),
-    Mistake("negative places come out above 1: use the size of S, whatever its sign.",
+    Mistake("negative places come out above 1: use the absolute value of S.",
             lambda S, size: _turned(upsample(S, size))),
     Mistake("you divided by one maximum for the whole batch: each image has its own.",
             _batch_scale, share=0.5),
+    Mistake("you divided by the largest |S| of the *small* map. Enlarging lowers the peaks: divide by the "
+            "largest absolute value of the enlarged map, so that its strongest pixel comes out as 0.",
+            lambda S, size: _by_small_maximum(S, size, lambda m: m.abs().amax((1, 2), keepdim=True)),
+            share=0.5),
+    Mistake("you divided by the largest value with its sign. The largest *absolute* value is meant.",
+            lambda S, size: 1 - upsample(S, size).abs() / _largest_or_one(upsample(S, size))),
+    Mistake("this is `align_corners=True`, which stretches the grid to the picture's edge. "
+            "`align_corners=False`.",
+            lambda S, size: _enlarged_by(S, size, mode="bilinear", align_corners=True), share=0.5),
+    Mistake("these are blocks: the nearest place, repeated. Enlarge bilinearly.",
+            lambda S, size: _enlarged_by(S, size, mode="nearest"), share=0.5),
+    Mistake("this is bicubic: it swings beyond the values that are there. Enlarge bilinearly.",
+            lambda S, size: _enlarged_by(S, size, mode="bicubic", align_corners=False)),
+    Mistake("you squared the evidence; its absolute value is meant.",
+            lambda S, size: _turned(upsample(S, size).square())),
     Mistake("the division is missing: the place where most is said must come out as 0.",
             lambda S, size: 1 - upsample(S, size).abs()),
 )  # fmt: skip

@@ -1,14 +1,18 @@
-"""Checks of assignment 4, second half: which Q to ask, and what to ask a wrong answer."""
+"""Checks of ex04_contrast: which Q to ask, and what to ask a wrong answer."""
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from scipy.stats import spearmanr
+import torch.nn.functional as F
+from scipy.ndimage import label
+from scipy.stats import rankdata
 from torch import Tensor
 
 from .chance import dice
-from .judging import by_key, shown
-from .part import Part, close
+from .comparing import shown
+from .part import Mistake, Part
 
 WEAK = 0.1  # strength below which a map is next to nothing, as in lecture 4
 
@@ -29,9 +33,9 @@ def scene(rng: torch.Generator, classes: int, h: int, w: int, wanted: dict[int, 
             all class maps by probability.
     """
     logits = 0.3 * torch.randn(classes, generator=rng)
-    logits[2], logits[4], logits[1] = 4.0, 3.2, 2.8
+    logits[2], logits[4], logits[1], logits[0] = 4.0, 3.2, 2.8, -2.0
     maps = torch.randn(classes, h, w, generator=rng) * 0.2
-    maps[2] += torch.rand(h, w, generator=rng) * 2
+    maps[2] += torch.rand(h, w, generator=rng) * 2 - 0.9
     if wanted:
         p, rows = logits.softmax(dim=0), list(wanted)
         targets = torch.stack(list(wanted.values()))
@@ -44,116 +48,217 @@ def scene(rng: torch.Generator, classes: int, h: int, w: int, wanted: dict[int, 
     return logits, maps
 
 
-def _weak_map(rng: torch.Generator, h: int, w: int, places: int, peak: float) -> Tensor:
-    """Negative nearly everywhere; `places` of it reach half of the peak."""
+def _weak_map(
+    rng: torch.Generator, h: int, w: int, peak: float, half: int, low: int = 1, apart: bool = False
+) -> Tensor:
+    """Negative nearly everywhere; `half` places reach half of the peak, `low` more are positive.
+
+    Args:
+        apart: the places that reach half of the peak lie in as many pieces; else in one.
+    """
     values = -0.5 - torch.rand(h * w, generator=rng)
-    chosen = torch.randperm(h * w, generator=rng)[: places + 1]
-    values[chosen[:places]] = peak * (0.6 + 0.35 * torch.rand(places, generator=rng))
+    order = torch.randperm(h * w, generator=rng)
+    if apart:  # no two of every second place in every second row touch
+        grid = torch.arange(h * w).view(h, w)[::2, ::2].flatten()
+        chosen = grid[torch.randperm(len(grid), generator=rng)[:half]]
+    else:
+        start = int(torch.randint(h * w - half, (1,), generator=rng))
+        chosen = torch.arange(start, start + half)
+    rest = order[~torch.isin(order, chosen)]
+    values[chosen] = peak * (0.6 + 0.35 * torch.rand(half, generator=rng))
     values[chosen[0]] = peak
-    values[chosen[places]] = 0.3 * peak  # positive, but below half
+    values[rest[:low]] = peak * (0.1 + 0.3 * torch.rand(low, generator=rng))
     return values.view(h, w)
 
 
 def _which_cases(seed: int) -> list[tuple]:
-    made = []
-    for number, (h, w) in enumerate([(6, 6), (5, 7), (7, 4), (6, 5)]):
-        rng = dice(seed, 30 + number)
-        classes, h = 12 + 2 * number + seed % 3, h + seed % 2
-        wanted = {}
-        logits, maps = scene(rng, classes, h, w, {})
-        grad = maps[2]
-        if number != 1:  # in the second case no map is weak: the answer is -1
-            spread = 5 + number
-            wanted = {7: _weak_map(rng, h, w, spread, 0.05), 9: _weak_map(rng, h, w, spread, 0.09)}
-            wanted |= {5: _weak_map(rng, h, w, 2, 0.01), 8: -0.1 - torch.rand(h, w, generator=rng)}
-        if number == 2:
-            wanted[4] = _weak_map(
-                rng, h, w, spread + 3, 0.06
-            )  # the near Q is the unreadable one, too
-        # closest of all to Grad-CAM, but too probable to be far
-        wanted |= {1: 0.9 * grad, 10: 0.9 * grad + 0.1 * torch.randn(h, w, generator=rng)}
-        logits, maps = scene(dice(seed, 30 + number), classes, h, w, wanted)
-        order = torch.randperm(classes, generator=rng)
-        made.append((logits[order], maps[order]))
-    return made
+    return [
+        _which_case(seed, number, *size)
+        for number, size in enumerate([(6, 6), (5, 7), (7, 4), (6, 5)])
+    ]
 
 
-def facts(logits: Tensor, maps: Tensor, every: Tensor | None = None) -> dict[str, Any]:
-    """What the choice rests on (P, probabilities, rank correlations, strengths), and the choice.
-
-    `every`: the contrast map of each Q, classes x h x w; those of cross-entropy if left out.
-    """
-    p, predicted = logits.softmax(dim=0), int(logits.argmax())
-    every, grad = contrasts(logits, maps) if every is None else every, maps[predicted]
-    rho = [float(spearmanr(s.flatten(), grad.flatten()).statistic) for s in every]
-    peaks = every.flatten(1).amax(dim=1)
-    strength = (peaks.clamp(min=0) / grad.max()).tolist()
-    half = [int((s >= peak / 2).sum()) if peak > 0 else 0 for s, peak in zip(every, peaks)]
-    rivals = [q for q in range(len(p)) if q != predicted]
-    far = [q for q in rivals if p[q] < 1 / len(p)]
-    weak = [q for q in rivals if 0 < strength[q] < WEAK]
-    choice = {
-        "near": max(rivals, key=lambda q: p[q]),
-        "far": max(far, key=lambda q: rho[q], default=-1),
-        "unreadable": max(weak, key=lambda q: half[q], default=-1),
+def _which_case(seed: int, number: int, h: int, w: int) -> tuple:
+    """Several Q that come second for one reason each; in case 1 no map is weak (the answer is -1)."""
+    rng = dice(seed, 30 + number)
+    classes, h = 14 + 2 * number + seed % 3, h + seed % 2
+    _, maps = scene(rng, classes, h, w, {})
+    grad, noise = maps[2], torch.randn(h, w, generator=rng)
+    wanted = {
+        1: 0.9 * grad,  # closest of all to Grad-CAM, but too probable to be far
+        6: -0.9 * grad,  # turned over
+        10: 0.9 * grad + 0.05 * noise,  # far
+        11: torch.where(grad > 0, grad, -torch.rand(h, w, generator=rng)),  # only drawn alike
     }
-    return {
-        "P": predicted,
-        "p": p.tolist(),
-        "rho": rho,
-        "strength": strength,
-        "half": half,
-    } | choice
+    if number != 1:
+        spread = 5 + number
+        wanted |= {
+            7: _weak_map(rng, h, w, 0.05, spread),
+            9: _weak_map(rng, h, w, 0.08, spread),
+            3: _weak_map(rng, h, w, 0.095, 2, low=spread + 5),  # pale in more places
+            5: _weak_map(rng, h, w, 0.01, 3, apart=True),  # weaker, and in more pieces
+            8: -0.02 - 0.05 * torch.rand(h, w, generator=rng),  # nothing positive
+        }
+    if number == 2:  # the near Q is the unreadable one, too
+        wanted[4] = _weak_map(rng, h, w, 0.06, spread + 3)
+    logits, maps = scene(dice(seed, 30 + number), classes, h, w, wanted)
+    order = torch.randperm(classes, generator=rng)
+    return logits[order], maps[order]
 
 
-def _choice(logits: Tensor, maps: Tensor) -> dict[str, int]:
-    known = facts(logits, maps)
-    return {key: known[key] for key in ("near", "far", "unreadable")}
+@dataclass(frozen=True)
+class _Rules:
+    """The three choices, with one of their rules changed.
+
+    `strength`, `spread` and `rho`: (K contrast maps, Grad-CAM's map) -> K numbers.
+    """
+
+    maps: Callable[[Tensor, Tensor], Tensor]
+    strength: Callable[[Tensor, Tensor], Tensor]
+    spread: Callable[[Tensor, Tensor], Tensor]
+    rho: Callable[[Tensor, Tensor], Tensor]
+    every_p: bool = False  # for far, whatever its probability
+    every_strength: bool = False  # for unreadable, however strong
+    with_p: bool = False  # P takes part
+    last: bool = False  # of equals the higher number wins
+
+    def choose(self, logits: Tensor, maps: Tensor) -> dict[str, int]:
+        p, P = logits.softmax(dim=0), int(logits.argmax())
+        every, grad = self.maps(logits, maps), maps[P]
+        rivals = torch.ones(len(p), dtype=torch.bool)
+        rivals[P] = self.with_p
+        strength = self.strength(every, grad)
+        far = rivals & ((p < 1 / len(p)) | self.every_p)
+        weak = rivals & (((strength > 0) & (strength < WEAK)) | self.every_strength)
+        return {
+            "near": self._best(p, rivals),
+            "far": self._best(self.rho(every, grad), far),
+            "unreadable": self._best(self.spread(every, grad), weak),
+        }
+
+    def _best(self, score: Tensor, allowed: Tensor) -> int:
+        """The number of the largest score among those that are allowed; -1 if there are none."""
+        if not allowed.any():
+            return -1
+        score = score.double().masked_fill(~allowed, -torch.inf)
+        return int((score == score.max()).nonzero()[-1 if self.last else 0])
+
+
+def _ranks(maps: Tensor) -> Tensor:
+    """The ranks of each map's places, without their mean, at length 1 (0 for a flat map)."""
+    ranks = torch.from_numpy(rankdata(maps.flatten(1).numpy(), axis=1))
+    return F.normalize(ranks - ranks.mean(dim=1, keepdim=True), dim=1)
+
+
+def _rank(s: Tensor, grad: Tensor) -> Tensor:
+    """Spearman's rho with Grad-CAM's map; 0 where a map is the same everywhere."""
+    return (_ranks(s) @ _ranks(grad[None])[0]).round(decimals=9)
+
+
+def _strength(s: Tensor, grad: Tensor) -> Tensor:
+    return s.amax((1, 2)).clamp(min=0) / grad.max()
+
+
+def _at_half(s: Tensor, grad: Tensor) -> Tensor:
+    """Places with at least half of the map's own maximum."""
+    return _reaching(s, s.amax((1, 2)) / 2) * (s.amax((1, 2)) > 0)
+
+
+def _reaching(s: Tensor, least: Tensor) -> Tensor:
+    return (s >= least[:, None, None]).flatten(1).sum(1)
+
+
+def _pieces(s: Tensor, grad: Tensor) -> Tensor:
+    """In how many pieces the places lie that reach half of the maximum."""
+    reached = s >= s.amax((1, 2), keepdim=True) / 2
+    return torch.tensor([label(one.numpy())[1] for one in reached])
+
+
+RULES = _Rules(contrasts, _strength, _at_half, _rank)
+
+
+def _changed(**rules) -> Callable[..., dict[str, int]]:
+    return replace(RULES, **rules).choose
+
+
+def _differences(logits: Tensor, maps: Tensor) -> Tensor:
+    return maps[logits.argmax()] - maps
+
+
+WHICH_MISTAKES = (
+    Mistake("the strength is the largest value of the map *with its sign*: you took absolute values.",
+            _changed(strength=lambda s, grad: s.abs().amax((1, 2)) / grad.max(),
+                     spread=lambda s, grad: _reaching(s.abs(), s.abs().amax((1, 2)) / 2))),
+    Mistake("you counted all positive places. Those count that reach *half* of the map's own maximum.",
+            _changed(spread=lambda s, grad: (s > 0).flatten(1).sum(1))),
+    Mistake("you counted *pieces*, as the lecture does. Here places are counted.",
+            _changed(spread=_pieces)),
+    Mistake("it is the weakest map, but not the most spread out.",
+            _changed(spread=lambda s, grad: -_strength(s, grad))),
+    Mistake("it is the strongest of the weak maps, not the most spread out.",
+            _changed(spread=_strength)),
+    Mistake("it is the most concentrated of the weak maps. The most spread out is wanted.",
+            _changed(spread=lambda s, grad: -_at_half(s, grad))),
+    Mistake("strong maps take part, too: its strength is not below 0.1.", _changed(every_strength=True)),
+    Mistake("you compared the maps after the ReLU. The rank correlation is that of the *signed* maps.",
+            _changed(rho=lambda s, grad: _rank(s.relu(), grad.relu()))),
+    Mistake("you compared only this map after the ReLU. The rank correlation is that of the *signed* maps.",
+            _changed(rho=lambda s, grad: _rank(s.relu(), grad))),
+    Mistake("you looked for the lowest rank correlation, or forgot a sign: the *highest* is wanted.",
+            _changed(rho=lambda s, grad: -_rank(s, grad))),
+    Mistake("you took the largest size of the correlation. A map that is turned over is not alike.",
+            _changed(rho=lambda s, grad: _rank(s, grad).abs())),
+    Mistake("a far Q has a probability below 1 / classes; this one has more.", _changed(every_p=True)),
+    Mistake("this is P itself, the predicted class. Q has to be another one.", _changed(with_p=True)),
+    Mistake("of two that are equally good, the lower number wins.", _changed(last=True)),
+    Mistake("So it is with the maps S^P - S^Q; the task is about those of cross-entropy.",
+            _changed(maps=_differences)),
+    Mistake("your contrast maps are negated: S_CE(Q) is what all believe in, *minus* S^Q.",
+            _changed(maps=lambda logits, maps: -contrasts(logits, maps))),
+    Mistake("this is the least probable class. Far is told by the map, among all that are improbable.",
+            lambda logits, maps: RULES.choose(logits, maps) | {"far": int(logits.argmin())}),
+    Mistake("this is the second *highest number*, not the second in the order of probability.",
+            lambda logits, maps: RULES.choose(logits, maps) | {"near": int(logits.argsort()[0])}),
+)  # fmt: skip
 
 
 def _choice_says(key: str, q: int, logits: Tensor, maps: Tensor) -> str:
-    known = facts(logits, maps)
-    right, classes = known[key], len(logits)
-    if not -1 <= q < classes:
-        return f"there is no class {q} among {classes}."
-    differences = maps[known["P"]] - maps
-    differences[known["P"]] = maps[known["P"]]  # in place of 0, which has no rank correlation
-    confused = key != "near" and q == facts(logits, maps, differences)[key]
-    hint = " So it is with the maps S^P - S^Q; the task is about those of cross-entropy." * confused
+    """What is wrong with a choice that no mistake has named."""
+    p, P = logits.softmax(dim=0).tolist(), int(logits.argmax())
+    every, grad, right = contrasts(logits, maps), maps[P], RULES.choose(logits, maps)[key]
+    if not -1 <= q < len(p):
+        return f"there is no class {q} among {len(p)}."
     if q == -1:
-        return f"you found none, but class {right} meets the conditions.{hint}"
-    if confused:
-        return f"class {q} is not the one.{hint}"
-    if q == known["P"]:
+        return f"you found none, but class {right} meets the conditions."
+    if q == P:
         return f"class {q} is P itself, the predicted class. Q has to be another one."
     if right == -1:
         return f"no class meets the conditions here, so the answer is -1; you have {q}."
     if key == "near":
-        return f"class {q} has probability {known['p'][q]:.3f}; class {right} has more."
-    if key == "far" and known["p"][q] >= 1 / classes:
-        return f"class {q} has probability {known['p'][q]:.3f}, which is not below 1 / {classes}."
+        return f"class {q} has probability {p[q]:.3f}; class {right} has more."
+    if key == "far" and p[q] >= 1 / len(p):
+        return f"class {q} has probability {p[q]:.3f}, which is not below 1 / {len(p)}."
     if key == "far":
-        least = min((c for c in range(classes)), key=lambda c: known["rho"][c])
-        hint = " You may have looked for the lowest one, or forgotten a sign." if q == least else ""
+        rho = _rank(every[[q, right]], grad).tolist()
         return (
-            f"the contrast map of class {q} has rank correlation {known['rho'][q]:.2f} with"
-            f" Grad-CAM; that of class {right} has {known['rho'][right]:.2f}.{hint}"
+            f"the contrast map of class {q} has rank correlation {rho[0]:.2f} with Grad-CAM; that of"
+            f" class {right} has {rho[1]:.2f}."
         )
-    return _weak_says(q, right, known)
+    return _weak_says(q, right, every, grad)
 
 
-def _weak_says(q: int, right: int, known: dict[str, Any]) -> str:
-    if known["strength"][q] == 0:
+def _weak_says(q: int, right: int, every: Tensor, grad: Tensor) -> str:
+    two = every[[q, right]]
+    strength, places = _strength(two, grad)[0].item(), _at_half(two, grad).tolist()
+    if strength == 0:
         return f"the map of class {q} has no positive part: nothing would be drawn at all."
-    if known["strength"][q] >= WEAK:
-        return f"class {q} has strength {known['strength'][q]:.2f}, which is not below {WEAK}."
-    if known["half"][q] == known["half"][right]:
+    if strength >= WEAK:
+        return f"class {q} has strength {strength:.2f}, which is not below {WEAK}."
+    if places[0] == places[1]:
         return f"classes {right} and {q} are tied; the lower number wins."
-    weakest = min((s, c) for c, s in enumerate(known["strength"]) if s > 0)[1]
-    hint = " It is the weakest map, but not the most spread out." if q == weakest else ""
     return (
-        f"in the map of class {q}, {known['half'][q]} places reach half of its maximum; in that of"
-        f" class {right} it is {known['half'][right]}.{hint}"
+        f"in the map of class {q}, {places[0]} places reach half of its maximum; in that of class"
+        f" {right} it is {places[1]}."
     )
 
 
@@ -162,34 +267,51 @@ WHICH = Part(
     title="A near, a far and an unreadable Q",
     points=4,
     answer="choose_contrasts",
-    cases=_which_cases,
-    reference=_choice,
-    judge=by_key(_choice, _choice_says),
+    draws=_which_cases,
+    reference=RULES.choose,
+    mistakes=WHICH_MISTAKES,
+    explains=_choice_says,
 )
 
 
 def _error_cases(seed: int) -> list[tuple]:
     return [
         _error_case(seed, number, *size)
-        for number, size in enumerate([(5, 5), (4, 6), (3, 7), (6, 4)])
+        for number, size in enumerate([(5, 4), (4, 6), (3, 7), (6, 4)])
     ]
 
 
 def _error_case(seed: int, number: int, h: int, w: int) -> tuple:
+    """An error; one in which nothing speaks for the truth; another error; and no error at all."""
     rng = dice(seed, 50 + number)
-    classes, w = 6 + number + seed % 3, w + seed % 2
+    classes, w = 6 + number + seed % 3, w + 3 * (seed % 2)
     logits = torch.randn(classes, generator=rng)
     order = logits.argsort(descending=True).tolist()
+    truth = order[0 if number == 3 else 2]
     while True:
-        maps, truth = torch.randn(classes, h, w, generator=rng), order[2]
-        if number == 1:  # nothing speaks for the truth
+        maps = torch.randn(classes, h, w, generator=rng)
+        if number == 1:
             maps[order[0]] = maps[truth] + 0.1 + torch.rand(h, w, generator=rng)
-        if number == 3:  # no error at all
-            truth = order[0]
-        right = _error(logits, maps, truth)
-        places = [right[key] for key in ("for error", "for truth") if right[key]]
-        if all(row != column for row, column in places):  # else a swap of the two is not seen
+        if number == 3 or _places_differ(maps, order[0], truth, contrasts(logits, maps)[truth]):
             return logits, maps, truth
+
+
+def _places_differ(maps: Tensor, p: int, truth: int, other: Tensor) -> bool:
+    """Whether the places of the right map are not those of any other, nor their own mirror."""
+    right = maps[p] - maps[truth]
+    for sign, alone in ((1, maps[p]), (-1, maps[truth])):
+        place = _place(sign * right)
+        if place is None:
+            continue
+        others = [
+            _place(alone),
+            _place(sign * other),
+            _place(sign * maps[p]),
+            _place(-sign * right),
+        ]
+        if place in others or place[0] == place[1] or place == _by_height(place, maps):
+            return False
+    return True
 
 
 def _place(values: Tensor) -> list[int] | None:
@@ -210,36 +332,88 @@ def _error(logits: Tensor, maps: Tensor, truth: int) -> dict[str, Any]:
     }
 
 
+def _with_map(logits: Tensor, maps: Tensor, truth: int, difference: Tensor, **more) -> dict:
+    """The answer that follows from another map."""
+    found = {"map": difference, "for error": _place(difference), "for truth": _place(-difference)}
+    return _error(logits, maps, truth) | found | more
+
+
+def _places(change: Callable[[list[int], Tensor], list[int]]) -> Callable[..., dict[str, Any]]:
+    """The answer with its two places changed."""
+
+    def makes(logits: Tensor, maps: Tensor, truth: int) -> dict[str, Any]:
+        right = _error(logits, maps, truth)
+        changed = {
+            key: right[key] and change(right[key], maps) for key in ("for error", "for truth")
+        }
+        return right | changed
+
+    return makes
+
+
+def _by_height(place: list[int], maps: Tensor) -> list[int]:
+    """The reading-order number split by the number of rows."""
+    h, w = maps.shape[1:]
+    return list(divmod(place[0] * w + place[1], h))
+
+
+def _difference(logits: Tensor, maps: Tensor, truth: int) -> Tensor:
+    return maps[logits.argmax()] - maps[truth]
+
+
+def _never_none(logits: Tensor, maps: Tensor, truth: int) -> dict[str, Any]:
+    right = _error(logits, maps, truth)
+    w = maps.shape[2]
+    peaks = {
+        "for error": list(divmod(int(right["map"].argmax()), w)),
+        "for truth": list(divmod(int(right["map"].argmin()), w)),
+    }
+    return right | {key: peaks[key] if right[key] is None else right[key] for key in peaks}
+
+
+ERROR_MISTAKES = (
+    Mistake("P and Q are swapped: this map is positive where the evidence speaks for the truth.",
+            lambda y, maps, truth: _with_map(y, maps, truth, -_difference(y, maps, truth))),
+    Mistake("keep the negative evidence: it is the other half of the answer.",
+            lambda y, maps, truth: _with_map(y, maps, truth, _difference(y, maps, truth).relu())),
+    Mistake("the sizes are taken, so that nothing speaks for the truth: keep the sign.",
+            lambda y, maps, truth: _with_map(y, maps, truth, _difference(y, maps, truth).abs())),
+    Mistake("this is the cross-entropy contrast. Between two named classes, take S^P - S^Q.",
+            lambda y, maps, truth: _with_map(y, maps, truth, contrasts(y, maps)[truth])),
+    Mistake("this is Grad-CAM's map of P alone. The question names the truth as well: S^P - S^Q.",
+            lambda y, maps, truth: _with_map(y, maps, truth, maps[y.argmax()])),
+    Mistake("a place is [row, column]; this looks like [column, row].",
+            _places(lambda place, maps: place[::-1])),
+    Mistake("split the number by the length of a row, which is the *width* w, not h.",
+            _places(_by_height)),
+    Mistake("this is the strongest place of S^P alone. Take it from the difference of the two maps.",
+            lambda y, maps, truth: _error(y, maps, truth) | {
+                "for error": _place(maps[y.argmax()]), "for truth": _place(maps[truth])}),
+    Mistake("no place of the map speaks for this class, so it is None.", _never_none),
+    Mistake("this is the truth. \"predicted\" is what the network says: the largest logit.",
+            lambda y, maps, truth: _error(y, maps, truth) | {"predicted": truth}),
+)  # fmt: skip
+
+
 def _error_says(key: str, got: Any, logits: Tensor, maps: Tensor, truth: int) -> str:
     right = _error(logits, maps, truth)
-    known = right[key]
     if key == "predicted":
-        return f"the largest logit belongs to class {known}, not to class {got}."
+        return f"the largest logit belongs to class {right[key]}, not to class {got}."
     if key == "map":
-        wrong = {
-            "P and Q are swapped: this map is positive where the evidence speaks for the truth.": (
-                -known
-            ),
-            "keep the negative evidence: it is the other half of the answer.": known.relu(),
-            "this is the cross-entropy contrast. Between two named classes, take S^P - S^Q.": (
-                contrasts(logits, maps)[truth]
-            ),
-        }
-        named = (says for says, values in wrong.items() if close(got, values, 1e-4))
-        return next(named, "the numbers are not those of S^P - S^Q, with Q the true class.")
-    if close(got[::-1], known, 0):
-        return f"a place is [row, column]; {shown(got)} looks like [column, row]."
-    if close(got, right["for truth" if key == "for error" else "for error"], 0):
+        return "the numbers are not those of S^P - S^Q, with Q the true class."
+    if got == right["for truth" if key == "for error" else "for error"]:
         return f"{shown(got)} is the strongest place for the other class."
-    return f"expected {known}, got {shown(got)}."
+    return f"expected {right[key]}, got {shown(got)}."
 
 
 ERROR = Part(
     name="ex04_error",
+    visible=-2,
     title="Why not the truth?",
     points=3,
     answer="explain_error",
-    cases=_error_cases,
+    draws=_error_cases,
     reference=_error,
-    judge=by_key(_error, _error_says),
+    mistakes=ERROR_MISTAKES,
+    explains=_error_says,
 )

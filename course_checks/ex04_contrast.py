@@ -1,4 +1,4 @@
-"""Checks of assignment 4: questions as vectors, contrast maps, their identities, and errors."""
+"""Checks of ex04_contrast: questions as vectors, contrast maps, their identities, and errors."""
 
 import torch
 import torch.nn.functional as F
@@ -6,7 +6,6 @@ from torch import Tensor
 
 from .chance import dice
 from .ex04_choosing import ERROR, WHICH
-from .judging import by_key, named
 from .part import Mistake, Part
 
 _MAPS = "N, K, h, w"
@@ -68,10 +67,11 @@ def _softmax_over_images(logits, p, q, loss):
 
 VECTOR = Part(
     name="ex04_vector",
+    visible=-1,
     title="A question as a vector on the output",
     points=3,
     answer="question_vectors",
-    cases=_vector_cases,
+    draws=_vector_cases,
     reference=_by_autograd,
     axes="N, K, classes",
     mistakes=(
@@ -104,6 +104,30 @@ VECTOR = Part(
             ' batch unless told otherwise. Each image asks for itself: reduction="sum".',
             lambda *case: _by_autograd(*case) / len(case[0]),
             share=0.5,
+        ),
+        Mistake(
+            "this is onehot(P) - onehot(Q) with the *predicted* class for P. P is given, one for each"
+            " image.",
+            lambda y, p, q, loss: _by_autograd(y, y.argmax(1).tolist(), q, loss),
+        ),
+        Mistake(
+            "your Q is P: the cross-entropy was taken with P in place of Q.",
+            lambda y, p, q, loss: torch.stack(
+                [
+                    _by_autograd(y[n : n + 1], [p[n]], [p[n]] * len(q), loss)[0]
+                    for n in range(len(y))
+                ]
+            ),
+        ),
+        Mistake(
+            "every image got the probabilities, or the P, of the first one.",
+            lambda y, p, q, loss: _by_autograd(y[:1], p[:1], q, loss).expand(len(y), -1, -1),
+        ),
+        Mistake(
+            "the probabilities are missing their Q: from p, onehot(Q) has to be taken away.",
+            lambda y, p, q, loss: (
+                _by_autograd(y, p, q, loss) + F.one_hot(torch.tensor(q), y.shape[1])
+            ),
         ),
         Mistake(
             "the axes are K x N x classes: one row of the answer belongs to one image, so N comes"
@@ -152,7 +176,7 @@ MAPS = Part(
     title="Contrast maps from one table",
     points=3,
     answer="contrast_maps",
-    cases=_map_cases,
+    draws=_map_cases,
     reference=_contrasts,
     axes=_MAPS,
     mistakes=(
@@ -187,11 +211,26 @@ MAPS = Part(
             ),
         ),
         Mistake("every image got the probabilities of the first one.", _first_image_only),
+        Mistake(
+            "S^Q is weighed by its probability here. What is taken away is S^Q itself, in full.",
+            lambda maps, logits, q: (
+                _contrasts(maps, logits, q) + (1 - logits.softmax(1))[:, q, None, None] * maps[:, q]
+            ),
+        ),
+        Mistake(
+            "this is S^Q alone, or what all believe in alone: the formula has two parts.",
+            lambda maps, logits, q: maps[:, q],
+        ),
+        Mistake(
+            "this is what all believe in. From it, S^Q has to be taken away.",
+            lambda maps, logits, q: _contrasts(maps, logits, q) + maps[:, q],
+        ),
     ),
 )
 
 
 def _identity_cases(seed: int) -> list[tuple]:
+    """Right maps, negated ones, one wrong number, and maps of a wrong formula."""
     made = []
     for number, (n, h, w) in enumerate([(1, 5, 5), (2, 3, 4), (2, 4, 4), (3, 2, 5)]):
         rng = dice(seed, 20 + number)
@@ -202,7 +241,7 @@ def _identity_cases(seed: int) -> list[tuple]:
         if number == 1:
             claimed = -claimed
         elif number == 2:  # one wrong number, and a negative one
-            claimed[n - 1, 1, 0, 1] -= 3
+            claimed[n - 1, 1, 0, 1] -= 2 + 2 * torch.rand((), generator=rng)
         elif number == 3:
             claimed = given.mean(dim=1, keepdim=True) - given
         gap = claimed - _contrasts(given, logits, list(range(classes)))
@@ -212,27 +251,68 @@ def _identity_cases(seed: int) -> list[tuple]:
     return made
 
 
-def _gaps(claimed: Tensor, given: Tensor, logits: Tensor) -> dict[str, float]:
-    right = _contrasts(given, logits, list(range(logits.shape[1])))
-    sums = torch.einsum("nq,nqij->nij", logits.softmax(dim=1), claimed)
-    return {"from table": (claimed - right).abs().max().item(), "cancel": sums.abs().max().item()}
+def _largest(values: Tensor) -> Tensor:
+    return values.abs().max()
 
 
-def _gap_says(key: str, value, claimed: Tensor, given: Tensor, logits: Tensor) -> str:
-    """What went wrong with one of the two numbers."""
-    right = _contrasts(given, logits, list(range(logits.shape[1])))
-    p = logits.softmax(dim=1)[:, :, None, None]
-    left = claimed - right if key == "from table" else (p * claimed).sum(dim=1)
-    known = [
-        (left.max(), "the largest difference may be negative: take the size before the maximum."),
-        (left.abs().mean(), "this is the mean. One bad place hides in a mean: report the largest."),
-        (claimed.sum(dim=1).abs().max(), "all classes count alike: weigh each map by its p_Q."),
-        ((claimed - given.mean(dim=1, keepdim=True) + given).abs().max(),
-         "sum_c p_c S^c is a mean by probability, not the plain mean of the class maps."),
-    ]  # fmt: skip
-    if key == "cancel" and abs(value) < 1e-9:
-        return "this is 0, as for right maps. Measure the maps as they were handed over."
-    return named(value, known, 1e-6) or ("" if value == value else "it is NaN.")
+def _measured(measure=_largest, weights=None, maps=None, right=_contrasts):
+    """Both gaps, with one thing changed.
+
+    Args:
+        measure: what is reported of all the deviations.
+        weights: logits -> N x classes, in the second sentence.
+        maps: (claimed, right) -> the maps that the second sentence is tried on.
+        right: (table, logits, Q) -> what the maps should have been.
+    """
+
+    def makes(claimed: Tensor, given: Tensor, logits: Tensor) -> dict[str, float]:
+        wanted = right(given, logits, list(range(logits.shape[1])))
+        p = logits.softmax(dim=1) if weights is None else weights(logits)
+        tried = claimed if maps is None else maps(claimed, wanted)
+        total = torch.einsum("nq,nqij->nij", p, tried)
+        found = {"from table": claimed - wanted, "cancel": total}
+        return {key: float(measure(values)) for key, values in found.items()}
+
+    return makes
+
+
+_gaps = _measured()
+_NO_SIZE = "the largest difference may be negative: take the size before the maximum."
+IDENTITY_MISTAKES = (
+    Mistake(_NO_SIZE, _measured(Tensor.max)),
+    Mistake(_NO_SIZE, _measured(lambda values: values.max().abs())),
+    Mistake("this is the mean. One bad place hides in a mean: report the largest.",
+            _measured(lambda values: values.abs().mean())),
+    Mistake("this is a mean, in which deviations of both signs cancel: report the largest size.",
+            _measured(lambda values: values.mean().abs())),
+    Mistake("this is the sum of all deviations. Report the largest of them.",
+            _measured(lambda values: values.abs().sum())),
+    Mistake("you squared the deviations: report the largest size.",
+            _measured(lambda values: values.square().max())),
+    Mistake("you squared the deviations: report the largest size.",
+            _measured(lambda values: values.square().mean())),
+    Mistake("you summed over the images first. Each image has to satisfy the sentence by itself.",
+            _measured(lambda values: values.sum(0).abs().max())),
+    Mistake("only the first image was measured.", _measured(lambda values: values[0].abs().max())),
+    Mistake("all classes count alike: weigh each map by its p_Q.",
+            _measured(weights=torch.ones_like)),
+    Mistake("all classes count alike: weigh each map by its p_Q.",
+            _measured(weights=lambda y: torch.full_like(y, 1 / y.shape[1]))),
+    Mistake("the maps are weighed by logits. Make probabilities of them first.",
+            _measured(weights=lambda y: y)),
+    Mistake("every image got the probabilities of the first one.",
+            _measured(weights=lambda y: y[:1].softmax(1).expand_as(y))),
+    Mistake("this is 0, as for right maps. Measure the maps as they were handed over.",
+            _measured(maps=lambda claimed, right: right)),
+    Mistake("sum_c p_c S^c is a mean by probability, not the plain mean of the class maps.",
+            _measured(right=lambda t, y, q: t.mean(1, keepdim=True) - t[:, q])),
+    Mistake("this measures the class maps; the sentence is about the contrast maps.",
+            lambda claimed, given, y: _gaps(claimed, given, y) | {
+                "cancel": float(_largest(torch.einsum("nq,nqij->nij", y.softmax(1), given)))}),
+    Mistake("your right side has the wrong sign: it is what all believe in, *minus* S^Q.",
+            _measured(right=lambda *case: -_contrasts(*case))),
+    Mistake("your right side is S^P - S^Q, that of logit_difference.", _measured(right=_of_predicted)),
+)  # fmt: skip
 
 
 IDENTITIES = Part(
@@ -240,9 +320,10 @@ IDENTITIES = Part(
     title="Two identities, measured",
     points=3,
     answer="identity_gaps",
-    cases=_identity_cases,
+    draws=_identity_cases,
     reference=_gaps,
-    judge=by_key(_gaps, _gap_says),
+    mistakes=IDENTITY_MISTAKES,
+    tiny=5e-6,  # single precision will do
 )
 
 PARTS = (VECTOR, MAPS, IDENTITIES, WHICH, ERROR)

@@ -1,4 +1,4 @@
-"""Checks of assignment 5: pooling, and the same question asked of every patch."""
+"""Checks of ex05_image_quality: pooling, and the same question asked of every patch."""
 
 import torch
 from torch import Tensor
@@ -28,10 +28,11 @@ def _pooled(scores: Tensor, weights: Tensor) -> Tensor:
 
 POOL = Part(
     name="ex05_pool",
+    visible=-1,
     title="From patches to a photo's score",
     points=2,
     answer="photo_scores",
-    cases=_pool_cases,
+    draws=_pool_cases,
     reference=_pooled,
     axes="N",
     mistakes=(
@@ -93,7 +94,7 @@ PATCHES = Part(
     title="The same question, asked of every patch",
     points=3,
     answer="patch_evidence",
-    cases=_patch_cases,
+    draws=_patch_cases,
     reference=_patchwise,
     axes="P, K, h, w",
     mistakes=(
@@ -114,17 +115,35 @@ PATCHES = Part(
         Mistake(
             "this is the loss (q_i - q)^2 times the map. The question sends back the loss's "
             "derivative, and only that has a sign.",
-            lambda scores, maps, q: ((scores[:, None] - torch.tensor(q)) ** 2)[..., None, None] * maps[:, None],
+            lambda scores, maps, q: (
+                ((scores[:, None] - torch.tensor(q)) ** 2)[..., None, None] * maps[:, None]
+            ),
         ),
         Mistake(
             "the negative evidence is gone: here the answer is signed, and a ReLU has no place in it.",
             lambda *case: _patchwise(*case).relu(),
         ),
         Mistake(
+            "these are the factors alone. Each belongs to a map: multiply them with S^{q_i}.",
+            lambda scores, maps, q: (2 * (scores[:, None] - torch.tensor(q)))[
+                ..., None, None
+            ].expand(-1, -1, *maps.shape[1:]),
+        ),
+        Mistake(
+            "the factors have lost their sign: a patch worse than q pulls the score down.",
+            lambda scores, maps, q: (
+                (2 * (scores[:, None] - torch.tensor(q)).abs())[..., None, None] * maps[:, None]
+            ),
+        ),
+        Mistake(
+            "every patch got the map of the first one.",
+            lambda scores, maps, q: _patchwise(scores, maps[:1].expand_as(maps), q),
+        ),
+        Mistake(
             "the axes are K, P, h, w: of every patch its K answers, so P comes first.",
             lambda *case: _patchwise(*case).transpose(0, 1).contiguous(),
         ),
     ),
-)  # fmt: skip
+)
 
 PARTS = (POOL, TRAP, PROOF, PATCHES, LAY_BACK, PICTURE, FIND)

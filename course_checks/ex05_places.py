@@ -1,12 +1,12 @@
-"""Checks of assignment 5, second half: laying patches back, drawing on one scale, finding a fault."""
+"""Checks of ex05_image_quality: laying patches back, drawing on one scale, finding a fault."""
 
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from .chance import dice
-from .part import Mistake, Part, Verdict
+from .part import Mistake, Part
 
 NOTHING = "nowhere"  # the answer where no fault is to be found (None means: not attempted)
 
@@ -50,12 +50,23 @@ def _last_wins(maps, corners, size):
     return whole
 
 
+def _by_triangles(maps, corners, size):
+    """Weighted by a window that falls from a patch's middle to its edge."""
+    side = maps.shape[-1]
+    rise = torch.minimum(torch.arange(side) + 1.0, side - torch.arange(side).float())
+    window = rise[:, None] * rise
+    total, weight = _sum_and_count(maps * window, corners, size)[0], torch.zeros(*size)
+    for top, left in corners:
+        weight[top : top + side, left : left + side] += window
+    return total / weight.where(weight > 0, 1)
+
+
 LAY_BACK = Part(
     name="ex05_lay_back",
     title="Patches laid back in their places",
     points=2,
     answer="lay_back",
-    cases=_lay_cases,
+    draws=_lay_cases,
     reference=_laid_back,
     axes="K, H, W",
     mistakes=(
@@ -70,6 +81,11 @@ LAY_BACK = Part(
         Mistake(
             "the last patch covers those below it: add (+=), then divide.",
             lambda *case: _last_wins(*case) / _sum_and_count(*case)[1].clamp(min=1),
+        ),
+        Mistake(
+            "your patches count for more in their middle, as the course's own function has it. Here all "
+            "pixels of a patch count alike.",
+            _by_triangles,
         ),
         Mistake(
             "the whole picture is divided by the number of patches: divide each pixel by the number of "
@@ -87,9 +103,12 @@ LAY_BACK = Part(
             "Does the slice have the size of a patch, and do rows (top) and columns (left) stand in "
             "the right order?",
         ),
-        ("size of tensor", "A corner is (top, left): rows first. The slice is as large as a patch."),
+        (
+            "size of tensor",
+            "A corner is (top, left): rows first. The slice is as large as a patch.",
+        ),
     ),
-)  # fmt: skip
+)
 
 
 def _swapped(maps, corners, size):
@@ -139,12 +158,19 @@ def _largest_positive(evidence):
     return torch.stack([1 + v.clamp(max=0), 1 - v.abs(), 1 - v.clamp(min=0)], dim=-1)
 
 
+def _on_black(evidence):
+    largest = evidence.abs().max()
+    v = evidence / largest if largest > 0 else evidence
+    return torch.stack([v.clamp(min=0), torch.zeros_like(v), (-v).clamp(min=0)], dim=-1)
+
+
 PICTURE = Part(
     name="ex05_picture",
+    visible=-1,
     title="Signed, on one scale, zero in white",
     points=2,
     answer="signed_picture",
-    cases=_picture_cases,
+    draws=_picture_cases,
     reference=_drawn,
     axes="K, H, W, 3",
     mistakes=(
@@ -169,27 +195,44 @@ PICTURE = Part(
             "the colours are turned round: red holds the score up, blue pulls it down.",
             lambda evidence: _drawn(-evidence),
         ),
+        Mistake(
+            "the colours run from 0 to 255 here; they are to run from 0 to 1.",
+            lambda evidence: 255 * _drawn(evidence),
+            share=0.5,
+        ),
+        Mistake(
+            "zero is black here. White is (1, 1, 1): the colours fade *towards white*.",
+            _on_black,
+        ),
+        Mistake(
+            "the axis of the colours comes last: K, H, W, 3.",
+            lambda evidence: _drawn(evidence).movedim(-1, 1),
+            share=0.5,
+        ),
         Mistake("the blue is missing: negative evidence was cut off.", lambda e: _drawn(e.relu())),
     ),
 )
 
 
 def _find_cases(seed: int) -> list[tuple]:
+    """A fault, beside what may be taken for it; in the last case there is none."""
     made = []
     for number, (h, w, height, width) in enumerate(
-        [(8, 10, 3, 2), (6, 9, 2, 4), (7, 7, 3, 3), (5, 8, 2, 2)]
+        [(9, 12, 3, 2), (8, 11, 2, 4), (11, 9, 3, 2), (7, 8, 2, 2)]
     ):
         rng = dice(seed, 60 + number)
         evidence = 0.2 * torch.randn(h + seed % 2, w, generator=rng)
-        if number < 3:
-            top = int(torch.randint(1, h - height, (1,), generator=rng))
-            left = int(torch.randint(1, w - width, (1,), generator=rng))
-            left += left == top  # so that rows and columns cannot be mistaken for each other
-            evidence[top : top + height, left : left + width] -= 0.8
-            evidence[0, w - 1] = -2.5  # one deep pixel is no fault
-            evidence[top, left] += 6  # a place that holds the score up must not hide its neighbours
-        else:
-            evidence = evidence.abs()
+        if number == 3:
+            made.append((evidence.abs(), height, width))
+            continue
+        top = left = 0
+        while left == top:  # so that rows and columns cannot be mistaken for each other
+            top = int(torch.randint(1, h - height - 2, (1,), generator=rng))
+            left = int(torch.randint(1, w - width - 1, (1,), generator=rng))
+        evidence[top : top + height, left : left + width] -= 0.8
+        evidence[0, w - 1] = -2.5  # one deep pixel is no fault
+        evidence[top, left] += 6  # a place that holds the score up must not hide its neighbours
+        evidence[-2:, 0:2] = 9.0  # the strongest window by size holds the score up
         made.append((evidence, height, width))
     return made
 
@@ -203,39 +246,77 @@ def _corner(sums: Tensor) -> list[int]:
     return list(divmod(int(sums.argmax()), sums.shape[1]))
 
 
-def _right_corner(evidence: Tensor, height: int, width: int) -> list[int] | None:
-    pulls = (-evidence).clamp(min=0)
-    return _corner(_windows(pulls, height, width)) if pulls.any() else None
+def _fault_by(values: Callable[[Tensor], Tensor]) -> Callable[..., list[int] | str]:
+    """The window with the largest sum of some values of the evidence, or "nowhere"."""
+
+    def makes(evidence: Tensor, height: int, width: int) -> list[int] | str:
+        if not (evidence < 0).any():
+            return NOTHING
+        return _corner(_windows(values(evidence), height, width))
+
+    return makes
 
 
-def _judge(answer: Any, evidence: Tensor, height: int, width: int) -> Verdict:
+def _pulls(evidence: Tensor) -> Tensor:
+    return (-evidence).clamp(min=0)
+
+
+_right_corner = _fault_by(_pulls)
+
+
+def _moved(change: Callable[[list[int], int, int], list[int]]) -> Callable[..., list[int] | str]:
+    """The right corner, changed by (corner, height, width)."""
+
+    def makes(evidence: Tensor, height: int, width: int) -> list[int] | str:
+        right = _right_corner(evidence, height, width)
+        return right if right == NOTHING else change(right, height, width)
+
+    return makes
+
+
+def _split_by_photo(evidence: Tensor, height: int, width: int) -> list[int] | str:
     right = _right_corner(evidence, height, width)
-    if right is None or answer == NOTHING:
-        says = f'nothing pulls the score down here, so the answer is "{NOTHING}".'
-        says = (
-            says
-            if right is None
-            else f'"{NOTHING}" is for maps without negative evidence; here is some.'
-        )
-        return Verdict(1.0) if right is None and answer == NOTHING else Verdict(0.0, says)
-    if type(answer) is Tensor and answer.numel() == 2:
-        answer = answer.flatten().tolist()
-    if type(answer) is not list or [type(x) for x in answer] != [int, int]:
-        return Verdict(0.0, "return [top, left], two whole numbers.")
-    if answer == right:
-        return Verdict(1.0)
-    known = [
-        (right[::-1], "rows and columns have changed places: [top, left]."),
-        (_corner(_windows(evidence.relu(), height, width)),
-         "this window holds the score up. The fault is where the evidence is negative."),
-        (_corner(_windows(-evidence, height, width)),
-         "positive evidence in a window must not make up for a fault in it: ReLU first, then the sum."),
-        (_corner(-evidence),
-         "this is the one lowest pixel. A fault fills a window: add up the evidence in each."),
-        ([right[0] + height // 2, right[1] + width // 2], "this is the window's middle: give its corner."),
-    ]  # fmt: skip
-    says = next((words for wrong, words in known if answer == wrong), "")
-    return Verdict(0.0, says or f"not there: you have {answer}, and a window elsewhere holds more.")
+    if right == NOTHING:
+        return right
+    side_by_side = evidence.shape[1] - width + 1
+    return list(divmod(right[0] * side_by_side + right[1], evidence.shape[1]))
+
+
+def _lowest_pixel(evidence: Tensor, height: int, width: int) -> list[int] | str:
+    return _corner(-evidence) if (evidence < 0).any() else NOTHING
+
+
+_ONLY_NEGATIVE = (
+    "positive evidence in a window must not make up for a fault in it: ReLU first, then the sum."
+)
+FIND_MISTAKES = (
+    Mistake("rows and columns have changed places: [top, left].",
+            _moved(lambda corner, height, width: corner[::-1])),
+    Mistake("this window holds the score up. The fault is where the evidence is negative.",
+            _fault_by(Tensor.relu)),
+    Mistake("this window has the largest evidence of *any* sign. Only what is negative pulls the score "
+            "down: ReLU(-S).", _fault_by(Tensor.abs)),
+    Mistake("squares lose the sign. Only what is negative pulls the score down: ReLU(-S).",
+            _fault_by(Tensor.square)),
+    Mistake(_ONLY_NEGATIVE, _fault_by(Tensor.neg)),
+    Mistake("this is the one lowest pixel. A fault fills a window: add up the evidence in each.",
+            _lowest_pixel),
+    Mistake("this is the window with the most negative *pixels*. Add up how negative they are.",
+            _fault_by(lambda evidence: (evidence < 0).float())),
+    Mistake("height and width have changed places: the window has `height` rows.",
+            lambda evidence, height, width: _right_corner(evidence, width, height)),
+    Mistake("you split the number by the width of the *photo*. A row holds as many windows as fit side "
+            "by side: W - width + 1.", _split_by_photo),
+    Mistake("this is the window's middle: give its corner.",
+            _moved(lambda corner, height, width: [corner[0] + height // 2, corner[1] + width // 2])),
+    Mistake("this is the window's last pixel: give its corner.",
+            _moved(lambda corner, height, width: [corner[0] + height - 1, corner[1] + width - 1])),
+    Mistake(f'something pulls the score down here: "{NOTHING}" is for maps without negative evidence.',
+            lambda evidence, height, width: NOTHING if evidence.sum() >= 0 else
+            _right_corner(evidence, height, width)),
+    Mistake(f'nothing pulls the score down here, so the answer is "{NOTHING}".',
+            lambda evidence, height, width: _corner(_windows(_pulls(evidence), height, width))),
+)  # fmt: skip
 
 
 FIND = Part(
@@ -243,6 +324,7 @@ FIND = Part(
     title="Find the hidden fault",
     points=3,
     answer="find_fault",
-    cases=_find_cases,
-    judge=_judge,
+    draws=_find_cases,
+    reference=_right_corner,
+    mistakes=FIND_MISTAKES,
 )

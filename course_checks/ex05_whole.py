@@ -1,4 +1,6 @@
-"""Checks of assignment 5, the trap: one question to the whole photo, and a measurement of it."""
+"""Checks of ex05_image_quality, the trap: one question to the whole photo, and a measurement of it."""
+
+from itertools import combinations
 
 import torch
 from torch import Tensor
@@ -6,19 +8,23 @@ from torch import Tensor
 from .chance import dice
 from .part import Mistake, Part
 
+_APART = 0.015  # the least distance of a random q from s: in single precision 0.01 may be 0.00999
+
 
 def _trap_cases(seed: int) -> list[tuple]:
+    """Evidence of both signs; nothing positive below s; q = s among others; both signs again."""
     made = []
     shapes = [(4, 6), (5, 5), (3, 7), (4, 4)]
     for number, (h, w) in enumerate(shapes):
         rng = dice(seed, 10 + number)
         evidence = torch.randn(h + seed % 2, w, generator=rng)
-        s = 0.3 + 0.4 * float(torch.rand(1, generator=rng).round(decimals=2))
-        q = torch.rand(3 + number, generator=rng).round(decimals=2).tolist()
+        s = round(0.3 + 0.4 * float(torch.rand(1, generator=rng)), 2)
+        q = [round(one, 2) for one in torch.rand(4 + number, generator=rng).tolist()]
+        q = [one for one in q if abs(one - s) > _APART]
         if number == 1:
-            evidence = -evidence.abs()  # nothing positive for q < s
+            evidence = -evidence.abs()
         if number == 2:
-            q[1] = s  # nothing at all
+            q.insert(1, s)
         made.append((evidence, s, [0.0, *q, 1.0]))
     return made
 
@@ -35,6 +41,11 @@ def _global_maps(evidence: Tensor, s: float, q: list[float]) -> Tensor:
     return torch.stack(drawn)
 
 
+def _min_max(values: Tensor) -> Tensor:
+    values = values - values.min()
+    return values / values.max() if values.max() > 0 else values
+
+
 def _on_one_scale(evidence, s, q):
     maps = (torch.tensor([2 * (s - one) for one in q])[:, None, None] * evidence).relu()
     return maps / maps.max().clamp(min=1e-12)
@@ -42,10 +53,11 @@ def _on_one_scale(evidence, s, q):
 
 TRAP = Part(
     name="ex05_trap",
+    visible=-1,
     title="One question to the whole photo",
     points=3,
     answer="global_maps",
-    cases=_trap_cases,
+    draws=_trap_cases,
     reference=_global_maps,
     axes="K, h, w",
     mistakes=(
@@ -64,6 +76,32 @@ TRAP = Part(
             _on_one_scale,
         ),
         Mistake(
+            "the maps are made of absolute values. Keep the sign until the ReLU.",
+            lambda e, s, q: _global_maps(e.abs(), s, q),
+        ),
+        Mistake(
+            "the negative places are drawn as if they were positive: ReLU, not the absolute value.",
+            lambda e, s, q: torch.stack(
+                [_cam((s - x) * e.abs()) + _cam((x - s) * e.abs()) for x in q]
+            ),
+        ),
+        Mistake(
+            "the loss (s - q)^2 stands where its derivative belongs, which alone has a sign.",
+            lambda e, s, q: torch.stack([_cam((s - x) ** 2 * e) for x in q]),
+        ),
+        Mistake(
+            "the smallest value was shifted to 0: divide by the maximum only, after the ReLU.",
+            lambda e, s, q: torch.stack([_min_max((s - x) * e) for x in q]),
+        ),
+        Mistake(
+            "the smallest value was shifted to 0: divide by the maximum only, after the ReLU.",
+            lambda e, s, q: torch.stack([_min_max(((s - x) * e).relu()) for x in q]),
+        ),
+        Mistake(
+            "all q get the map of the first one. Each has its own factor.",
+            lambda e, s, q: _global_maps(e, s, q[:1] * len(q)),
+        ),
+        Mistake(
             "the maps are not divided by their maxima.",
             lambda e, s, q: (torch.tensor([2 * (s - x) for x in q])[:, None, None] * e).relu(),
         ),
@@ -78,20 +116,24 @@ TRAP = Part(
 
 
 def _proof_cases(seed: int) -> list[tuple]:
+    """All q above s; maps of which one differs; two on each side; nothing to compare; a q = s."""
     made = []
-    for number, (k, h, w) in enumerate([(4, 3, 5), (5, 4, 4), (3, 2, 6), (6, 3, 3)]):
+    for number, (k, h, w) in enumerate([(4, 3, 5), (6, 4, 4), (6, 2, 6), (2, 3, 4), (6, 3, 3)]):
         rng = dice(seed, 20 + number)
-        maps = torch.rand(k + seed % 2, h, w, generator=rng)
-        q = (torch.arange(k + seed % 2) / 10 + 0.1).tolist()
+        k = k + seed % 2 * (number < 3)
+        maps = torch.rand(k, h, w, generator=rng)
+        q = [round(0.1 * one + 0.1, 1) for one in range(k)]
         s = 0.05 if number == 0 else 0.25  # in the first case no q lies below
-        if number == 2:
-            maps, q = maps[:2], [0.1, 0.9]  # one on each side: nothing to compare
-        if number == 3:
-            q[2] = s  # neither side
-            maps[2] = -5  # would be the largest difference
-        if number == 1:
+        if number == 1:  # the difference that matters is negative
             maps = maps[:1].expand_as(maps).clone()
-            maps[-1, 0, 0] -= 0.7  # the difference that matters is negative
+            maps[-1, 0, 0] -= 0.5 + 0.4 * float(torch.rand((), generator=rng))
+        if number == 2:  # on either side, the upper one worse
+            maps[:2] = 0.5 * maps[:2]
+        if number == 3:
+            q = [0.1, 0.9]  # one on each side: nothing to compare
+        if number == 4:
+            q[2] = s  # neither side
+            maps[2] -= 3 + float(torch.rand((), generator=rng))  # would be the largest difference
         order = torch.randperm(len(q), generator=rng).tolist()
         made.append((maps[order], s, [q[i] for i in order]))
     return made
@@ -110,17 +152,49 @@ def _largest_difference(maps: Tensor, s: float, q: list[float]) -> float:
     return max(spread, default=0.0)
 
 
-def _from_first(maps, s, q):
-    gaps = [(maps[side] - maps[side[0]]).max().item() for side in _groups(s, q) if side]
-    return max(gaps, default=0.0)
+def _over_pairs(which, measure=lambda gap: gap.abs().max(), of_sides=max):
+    """The largest measure over some pairs of a side, instead of over all.
 
+    Args:
+        which: the maps of a side -> pairs of maps.
+        of_sides: of the numbers of both sides, the one that counts.
+    """
+
+    def makes(maps: Tensor, s: float, q: list[float]) -> float:
+        found = []
+        for side in _groups(s, q):
+            gaps = [float(measure(b - a)) for a, b in which(maps[side])]
+            found.append(max(gaps, default=0.0))
+        return of_sides(found)
+
+    return makes
+
+
+def _from_first(maps: Tensor) -> list[tuple[Tensor, Tensor]]:
+    return [(maps[0], one) for one in maps[1:]] if len(maps) else []
+
+
+def _neighbours(maps: Tensor) -> list[tuple[Tensor, Tensor]]:
+    return list(zip(maps[:-1], maps[1:]))
+
+
+def _all_pairs(maps: Tensor) -> list[tuple[Tensor, Tensor]]:
+    return list(combinations(maps, 2))
+
+
+_NO_SIZE = "a difference may be negative: take its size before the maximum."
+_FIRST = "you compared each map with the first one of its side only. Any two are meant."
+_BESIDE = "you compared neighbours only. Any two maps of one side are meant."
+_ONE_SIDE = "only one side of s was measured. The larger of the two sides counts."
+_MEAN = "this is a mean. One place that differs is hidden by many that agree: take the largest."
 
 PROOF = Part(
     name="ex05_proof",
+    visible=-8,
     title="The trap, measured",
     points=2,
     answer="largest_difference",
-    cases=_proof_cases,
+    draws=_proof_cases,
     reference=_largest_difference,
     mistakes=(
         Mistake(
@@ -136,9 +210,24 @@ PROOF = Part(
             "side; q = s belongs to neither.",
             lambda maps, s, q: (maps.amax(dim=0) - maps.amin(dim=0)).max().item(),
         ),
+        Mistake(_NO_SIZE, _over_pairs(_from_first, lambda gap: gap.max().clamp(min=0))),
+        Mistake(_NO_SIZE, _over_pairs(_from_first, Tensor.max)),
+        Mistake(_NO_SIZE, _over_pairs(_all_pairs, lambda gap: gap.max().clamp(min=0))),
+        Mistake(_NO_SIZE, _over_pairs(_all_pairs, Tensor.max)),
+        Mistake(_NO_SIZE, _over_pairs(_all_pairs, lambda gap: (-gap).max())),
+        Mistake(_NO_SIZE, _over_pairs(_neighbours, lambda gap: gap.max().clamp(min=0))),
+        Mistake(_FIRST, _over_pairs(_from_first)),
+        Mistake(_BESIDE, _over_pairs(_neighbours)),
+        Mistake(_ONE_SIDE, _over_pairs(_all_pairs, of_sides=min)),
+        Mistake(_ONE_SIDE, _over_pairs(_all_pairs, of_sides=lambda found: found[0])),
+        Mistake(_ONE_SIDE, _over_pairs(_all_pairs, of_sides=lambda found: found[1])),
         Mistake(
-            "a difference may be negative: take its size before the maximum.", _from_first
+            "the two sides are added. The larger of them counts.",
+            _over_pairs(_all_pairs, of_sides=sum),
         ),
+        Mistake(_MEAN, _over_pairs(_all_pairs, lambda gap: gap.abs().mean())),
     ),
-    failures=(("amax", "Can it be that no q lies on one side of s? Then there is nothing to compare."),),
-)  # fmt: skip
+    failures=(
+        ("amax", "Can it be that no q lies on one side of s? Then there is nothing to compare."),
+    ),
+)

@@ -1,4 +1,4 @@
-"""Checks of assignment 6: the pointing game."""
+"""Checks of ex06_judge: the pointing game."""
 
 import math
 
@@ -74,6 +74,14 @@ def _straight(steps: Tensor) -> Tensor:
     return steps.square().sum(dim=1).sqrt()
 
 
+def _any_positive(maps: Tensor, masks: Tensor, tolerance: float) -> Tensor:
+    return ((maps > 0) & masks).flatten(1).any(dim=1).float()
+
+
+def _hit_without_part(maps: Tensor, masks: Tensor, tolerance: float) -> Tensor:
+    return torch.where(masks.flatten(1).any(dim=1), _pointing(maps, masks, tolerance), 1.0)
+
+
 _MIXED_UP = (
     "rows and columns are mixed up: in reading order, a row has as many places as the map is wide;"
     " and a place is (row, column), as `nonzero` gives it."
@@ -81,10 +89,11 @@ _MIXED_UP = (
 
 POINTING = Part(
     name="ex06_pointing",
+    visible=-5,
     title="The pointing game",
     points=3,
     answer="pointing_game",
-    cases=_pointing_cases,
+    draws=_pointing_cases,
     reference=_pointing,
     axes="N",
     mistakes=(
@@ -98,6 +107,29 @@ POINTING = Part(
             "you seem to look at the largest absolute value. Evidence against is no pointing"
             " finger: take the largest value.",
             _wrong_pointing(_straight, peak=lambda one: one.abs().argmax()),
+        ),
+        Mistake(
+            "the finger is on the *lowest* value here. Take the largest.",
+            _wrong_pointing(_straight, peak=Tensor.argmin),
+        ),
+        Mistake(
+            "any positive place on the part counts as a hit here. Only the *highest* point is the finger.",
+            _any_positive,
+        ),
+        Mistake(
+            "you measure the distance to the part's middle. The nearest True pixel counts.",
+            _wrong_pointing(lambda steps: _straight(steps.mean(dim=0, keepdim=True))),
+            share=0.25,
+        ),
+        Mistake(
+            "your distance is squared. Take the root, or compare with the squared tolerance.",
+            _wrong_pointing(lambda steps: steps.square().sum(dim=1)),
+            share=0.25,
+        ),
+        Mistake(
+            "an image without a part counts as a hit here. There is nothing to hit: a miss.",
+            _hit_without_part,
+            share=0.5,
         ),
         Mistake(
             "you measure the distance along rows and columns apart, so that your tolerance is a"

@@ -1,4 +1,4 @@
-"""Checks of assignment 6: contrastive deletion, and how alike two maps are."""
+"""Checks of ex06_judge: contrastive deletion, and how alike two maps are."""
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from .part import Mistake, Part
 def _deletion_cases(seed: int) -> list[tuple]:
     made = []
     for number, (h, w, counts) in enumerate(
-        [(24, 24, [0, 40, 80, 160]), (20, 28, [0, 7, 60, 61, 300]), (32, 24, [0, 200, 768])]
+        [(24, 24, [0, 40, 80, 420]), (20, 28, [0, 7, 60, 61, 300]), (32, 24, [0, 200, 600, 768])]
     ):
         rng = dice(seed, 20 + number)
         x, blurred = torch.randn(2, 3, h, w, generator=rng)
@@ -89,6 +89,13 @@ def _ties_reversed(network, x, blurred, evidence, p, q, counts):
     return y[:, p] - y[:, q]
 
 
+def _by_threshold(network, x, blurred, evidence, p, q, counts):
+    """All places that are at least as high as the last one to go."""
+    order = evidence.flatten().sort(descending=True).values
+    reached = [int((evidence >= order[c - 1]).sum()) if c else 0 for c in counts]
+    return _margins(network, x, blurred, evidence, p, q, reached)
+
+
 def _black(network, x, blurred, evidence, p, q, counts):
     return _margins(network, x, torch.zeros_like(x), evidence, p, q, counts)
 
@@ -98,7 +105,7 @@ DELETION = Part(
     title="Contrastive deletion",
     points=4,
     answer="deletion_margins",
-    cases=_deletion_cases,
+    draws=_deletion_cases,
     reference=_margins,
     axes="steps",
     mistakes=(
@@ -115,6 +122,29 @@ DELETION = Part(
             "the list of places, best first, is not yet the rank of each place: the rank is its"
             " inverse (hint 2).",
             _order_as_rank,
+        ),
+        Mistake(
+            "the evidence went through a ReLU before it was sorted, so that all negative places tie. The "
+            "map is signed: -0.1 is more than -2.",
+            lambda n, x, b, evidence, *rest: _margins(n, x, b, evidence.relu(), *rest),
+        ),
+        Mistake(
+            "you sorted by absolute values: what speaks against P went first. Sort with the sign.",
+            lambda n, x, b, evidence, *rest: _margins(n, x, b, evidence.abs(), *rest),
+        ),
+        Mistake(
+            "one place too many is removed at each step: `rank < count`, since ranks begin at 0.",
+            lambda *case: _margins(*case[:6], [min(c + 1, case[3].numel()) for c in case[6]]),
+        ),
+        Mistake(
+            "where places tie at the threshold you remove all of them. A step removes exactly `count`.",
+            _by_threshold,
+        ),
+        Mistake(
+            "each step goes on from the picture of the one before. Each begins with x anew.",
+            lambda *case: _margins(
+                *case[:6], torch.tensor(case[6]).cumsum(0).clamp(max=case[3].numel()).tolist()
+            ),
         ),
         Mistake("this is y_P alone. The question names Q as well: take y_P - y_Q.", _only_p, 0.25),
         Mistake("the sign is wrong: this is y_Q - y_P.", lambda *case: -_margins(*case), 0.25),
@@ -166,15 +196,15 @@ def _alike_cases(seed: int) -> list[tuple]:
     return made
 
 
-def _alike(before: Tensor, after: Tensor, correlation=None) -> Tensor:
-    """Spearman's rho for each image, 0 where a map is the same everywhere."""
+def _alike(before: Tensor, after: Tensor, correlation=None, flat: float = 0.0) -> Tensor:
+    """Spearman's rho for each image, `flat` where a map is the same everywhere."""
     rhos = []
     for one, other in zip(before.double().flatten(1).numpy(), after.double().flatten(1).numpy()):
         known = np.ptp(one) > 0 and np.ptp(other) > 0
         if correlation is None:
-            rhos.append(spearmanr(one, other).statistic if known else 0.0)
+            rhos.append(spearmanr(one, other).statistic if known else flat)
         else:
-            rhos.append(correlation(one, other) if known else 0.0)
+            rhos.append(correlation(one, other) if known else flat)
     return torch.tensor(rhos).float()
 
 
@@ -188,12 +218,17 @@ def _broken_ties(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.corrcoef(a, b)[0, 1])
 
 
+def _order_for_rank(one: np.ndarray, other: np.ndarray) -> float:
+    a, b = (np.argsort(values, kind="stable") for values in (one, other))
+    return float(np.corrcoef(a, b)[0, 1])
+
+
 ALIKE = Part(
     name="ex06_alike",
     title="How alike are two maps?",
     points=3,
     answer="similarity",
-    cases=_alike_cases,
+    draws=_alike_cases,
     reference=_alike,
     axes="N",
     mistakes=(
@@ -207,6 +242,19 @@ ALIKE = Part(
             "ties have been broken by their order. Places of equal evidence share their mean rank:"
             " `average_ranks` does that.",
             lambda before, after: _alike(before, after, _broken_ties),
+        ),
+        Mistake(
+            "`argsort` gives the order of the places, not their ranks: the rank is its inverse.",
+            lambda before, after: _alike(before, after, _order_for_rank),
+        ),
+        Mistake(
+            "a map that is the same everywhere has no ranking: 0, not 1.",
+            lambda before, after: _alike(before, after, flat=1.0),
+            share=0.5,
+        ),
+        Mistake(
+            "every image was compared with the first map. Compare image n with image n.",
+            lambda before, after: _alike(before[:1].expand_as(before), after),
         ),
         Mistake(
             "take the mean of the ranks away before you multiply: without that, even unrelated maps"

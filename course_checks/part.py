@@ -1,31 +1,39 @@
-"""One part of an exercise: what is asked, how an answer is judged, which mistakes are known.
+"""One part of an exercise: what is asked, how an answer is marked, which mistakes are known.
 
 A part is used three times: by the check that a learner runs in the notebook, by `make grade` on
 hidden cases, and by the tests, which feed it wrong submissions.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from math import isfinite
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from math import isnan
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .answers import AnswerError, Failure, plain
+from .comparing import close, difference, kind, number, shown
+from .drawing import drawn
 from .networks import Network
 
 Case = tuple  # the arguments of one call of the learner's function
 CHANGED = "ChangedArguments"  # the `Failure` of a function that leaves its arguments otherwise
-VISIBLE = 0  # the seed of the cases that the notebook's check uses
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """How much of one answer is right, 0 to 1, and a sentence for the learner ("" if all is)."""
+    """What one answer is worth.
+
+    Attributes:
+        share: how much of it is right, 0 to 1.
+        says: a sentence for the learner, "" if all is right.
+        right: of an answer that is a dictionary, the keys that are right.
+    """
 
     share: float
     says: str = ""
+    right: tuple[str, ...] = ()
 
 
 RIGHT = Verdict(1.0)
@@ -36,7 +44,8 @@ NOT_ATTEMPTED = Verdict(0.0, "not attempted yet")
 class Mistake:
     """A common mistake: `makes(*case)` is the answer that it gives, `says` names it and teaches.
 
-    `share` is what it is worth all the same, 0 to 1.
+    `share` is what it is worth all the same, 0 to 1. Where the answer is a dictionary, each key is
+    compared by itself, `says` is shown with the key, and `share` does not count.
     """
 
     says: str
@@ -48,37 +57,51 @@ class Mistake:
 class Part:
     """A part that a learner answers by a function (or, with `is_value`, by a plain value).
 
+    If the right answer is a dictionary, every key is worth the same.
+
     Attributes:
         name: of the part and of its check, "ex02_weights".
         title: a few words for reports.
         points: the most it gives.
         answer: the name that the learner's notebook defines, a function or a value.
-        cases: seed -> the calls to be answered, tuples of arguments made of numbers, strings, lists,
-            dictionaries, tensors and `Network`s. Seed 0 is what the notebook's check shows; other
-            seeds give other values and other shapes. For a value: one empty tuple.
-        reference: the right answer to a case (not needed with `judge`).
+        draws: seed -> one case of each kind, always in the same order of kinds. A case is a tuple of
+            arguments made of numbers, strings, lists, dictionaries, tensors and `Network`s. Seeds
+            give other values and other shapes. For a value: one empty tuple.
+        reference: the right answer to a case (not needed with `marker`).
         mistakes: known wrong ways; tried in their order.
-        judge: (answer, *case) -> Verdict, instead of comparing with `reference`, where several
+        explains: for a dictionary, (key, the learner's value, *case) -> what is wrong with a value
+            of the right type that no mistake has named ("" if that is not known).
+        marker: (answer, *case) -> Verdict, instead of comparing with `reference`, where several
             answers are right; the answer is made of plain types but otherwise unchecked.
         axes: for an answer that is one tensor: the names of its axes, "N, C", for messages.
         tolerance: relative to the largest absolute value of the right answer.
+        tiny: absolute error that is allowed beside it.
         failures: (words of an exception's class or message, sentence that teaches).
         expects: what a right answer looks like in numbers, shown with a pass.
+        visible: the seed of the cases that the notebook shows, chosen so that they show as many of the
+            known mistakes as such cases can. It is not above 0, as no hidden seed is.
     """
 
     name: str
     title: str
     points: float
     answer: str
-    cases: Callable[[int], list[Case]]
+    draws: Callable[[int], list[Case]]
     reference: Callable[..., Any] | None = None
     mistakes: tuple[Mistake, ...] = ()
-    judge: Callable[..., Verdict] | None = None
+    explains: Callable[..., str] | None = None
+    marker: Callable[..., Verdict] | None = None
     axes: str = ""
     tolerance: float = 1e-4
+    tiny: float = 1e-9
     is_value: bool = False
-    failures: tuple[tuple[str, str], ...] = field(default=())
+    failures: tuple[tuple[str, str], ...] = ()
     expects: str = ""
+    visible: int = 0
+
+    def cases(self, seed: int) -> list[Case]:
+        """The calls to be answered: what the notebook shows (`VISIBLE`), or hidden ones like it."""
+        return list(drawn(self, seed))
 
     def verdict(self, answer: Any, case: Case) -> Verdict:
         """Judge one answer, of any type whatever; never raises for what the answer is."""
@@ -92,9 +115,10 @@ class Part:
             return NOT_ATTEMPTED
         if isinstance(answer, Failure):
             return self._failed(answer)
-        if self.judge is not None:
-            return self.judge(answer, *_built(case))
-        return self._compared(answer, case)
+        if self.marker is not None:
+            return self.marker(answer, *_built(case))
+        wrong = ((mistake, self._wrong(mistake, case)) for mistake in self.mistakes)
+        return self._compared(answer, self.right(case), wrong, case)
 
     def _wanted(self, case: Case) -> str:
         return f"`{self.answer}` must give {kind(self.right(case))}." if self.reference else ""
@@ -102,6 +126,22 @@ class Part:
     def right(self, case: Case) -> Any:
         """The right answer to a case, made of plain types."""
         return plain(self.reference(*_built(case)))
+
+    def _wrong(self, mistake: Mistake, case: Case) -> Any:
+        """The answer that a mistake gives; a `Failure` where it stops."""
+        try:
+            return plain(mistake.makes(*_built(case)))
+        except Exception as error:  # wrong code stops in its own ways
+            return Failure(type(error).__name__, str(error)[:300])
+
+    def worths(self, case: Case) -> tuple:
+        """What each known mistake is worth in this case."""
+        if self.reference is None:
+            return ()
+        right = self.right(case)
+        wrong = [(mistake, self._wrong(mistake, case)) for mistake in self.mistakes]
+        found = [self._compared(answer, right, wrong, case) for _, answer in wrong]
+        return tuple((verdict.share, verdict.right) for verdict in found)
 
     def _failed(self, failure: Failure) -> Verdict:
         if failure.error == "NotImplementedError":
@@ -113,94 +153,73 @@ class Part:
         teaches = next((says for words, says in self.failures if words.lower() in text.lower()), "")
         return Verdict(0.0, f"your code stopped with {text}{where}. {teaches}".strip())
 
-    def _compared(self, answer: Any, case: Case) -> Verdict:
-        right = self.right(case)
-        if close(answer, right, self.tolerance):
-            return RIGHT
-        for mistake in self.mistakes:
-            if close(answer, plain(mistake.makes(*_built(case))), self.tolerance):
-                return Verdict(mistake.share, mistake.says)
-        return Verdict(0.0, self._differs(answer, right))
+    def _close(self, answer: Any, right: Any) -> bool:
+        return close(answer, right, self.tolerance, self.tiny)
 
-    def _differs(self, answer: Any, right: Any) -> str:
-        got, wanted = kind(answer), kind(right)
-        if got != wanted:
-            axes = f", that is ({self.axes}{',' * (',' not in self.axes)})" if self.axes else ""
-            return f"expected {wanted}{axes}, got {got}."
-        if _infinite(answer):
-            return (
-                "your answer holds NaN or infinity: look for a division by zero, or the exponential "
-                "of a large number."
-            )
-        if isinstance(answer, Tensor) and right.is_floating_point():
-            gap = (answer.double() - right.double()).abs()
-            at = tuple(int(i) for i in torch.unravel_index(gap.argmax(), gap.shape))
-            return (
-                f"the shape is right, but the values are not: at {list(at)} you have "
-                f"{answer[at]:.4g}, and {right[at]:.4g} is right."
-            )
-        if isinstance(answer, (int, float)) and not isinstance(answer, bool):
-            return f"you have {answer:.4g}, which is not right."
-        return "this is of the right type, but not the right answer."
+    def _compared(
+        self, answer: Any, right: Any, wrong: Iterable[tuple[Mistake, Any]], case: Case
+    ) -> Verdict:
+        if isinstance(answer, Failure):
+            return Verdict(0.0)
+        if type(right) is dict:
+            return self._by_key(answer, right, wrong, case)
+        if self._close(answer, right):
+            return RIGHT
+        for mistake, known in wrong:
+            if self._close(answer, known):
+                return Verdict(mistake.share, mistake.says)
+        return Verdict(0.0, difference(answer, right, self.tolerance, self.axes))
+
+    def _by_key(
+        self, answer: Any, right: dict, wrong: Iterable[tuple[Mistake, Any]], case: Case
+    ) -> Verdict:
+        if type(answer) is not dict or set(answer) != set(right):
+            keys = ", ".join(f'"{key}"' for key in right)
+            return Verdict(0.0, f"return a dictionary with the keys {keys}, and no others.")
+        good = tuple(key for key in right if self._close(answer[key], right[key]))
+        if len(good) == len(right):
+            return Verdict(1.0, right=good)
+        wrong, bad = list(wrong), [key for key in right if key not in good]
+        said = {key: self._fault(key, answer[key], right[key], wrong, case) for key in bad}
+        # the first that has a name; what is merely "not right" teaches less
+        key = next((key for key in bad if said[key]), bad[0])
+        words = said[key] or f"you have {shown(number(answer[key]))}, which is not right."
+        return Verdict(len(good) / len(right), f'"{key}": {words}', good)
+
+    def _fault(self, key: str, got: Any, right: Any, wrong: list, case: Case) -> str:
+        """What is wrong with the value of one key; "" if it has no name."""
+        for mistake, known in wrong:
+            value = known.get(key) if type(known) is dict else None
+            if value is not None and not self._close(value, right) and self._close(got, value):
+                return mistake.says
+        if right is None:
+            return f"there is none in this case, so it is None, not {shown(got)}."
+        wanted, got = _loose_kind(right), number(got) if type(right) in (int, float) else got
+        if got is None:
+            return f"you have None, where {wanted} is expected."
+        if _loose_kind(got) != wanted and not (type(got) is int and type(right) is float):
+            return f"expected {wanted}, got {_loose_kind(got)}."
+        if _is_nan(got):
+            return "it is NaN: look for a division by zero."
+        return self.explains(key, got, *_built(case)) if self.explains else ""
+
+
+def _loose_kind(value: Any) -> str:
+    """A value's type and shape in words; lists of any length are alike."""
+    if value is None:
+        return "None"
+    return "a list" if isinstance(value, list) else kind(value)
+
+
+def _is_nan(value: Any) -> bool:
+    if isinstance(value, Tensor):
+        return bool(value.isnan().any())
+    return type(value) is float and isnan(value)
 
 
 def _built(case: Case) -> Case:
     """The case with its networks made."""
     return tuple(item.build() if isinstance(item, Network) else item for item in case)
-
-
-def _infinite(value: Any) -> bool:
-    """Whether NaN or infinity is anywhere in a plain value."""
-    if isinstance(value, Tensor):
-        return not value.isfinite().all()
-    if type(value) in (list, dict):
-        return any(map(_infinite, value.values() if type(value) is dict else value))
-    return type(value) is float and not isfinite(value)
-
-
-def kind(value: Any) -> str:
-    """A value's type and shape in words."""
-    if isinstance(value, Tensor):
-        return f"a tensor of shape {tuple(value.shape)}"
-    names = {
-        bool: "True or False",
-        int: "a whole number (int)",
-        float: "a number (float)",
-        str: "a string",
-    }
-    if type(value) in (list, dict):
-        return f"a {'list' if type(value) is list else 'dictionary'} of {len(value)}"
-    return names.get(type(value), type(value).__name__)
-
-
-def close(answer: Any, right: Any, tolerance: float) -> bool:
-    """Whether two values made of plain types are the same, floats up to the tolerance."""
-    if isinstance(right, Tensor):
-        if not isinstance(answer, Tensor) or answer.shape != right.shape:
-            return False
-        if not right.is_floating_point():
-            return bool((answer == right).all())
-        answer, right = answer.double(), right.double()
-        scale = right.abs().max() if right.numel() else 0
-        return bool(
-            answer.isfinite().all() and ((answer - right).abs() <= tolerance * scale + 1e-9).all()
-        )
-    if type(right) is float:
-        number = answer.item() if isinstance(answer, Tensor) and answer.numel() == 1 else answer
-        return type(number) in (int, float) and abs(number - right) <= tolerance * abs(right) + 1e-9
-    if type(right) is int and isinstance(answer, Tensor) and answer.numel() == 1:
-        answer = answer.item()
-    if type(answer) is not type(right):
-        return False
-    if type(right) is list:
-        return len(answer) == len(right) and all(
-            map(close, answer, right, [tolerance] * len(right))
-        )
-    if type(right) is dict:
-        return answer.keys() == right.keys() and all(
-            close(answer[k], right[k], tolerance) for k in right
-        )
-    return answer == right
 
 
 def call(function: Any, case: Case) -> Any:

@@ -1,16 +1,19 @@
 """What a learner sees of a check, and what a part's answers are worth."""
 
 from collections.abc import Sequence
-from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .part import NOT_ATTEMPTED, VISIBLE, Case, Part, Verdict, call, close
+from .drawing import VISIBLE
+from .part import NOT_ATTEMPTED, Case, Part, Verdict, call
 
 # of a case that a constant would get right
-LUCK = "the easy case is right, as it would be for a function that always gives the same; get another one right."
+LUCK = (
+    "the easy case is right, as it would be for a function that always gives the same; get another "
+    "one right."
+)
 _passed: set[str] = set()  # the parts whose check passed in this session
 
 
@@ -53,33 +56,64 @@ def judge(part: Part, answer: Any, seed: int = VISIBLE) -> list[Verdict]:
 
 
 def without_luck(part: Part, verdicts: Sequence[Verdict], cases: Sequence[Case]) -> list[Verdict]:
-    """The verdicts, but what is right by luck counts only beside something that is not.
+    """The verdicts, without the marks that one and the same answer to all cases would earn.
 
-    Luck is what a function gets that always answers the same: nothing but 0, 1 or -1, or one string.
+    What is right only in cases with the same, guessable right answer (0, None, one word) is luck and
+    counts nothing; so does what is worth no more in any case than a row of zeros, ones or minus
+    ones. In a dictionary this is so for each key. Who has all cases right was not lucky.
     """
-    right = {number for number, verdict in enumerate(verdicts) if verdict.share > 0}
-    if part.reference is None or not right or len(right) == len(cases):
+    given = [number for number, verdict in enumerate(verdicts) if verdict.share > 0]
+    if part.reference is None or not given or all(verdict.share == 1 for verdict in verdicts):
         return list(verdicts)
     answers = [part.right(case) for case in cases]
-    first = answers[min(right)]
-    one_word = [float(type(first) is str and one == first) for one in answers]
-    lucky = chain([one_word], (_by_constant(part, answers, cases, number) for number in (0, 1, -1)))
-    if not any(all(v.share <= by_luck for v, by_luck in zip(verdicts, shares)) for shares in lucky):
+    if type(answers[0]) is dict:
+        return _keys_without_luck(verdicts, answers)
+    if not _guessed([answers[number] for number in given]) and not any(
+        all(v.share <= by_luck for v, by_luck in zip(verdicts, shares))
+        for shares in (_by_constant(part, answers, cases, number) for number in (0, 1, -1))
+    ):
         return list(verdicts)
-    return [
-        Verdict(0.0, LUCK) if number in right else verdict
-        for number, verdict in enumerate(verdicts)
-    ]
+    return [Verdict(0.0, LUCK) if n in given else verdict for n, verdict in enumerate(verdicts)]
+
+
+def _keys_without_luck(verdicts: Sequence[Verdict], answers: list[dict]) -> list[Verdict]:
+    """Keys that are right by luck count nothing."""
+    lucky = set()
+    for key in answers[0]:
+        right = [one[key] for one, verdict in zip(answers, verdicts) if key in verdict.right]
+        if len(right) < len(answers) and _guessed(right):
+            lucky.add(key)
+    made = []
+    for verdict in verdicts:
+        earned = tuple(key for key in verdict.right if key not in lucky)
+        says = verdict.says or (LUCK if len(earned) < len(verdict.right) else "")
+        made.append(Verdict(len(earned) / len(answers[0]), says, earned))
+    return made
+
+
+def _guessed(right: list) -> bool:
+    """Whether these right answers are all the same, and such as anybody may guess."""
+    return bool(right) and _guessable(right[0]) and all(_alike(one, right[0]) for one in right)
+
+
+def _alike(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor) and one.numel() and isinstance(other, Tensor) and other.numel():
+        return bool((one == one.flatten()[0]).all()) and one.flatten()[0] == other.flatten()[0]
+    return type(one) is type(other) and one == other
+
+
+def _guessable(value: Any) -> bool:
+    """None, a word, a whole number, nothing but one number, nothing but one word."""
+    if isinstance(value, Tensor):
+        return value.numel() > 0 and bool((value == value.flatten()[0]).all())
+    if type(value) is list:
+        return all(type(item) is str and item == value[0] for item in value)
+    return value is None or type(value) in (bool, int, str) or value in (0.0, 1.0, -1.0)
 
 
 def _by_constant(part: Part, answers: list, cases: Sequence[Case], number: int) -> list[float]:
-    """What an answer with nothing but this number in it is worth in each case.
-
-    Of several pieces, some of which are always right by luck: nothing, unless all are in some case.
-    """
+    """What an answer with nothing but this number in it is worth in each case."""
     given = [filled(one, number) for one in answers]
-    if part.judge is not None and not any(close(*pair, 0) for pair in zip(given, answers)):
-        return [0.0] * len(cases)
     return [part.verdict(one, case).share for one, case in zip(given, cases)]
 
 
@@ -91,7 +125,9 @@ def filled(value: Any, number: int) -> Any:
         return [filled(item, number) for item in value]
     if type(value) is dict:
         return {key: filled(item, number) for key, item in value.items()}
-    return type(value)(number) if type(value) in (int, float, bool) else "" if value else value
+    if type(value) in (int, float, bool):
+        return type(value)(number)
+    return "" if value else value
 
 
 def marks(part: Part, verdicts: Sequence[Verdict]) -> float:
@@ -107,11 +143,14 @@ def sentence(part: Part, verdicts: Sequence[Verdict]) -> str:
     if not wrong:
         many = f" in all {len(verdicts)} cases" if len(verdicts) > 1 else ""
         return f"✓ {part.name}: right{many}. {part.expects}".rstrip()
-    number, first = wrong[0]
-    right = (
-        f" ({len(verdicts) - len(wrong)} of {len(verdicts)} cases right)"
-        if len(verdicts) > 1
-        else ""
-    )
-    where = f"case {number}: " if len(verdicts) > 1 else ""
-    return f"✗ {part.name}{right}: {where}{first.says}"
+    # the first that is not luck: it has a diagnosis
+    number, first = next((pair for pair in wrong if pair[1].says != LUCK), wrong[0])
+    if len(verdicts) == 1:
+        return f"✗ {part.name}: {first.says}"
+    right = f"{len(verdicts) - len(wrong)} of {len(verdicts)} cases right"
+    lucky = sum(verdict.says == LUCK for verdict in verdicts)
+    if lucky and first.says != LUCK:
+        right += (
+            f"; {'an easy one does' if lucky == 1 else f'{lucky} easy ones do'} not count alone"
+        )
+    return f"✗ {part.name} ({right}): case {number}: {first.says}"

@@ -12,7 +12,7 @@ import secrets
 import tempfile
 from pathlib import Path
 
-from course_checks.part import VISIBLE
+from course_checks.drawing import VISIBLE
 
 EARLIER, SEED = "earlier", "seed.txt"
 NEEDED = {"student", "key", "submission", "grader", "seed", "trouble", "remarks", "parts", "texts"}
