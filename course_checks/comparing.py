@@ -91,7 +91,7 @@ def difference(answer: Any, right: Any, tolerance: float, axes: str = "", at: st
     if got != wanted:
         names = f", that is ({axes}{',' * (',' not in axes)})" if axes else ""
         return f"{where}expected {wanted}{names}, got {got}."
-    if type(right) in (list, dict):
+    if type(right) in (list, dict) and not _infinite(answer):
         if type(right) is dict and set(answer) != set(right):
             keys = ", ".join(f'"{key}"' for key in right)
             return f"{where}expected a dictionary with the keys {keys}, and no others."
@@ -124,7 +124,9 @@ def _worst_place(answer: Tensor, right: Tensor) -> str:
 
 
 def _infinite(value: Any) -> bool:
-    """Whether NaN or infinity is in a number or a tensor."""
+    """Whether NaN or infinity is anywhere in a value."""
     if isinstance(value, Tensor):
         return not value.isfinite().all()
+    if type(value) in (list, dict):
+        return any(map(_infinite, value.values() if type(value) is dict else value))
     return type(value) is float and not isfinite(value)

@@ -229,7 +229,6 @@ COMPARE_MISTAKES = (
                           "advantage": compare(a, b)["advantage"]}, share=0.5),
     Mistake("a tie is no win: `>`, not `>=`.",
             lambda a, b: compare(a, b) | {"wins": _share(a >= b)}, share=0.7),
-    Mistake("map and control have changed places.", lambda a, b: compare(b, a)),
     Mistake("these are numbers of questions. Give shares: divide by how many there are.",
             lambda a, b: {k: v * (len(a) if k != "advantage" else 1) for k, v in compare(a, b).items()},
             share=0.5),
@@ -239,4 +238,5 @@ COMPARE_MISTAKES = (
             lambda a, b: compare(a, b) | {"wins": _share((a > 0) & (b <= 0))}, share=0.5),
     Mistake("'wins' counts the control's wins: the map wins where its change is the larger one.",
             lambda a, b: compare(a, b) | {"wins": _share(b > a)}, share=0.5),
+    Mistake("map and control have changed places.", lambda a, b: compare(b, a)),
 )  # fmt: skip

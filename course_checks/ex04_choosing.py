@@ -96,7 +96,8 @@ def _which_case(seed: int, number: int, h: int, w: int) -> tuple:
             7: _weak_map(rng, h, w, 0.05, spread),
             9: _weak_map(rng, h, w, 0.08, spread),
             3: _weak_map(rng, h, w, 0.095, 2, low=spread + 5),  # pale in more places
-            5: _weak_map(rng, h, w, 0.01, 3, apart=True),  # weaker, and in more pieces
+            5: _weak_map(rng, h, w, 0.02, 3, apart=True),  # in more pieces
+            12: _weak_map(rng, h, w, 0.01, 2),  # weaker
             8: -0.02 - 0.05 * torch.rand(h, w, generator=rng),  # nothing positive
         }
     if number == 2:  # the near Q is the unreadable one, too
@@ -186,6 +187,8 @@ def _differences(logits: Tensor, maps: Tensor) -> Tensor:
 
 
 WHICH_MISTAKES = (
+    Mistake("this is the choice by the maps S^P - S^Q; the task is about those of cross-entropy.",
+            _changed(maps=_differences)),
     Mistake("the strength is the largest value of the map *with its sign*: you took absolute values.",
             _changed(strength=lambda s, grad: s.abs().amax((1, 2)) / grad.max(),
                      spread=lambda s, grad: _reaching(s.abs(), s.abs().amax((1, 2)) / 2))),
@@ -211,8 +214,6 @@ WHICH_MISTAKES = (
     Mistake("a far Q has a probability below 1 / classes; this one has more.", _changed(every_p=True)),
     Mistake("this is P itself, the predicted class. Q has to be another one.", _changed(with_p=True)),
     Mistake("of two that are equally good, the lower number wins.", _changed(last=True)),
-    Mistake("So it is with the maps S^P - S^Q; the task is about those of cross-entropy.",
-            _changed(maps=_differences)),
     Mistake("your contrast maps are negated: S_CE(Q) is what all believe in, *minus* S^Q.",
             _changed(maps=lambda logits, maps: -contrasts(logits, maps))),
     Mistake("this is the least probable class. Far is told by the map, among all that are improbable.",

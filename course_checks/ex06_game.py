@@ -113,15 +113,6 @@ POINTING = Part(
             _wrong_pointing(_straight, peak=Tensor.argmin),
         ),
         Mistake(
-            "any positive place on the part counts as a hit here. Only the *highest* point is the finger.",
-            _any_positive,
-        ),
-        Mistake(
-            "you measure the distance to the part's middle. The nearest True pixel counts.",
-            _wrong_pointing(lambda steps: _straight(steps.mean(dim=0, keepdim=True))),
-            share=0.25,
-        ),
-        Mistake(
             "your distance is squared. Take the root, or compare with the squared tolerance.",
             _wrong_pointing(lambda steps: steps.square().sum(dim=1)),
             share=0.25,
@@ -147,6 +138,15 @@ POINTING = Part(
             "a peak that is exactly the tolerance away (or, with tolerance 0, on the part) is a"
             " hit, too.",
             _wrong_pointing(_straight, strict=True),
+            share=0.25,
+        ),
+        Mistake(
+            "any positive place on the part counts as a hit here. Only the *highest* point is the finger.",
+            _any_positive,
+        ),
+        Mistake(
+            "you measure the distance to the part's middle. The nearest True pixel counts.",
+            _wrong_pointing(lambda steps: _straight(steps.mean(dim=0, keepdim=True))),
             share=0.25,
         ),
         Mistake(

@@ -29,11 +29,13 @@ class Verdict:
         share: how much of it is right, 0 to 1.
         says: a sentence for the learner, "" if all is right.
         right: of an answer that is a dictionary, the keys that are right.
+        names: what all the known mistakes say that give this very answer, `says` among them.
     """
 
     share: float
     says: str = ""
     right: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
 
 
 RIGHT = Verdict(1.0)
@@ -165,9 +167,10 @@ class Part:
             return self._by_key(answer, right, wrong, case)
         if self._close(answer, right):
             return RIGHT
-        for mistake, known in wrong:
-            if self._close(answer, known):
-                return Verdict(mistake.share, mistake.says)
+        made = [mistake for mistake, known in wrong if self._close(answer, known)]
+        if made:  # where it may be several, the one that is worth the most
+            names = tuple(dict.fromkeys(mistake.says for mistake in made))
+            return Verdict(max(mistake.share for mistake in made), names[0], names=names)
         return Verdict(0.0, difference(answer, right, self.tolerance, self.axes))
 
     def _by_key(
@@ -180,18 +183,24 @@ class Part:
         if len(good) == len(right):
             return Verdict(1.0, right=good)
         wrong, bad = list(wrong), [key for key in right if key not in good]
-        said = {key: self._fault(key, answer[key], right[key], wrong, case) for key in bad}
+        named = {key: self._names(key, answer[key], right[key], wrong) for key in bad}
         # the first that has a name; what is merely "not right" teaches less
-        key = next((key for key in bad if said[key]), bad[0])
-        words = said[key] or f"you have {shown(number(answer[key]))}, which is not right."
-        return Verdict(len(good) / len(right), f'"{key}": {words}', good)
+        key = next((key for key in bad if named[key]), bad[0])
+        fault = self._fault(key, answer[key], right[key], case)
+        names = tuple(f'"{key}": {says}' for says in (named[key] or [fault]))
+        return Verdict(len(good) / len(right), names[0], good, names)
 
-    def _fault(self, key: str, got: Any, right: Any, wrong: list, case: Case) -> str:
-        """What is wrong with the value of one key; "" if it has no name."""
+    def _names(self, key: str, got: Any, right: Any, wrong: list) -> list[str]:
+        """What the known mistakes say that give this value of a key."""
+        says = []
         for mistake, known in wrong:
             value = known.get(key) if type(known) is dict else None
             if value is not None and not self._close(value, right) and self._close(got, value):
-                return mistake.says
+                says.append(mistake.says)
+        return list(dict.fromkeys(says))
+
+    def _fault(self, key: str, got: Any, right: Any, case: Case) -> str:
+        """What is wrong with the value of a key that no mistake names."""
         if right is None:
             return f"there is none in this case, so it is None, not {shown(got)}."
         wanted, got = _loose_kind(right), number(got) if type(right) in (int, float) else got
@@ -201,7 +210,8 @@ class Part:
             return f"expected {wanted}, got {_loose_kind(got)}."
         if _is_nan(got):
             return "it is NaN: look for a division by zero."
-        return self.explains(key, got, *_built(case)) if self.explains else ""
+        says = self.explains(key, got, *_built(case)) if self.explains else ""
+        return says or f"you have {shown(got)}, which is not right."
 
 
 def _loose_kind(value: Any) -> str:

@@ -1,6 +1,7 @@
 """What a learner sees of a check, and what a part's answers are worth."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -87,7 +88,8 @@ def _keys_without_luck(verdicts: Sequence[Verdict], answers: list[dict]) -> list
     for verdict in verdicts:
         earned = tuple(key for key in verdict.right if key not in lucky)
         says = verdict.says or (LUCK if len(earned) < len(verdict.right) else "")
-        made.append(Verdict(len(earned) / len(answers[0]), says, earned))
+        share = len(earned) / len(answers[0])
+        made.append(replace(verdict, share=share, says=says, right=earned))
     return made
 
 
@@ -145,12 +147,20 @@ def sentence(part: Part, verdicts: Sequence[Verdict]) -> str:
         return f"✓ {part.name}: right{many}. {part.expects}".rstrip()
     # the first that is not luck: it has a diagnosis
     number, first = next((pair for pair in wrong if pair[1].says != LUCK), wrong[0])
+    says = _agreed(first, verdicts)
     if len(verdicts) == 1:
-        return f"✗ {part.name}: {first.says}"
+        return f"✗ {part.name}: {says}"
     right = f"{len(verdicts) - len(wrong)} of {len(verdicts)} cases right"
     lucky = sum(verdict.says == LUCK for verdict in verdicts)
     if lucky and first.says != LUCK:
         right += (
             f"; {'an easy one does' if lucky == 1 else f'{lucky} easy ones do'} not count alone"
         )
-    return f"✗ {part.name} ({right}): case {number}: {first.says}"
+    return f"✗ {part.name} ({right}): case {number}: {says}"
+
+
+def _agreed(first: Verdict, verdicts: Sequence[Verdict]) -> str:
+    """What it says; where several mistakes give this answer, what most other cases say as well."""
+    if not first.names:
+        return first.says
+    return max(first.names, key=lambda name: sum(name in verdict.names for verdict in verdicts))

@@ -96,7 +96,7 @@ WRONG = (
         "ex01_choose",
         (_CHOICE, _CHOICE.replace("categories[row[0]]", "row[0]")),
         0,
-        "not the right answer",
+        '[0]["P"]: expected a string, got a whole number',
     ),
     Wrong("ex01_sensible", (_UNKNOWN, "if False:"), 0, "before you look for its number"),
     Wrong("ex01_sensible", ("] > row", "] < row"), 0, "P and Q have changed places"),
@@ -110,7 +110,7 @@ WRONG = (
     Wrong(
         "ex01_sensible",
         ("row[categories.index(why)] >", "row.max() == row[categories.index(why)] >"),
-        1.6,
+        0.9,
         "P need not be the predicted class",
     ),
     Wrong(

@@ -45,10 +45,10 @@ WRONG = (
             "gap = (map_for - map_against - S).abs().amax",
             "gap = (map_for - map_against - S).abs().mean",
         ),
-        2.5,
+        2.25,
         "the second measure is a mean",
     ),
-    Wrong("ex03_violations", (".abs()", ""), 2.5, "a gap of -3 is a large one"),
+    Wrong("ex03_violations", (".abs()", ""), 2.25, "a gap of -3 is a large one"),
     Wrong(
         "ex03_violations",
         ("(map_for - map_against - S)", "(map_for + map_against - S)"),
@@ -64,7 +64,7 @@ WRONG = (
     Wrong(
         "ex03_violations",
         ("(map_for * map_against)", "torch.minimum(map_for, map_against)"),
-        2,
+        2.25,
         "the smaller of the two",
     ),
     Wrong(
@@ -73,7 +73,7 @@ WRONG = (
         0.9,
         "one number for the whole batch",
     ),
-    Wrong("ex03_violations", ("[overlap, gap]", "[gap, overlap]"), 2, "in the other order"),
+    Wrong("ex03_violations", ("[overlap, gap]", "[gap, overlap]"), 1.88, "in the other order"),
     Wrong(
         "ex03_rebuild",
         ("drawn_for * largest_for[:, None, None]", "drawn_for"),
@@ -106,7 +106,11 @@ WRONG = (
     ),
     Wrong("ex03_delete", (" & (flat > 0)", ""), 1.5, "points nowhere, and yet you delete"),
     Wrong(
-        "ex03_delete", (_HIGHEST, _HIGHEST.replace("dim=1", "dim=1, largest=False")), 0, "deleted"
+        "ex03_delete",
+        (_HIGHEST, _HIGHEST.replace("dim=1", "dim=1, largest=False")),
+        0,
+        "the values are not",
+        "you deleted the *lowest*",
     ),
     Wrong("ex03_delete", ("fill, x)", "x, fill)"), 0.9, "you kept what should go"),
     Wrong(
@@ -138,7 +142,7 @@ WRONG = (
         0,
         "you followed the predicted class",
     ),
-    Wrong("ex03_change", (_PAIRED, f"{_PAIRED}.abs()"), 0.67, "keep the sign"),
+    Wrong("ex03_change", (_PAIRED, f"{_PAIRED}.abs()"), 0.87, "keep the sign"),
     Wrong(
         "ex03_control",
         ("S[:, None]", "S.abs()[:, None]"),
@@ -155,14 +159,14 @@ WRONG = (
     ),
     Wrong("ex03_control", ("torch.where(largest > 0, largest, 1)", "largest"), 1.33, "NaN"),
     Wrong(
-        "ex03_compare", ("(changes > controls)", "(changes >= controls)"), 0.7, "a tie is no win"
+        "ex03_compare", ("(changes > controls)", "(changes >= controls)"), 0.75, "a tie is no win"
     ),
-    Wrong("ex03_compare", ("- controls.mean()", ""), 0.5, "*minus* the control's"),
-    Wrong("ex03_compare", ("changes > controls", "controls > changes"), 0.5, "the control's wins"),
+    Wrong("ex03_compare", ("- controls.mean()", ""), 0.75, "*minus* the control's"),
+    Wrong("ex03_compare", ("changes > controls", "controls > changes"), 0.75, "the control's wins"),
     Wrong(
         "ex03_compare",
         ("(changes > controls)", "((changes > 0) & (controls <= 0))"),
-        0.5,
+        0.75,
         "question by question",
     ),
 )

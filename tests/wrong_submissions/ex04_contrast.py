@@ -67,7 +67,7 @@ WRONG = (
     Wrong(
         "ex04_identities",
         ("(maps - right).abs().max()", "(maps - right).max()"),
-        1.88,
+        1.5,
         "take the size before the maximum",
     ),
     Wrong(
@@ -85,7 +85,7 @@ WRONG = (
     Wrong(
         "ex04_identities",
         ("(maps - right).abs().max()", "(maps - right).abs().mean()"),
-        1.88,
+        1.5,
         "One bad place hides in a mean",
     ),
     Wrong(
@@ -95,23 +95,28 @@ WRONG = (
     Wrong(
         "ex04_which",
         ('torch.einsum("c,cij->ij", p, table) - table', "table[P] - table"),
-        2.67,
-        "So it is with the maps S^P - S^Q",
+        2.33,
+        "this is the choice by the maps S^P - S^Q",
     ),
     Wrong(
         "ex04_which",
         ("torch.arange(len(p)) != P", "torch.ones(len(p), dtype=torch.bool)"),
-        2.33,
+        2.67,
         "is P itself",
     ),
-    Wrong("ex04_which", ("rival & (p < 1 / len(p))", "rival"), 2.67, "not below 1 /"),
+    Wrong(
+        "ex04_which",
+        ("rival & (p < 1 / len(p))", "rival"),
+        2.67,
+        "below 1 / classes; this one has more",
+    ),
     Wrong(
         "ex04_which", ("(strength > 0) & (strength < 0.1)", "strength > 0"), 2.67, "not below 0.1"
     ),
     Wrong(
         "ex04_which",
         ("best(places, ", "best(-strength, "),
-        3,
+        2.67,
         "the weakest map, but not the most spread",
     ),
     Wrong("ex04_which", ("nonzero()[0]", "nonzero()[-1]"), 3.33, "the lower number wins"),
@@ -125,7 +130,7 @@ WRONG = (
     Wrong(
         "ex04_error",
         ("table[P] - table[truth]", "table[truth] - table[P]"),
-        1.31,
+        0.75,
         "P and Q are swapped",
     ),
     Wrong(
@@ -137,7 +142,7 @@ WRONG = (
     Wrong(
         "ex04_error",
         ("evidence.shape[1]))", "evidence.shape[1]))[::-1]"),
-        2.06,
+        1.5,
         "looks like [column, row]",
     ),
     Wrong(
@@ -152,7 +157,7 @@ WRONG = (
             "difference = table[P] - table[truth]",
             'difference = torch.einsum("c,cij->ij", logits.softmax(dim=0), table) - table[truth]',
         ),
-        1.12,
+        0.75,
         "this is the cross-entropy contrast",
     ),
 )

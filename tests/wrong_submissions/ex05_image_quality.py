@@ -25,7 +25,7 @@ WRONG = (
         "ex05_pool",
         (_POOLED, "(weights * scores).sum(dim=0) / weights.sum(dim=0)"),
         0,
-        "shape (1,), that is (N,), got",
+        "that is (N,), got a tensor of shape",
     ),
     # 2. the trap
     Wrong(
@@ -47,7 +47,7 @@ WRONG = (
     Wrong(
         "ex05_trap",
         ("maps.amax(dim=(1, 2), keepdim=True)", "maps.max()"),
-        0.75,
+        0,
         "each map by its own maximum",
     ),
     Wrong(
@@ -57,9 +57,9 @@ WRONG = (
         "not divided by their maxima",
     ),
     # 3. the trap, measured
-    Wrong("ex05_proof", ("if one > s]", "if one >= s]"), 1.5, "belongs to no side"),
+    Wrong("ex05_proof", ("if one > s]", "if one >= s]"), 1.6, "belongs to no side"),
     Wrong(
-        "ex05_proof", (_SPREAD, "maps[side] - maps[side[0]]"), 1, "take its size before the maximum"
+        "ex05_proof", (_SPREAD, "maps[side] - maps[side[0]]"), 0, "take its size before the maximum"
     ),
     Wrong(
         "ex05_proof",
@@ -68,10 +68,10 @@ WRONG = (
             "        [k for k, one in enumerate(q) if one > s],\n",
             "        list(range(len(q))),\n",
         ),
-        1,
+        1.2,
         "maps from different sides of s are compared",
     ),
-    Wrong("ex05_proof", ("        if side:", "        if True:"), 1.5, "nothing to compare"),
+    Wrong("ex05_proof", ("        if side:", "        if True:"), 1.6, "nothing to compare"),
     # 4. every patch
     Wrong(
         "ex05_patches",
@@ -152,13 +152,13 @@ WRONG = (
     Wrong(
         "ex05_find",
         ("sums.shape[1]))", "sums.shape[1]))[::-1]"),
-        0.75,
+        0,
         "rows and columns have changed places",
     ),
     Wrong(
         "ex05_find",
         ("sums = pulls.unfold(0, height, 1).unfold(1, width, 1).sum(dim=(2, 3))", "sums = pulls"),
-        0.75,
+        0,
         "one lowest pixel",
     ),
     Wrong(

@@ -25,7 +25,7 @@ WRONG = (
     Wrong(
         "ex06_pointing",
         ("one_map.shape[1]", "one_map.shape[0]"),
-        0.38,
+        0,
         "rows and columns are mixed up",
     ),
     Wrong(
@@ -62,23 +62,21 @@ WRONG = (
         "the rank is its inverse",
     ),
     # 3. the area
-    Wrong("ex06_area", (_HEIGHTS, "relative"), 1.25, "count half (trapezoids)"),
-    Wrong("ex06_area", ("kept / kept[:, :1]", "kept"), 1.25, "by that of its own first step"),
+    Wrong("ex06_area", (_HEIGHTS, "relative"), 1, "count half (trapezoids)"),
+    Wrong("ex06_area", ("kept / kept[:, :1]", "kept"), 1, "by that of its own first step"),
     Wrong(
         "ex06_area",
         ("margins[margins[:, 0] > 0]", "margins"),
         1,
-        "Are images with a margin of 0 left out?",
+        "whose margin begins above 0",
     ),
     Wrong(
         "ex06_area",
         ("heights.mean()", "heights.sum(dim=1).mean()"),
-        1.25,
+        1,
         "divide by the number of intervals",
     ),
-    Wrong(
-        "ex06_area", ("kept[:, :1]", "kept.amax(dim=1, keepdim=True)"), 1.25, "not by the largest"
-    ),
+    Wrong("ex06_area", ("kept[:, :1]", "kept.amax(dim=1, keepdim=True)"), 1, "not by the largest"),
     # 4. how alike
     Wrong("ex06_alike", (_RANKS, "one.flatten()"), 0, "Spearman's is that of their ranks"),
     Wrong(
@@ -105,10 +103,13 @@ WRONG = (
         "ex06_verdict",
         ('scores[name]["randomised"] > limit', 'abs(scores[name]["randomised"]) > limit'),
         1.8,
-        "Mind the sign",
+        "mind the sign",
     ),
     Wrong(
-        "ex06_verdict", ('-scores[name]["pointing"]', 'scores[name]["pointing"]'), 2.2, "points in"
+        "ex06_verdict",
+        ('-scores[name]["pointing"]', 'scores[name]["pointing"]'),
+        2,
+        "the one with the fewest hits",
     ),
     Wrong(
         "ex06_verdict", ('scores[name]["area"])', '-scores[name]["area"])'), 2.8, "lower is better"
@@ -116,7 +117,7 @@ WRONG = (
     Wrong(
         "ex06_verdict",
         ("for name in scores if name not in network", "for name in scores"),
-        2,
+        1.8,
         "one list at most",
     ),
     Wrong("ex06_verdict", (", default=None", ""), 2.4, "your code stopped with ValueError"),

@@ -237,8 +237,16 @@ def verdict_on(part: Part, content: bytes, case: tuple) -> Verdict:
         return Verdict(0.0, f"this answer cannot be judged ({type(error).__name__}: {error}).")
     if verdict == NOT_ATTEMPTED:
         return NOT_ATTEMPTED
-    says = "".join(c if c.isprintable() or c == "\n" else " " for c in verdict.says)
-    return Verdict(verdict.share if 0 <= verdict.share <= 1 else 0.0, says)
+    return replace(
+        verdict,
+        share=verdict.share if 0 <= verdict.share <= 1 else 0.0,
+        says=_printable(verdict.says),
+        names=tuple(map(_printable, verdict.names)),
+    )
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() or c == "\n" else " " for c in text)
 
 
 def _in_its_own_words(failure: Failure) -> Failure:
