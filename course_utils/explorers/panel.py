@@ -37,7 +37,10 @@ const mend = () => {
     const question = group.parentElement.querySelector('.widget-html-content')?.textContent;
     group.setAttribute('role', 'radiogroup');
     group.setAttribute('aria-label', question || 'choices');
-    group.querySelectorAll('input').forEach(choice => choice.name = 'choices: ' + question);
+    group.querySelectorAll('input').forEach(choice => {
+      choice.name = 'choices: ' + question;
+      choice.dataset.lmSuppressShortcuts = '';
+    });
   });
 };
 mend();
