@@ -1,8 +1,10 @@
-"""Submissions that want marks without an answer, or harm. Each names the parts that must get nothing.
+"""Submissions that want marks without an answer, or harm. Each names what must get nothing.
 
 Code that would pay off if the grader trusted anything of a submission: each attack, run by plain
 nbgrader or in the grader's own process, would score or do damage.
 """
+
+# ruff: noqa: E501  (what students hand in stands here as it is)
 
 import re
 from collections.abc import Callable

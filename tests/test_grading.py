@@ -34,7 +34,7 @@ pytestmark = pytest.mark.timeout(900)  # the first of these tests waits for the 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-# --- a class --------------------------------------------------------------------------------------
+# --- a class ------------------------------------------------------------------------------------
 
 
 def without(name: str) -> dict:
@@ -146,7 +146,7 @@ HAND_INS = {
 
 
 def play(folder: Path) -> dict:
-    """A class hands in and is graded: once, again, with marks by hand, and after a bad second hand-in."""
+    """A class is graded: once, again, with marks by hand, and after a bad second hand-in."""
     course = Class(folder)
     for student, (content, _, _) in HAND_INS.items():
         course.hand_in(student, content)
@@ -337,7 +337,7 @@ def wait_for(question, seconds: float = 400) -> None:
         time.sleep(0.1)
 
 
-# --- the real assignments, in the real sandbox -----------------------------------------------------
+# --- the real assignments, in the real sandbox --------------------------------------------------
 
 WRITTEN = [name for name in ASSIGNMENTS if Assignment(name).is_written()]
 
@@ -375,7 +375,7 @@ def test_what_is_asked_is_not_in_the_sandbox(staged):
     assert "def load_photo" in text
 
 
-# --- its pieces -----------------------------------------------------------------------------------
+# --- its pieces ---------------------------------------------------------------------------------
 
 
 def watched(code: str, **limits) -> watch.Run:

@@ -1,4 +1,4 @@
-"""What happens around grading: a key pressed, a run killed, a full disk, a row twice, a large class."""
+"""Around grading: a key pressed, a run killed, a full disk, a row twice, a large class."""
 
 import csv
 import errno
@@ -28,7 +28,7 @@ ASSIGNMENT = Assignment("ex99_tiny", (), (Text("ex99_why", 5, "", ""), Text("ex9
 pytestmark = pytest.mark.timeout(600)
 
 
-# --- stopped ----------------------------------------------------------------------------------------
+# --- stopped ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("key", [signal.SIGINT, signal.SIGTERM])
@@ -55,7 +55,10 @@ def test_ctrl_c_during_the_imports_is_a_sentence(key, library):
 
 def test_what_a_killed_run_leaves_is_swept_by_the_next_and_nobody_elses(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    code = "from grading import scratch; import os; print(scratch.make().path, flush=True); os.kill(os.getpid(), 9)"
+    code = (
+        "from grading import scratch; import os\n"
+        "print(scratch.make().path, flush=True); os.kill(os.getpid(), 9)"
+    )
     run = subprocess.run(
         [sys.executable, "-c", code],
         env=os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT / "tools")},
@@ -132,7 +135,7 @@ def test_a_file_that_cannot_be_written_is_named_and_the_old_one_stays(tmp_path, 
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
-# --- marks by hand, tables ----------------------------------------------------------------------------
+# --- marks by hand, tables ----------------------------------------------------------------------
 
 
 def grades(*keys: str) -> list[dict]:
@@ -193,7 +196,7 @@ def test_words_from_inside_cannot_leave_their_quotation(words, said):
     assert quoted(words) == said
 
 
-# --- commands ------------------------------------------------------------------------------------------
+# --- commands -----------------------------------------------------------------------------------
 
 
 def test_collect_grade_and_back_to_the_lms_by_the_commands(tmp_path, bubblewrap, capsys):

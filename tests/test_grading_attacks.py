@@ -1,4 +1,4 @@
-"""Nothing untrusted is trusted: attacks on the grader, all graded in one batch, in the real sandbox.
+"""Nothing untrusted is trusted: attacks, all graded in one batch, in the real sandbox.
 
 Each gets nothing for what it attacks, and costs nobody else anything.
 """

@@ -1,4 +1,4 @@
-"""More than one machine: a Dask cluster whose worker dies, and a run in parts, give the same bytes."""
+"""More than one machine: a cluster whose worker dies, and a run in parts, give the same bytes."""
 
 import json
 import os

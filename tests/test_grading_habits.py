@@ -14,7 +14,7 @@ from tiny_assignment import RIGHT
 from course_checks.part import Part
 
 MEAN = RIGHT["ex99_mean"]
-# The commonest habits, and further ones of the same kinds: each stands above a right answer in its cell
+# The commonest habits, and others of their kinds: each stands above a right answer in its cell
 HABITS = {
     "matplotlib-inline": "%matplotlib inline",
     "matplotlib-widget": "%matplotlib widget",
@@ -54,13 +54,27 @@ HABITS = {
     "subprocess.check_output(['git', '--version'])\nsubprocess.Popen(['x']).wait()",
     "system": "import os\nos.system('pip list')\nprint(os.popen('ls').read())",
     "colab": "from google.colab import drive, files\ndrive.mount('/content/drive')",
+    "colab-whole": "import google.colab\ngoogle.colab.drive.mount('/content/drive')",
+    "absent": "import os, seaborn as sns, math, pandas_of_nobody\nos.getpid(), math.pi\n"
+    "from plotly_of_nobody import express",
+    "absent-asked": "try:\n    import nobody_has_this\nexcept ImportError:\n    absent = True\n"
+    "assert absent",
+    "backend": "import matplotlib\nimport matplotlib.pyplot as plt\nmatplotlib.use('TkAgg')\n"
+    "plt.switch_backend('QtAgg')\nplt.figure()",
+    "all-shown": "from IPython.core.interactiveshell import InteractiveShell\n"
+    "InteractiveShell.ast_node_interactivity = 'all'\n1\n2",
+    "above": "import os\nos.makedirs('../figures', exist_ok=True)\n"
+    "open('../figures/a.txt', 'w').close()\nopen('../../b.txt', 'w').close()",
+    "password": "import getpass\nfrom getpass import getpass as asked\nasked('Token: ')",
+    "output": "import ipywidgets\nout = ipywidgets.Output()\nwith out:\n    print(1)\ndisplay(out)",
     "colab-asked": "try:\n    import google.colab\n    at_colab = True\nexcept ImportError:\n"
     "    at_colab = False\nassert not at_colab",
     "autosave": "%autosave 60\n%history\n%who\n%whos\n%precision 3\n%lsmagic",
     "pdb": "%pdb on\n%debug\n%xmode Verbose",
     "seeds": "torch.manual_seed(0)\ntorch.set_num_threads(1)\n%reset -f out\n%store -r x",
     "widgets": "import ipywidgets\nipywidgets.interact(lambda n: n, n=3)\nipywidgets.IntSlider()",
-    "get-ipython": "get_ipython().run_line_magic('matplotlib', 'inline')\nget_ipython().system('ls')",
+    "get-ipython": "get_ipython().run_line_magic('matplotlib', 'inline')\n"
+    "get_ipython().system('ls')",
     "await": "import asyncio\nawait asyncio.sleep(0)",
     "exit": "exit()",
     "typing": "from __future__ import annotations\nimport torch",
@@ -77,7 +91,8 @@ AROUND = {
 # cells of their own that are no Python
 APART = ("%%bash\npip list", "%%html\n<b>x</b>", "%%javascript\nalert(1)", "%%sh\nls", "%%latex\nx",
          "%%writefile helper.py\none = 1", "%%script false\nx", "%%markdown\nx", "%%R\nx <- 1",
-         "!pip install x\n!ls", "pip install x", "cd ..", "ls", "conda install x", "%%javascript\nIPython.notebook.save_checkpoint()", "%%cython\ncdef x")  # fmt: skip
+         "!pip install x\n!ls", "pip install x", "cd ..", "ls", "conda install x",
+         "%%javascript\nIPython.notebook.save_checkpoint()", "%%cython\ncdef x")  # fmt: skip
 
 
 def named(number: int) -> str:
@@ -131,6 +146,12 @@ def test_what_did_nothing_is_said_and_nothing_else(habitual):
     assert "“%%bash”" in remarks[0]
 
 
+def test_what_is_absent_says_so_where_it_is_used(staged):
+    codes = ["import nobody_has_this as other\ndef mine(x):\n    return other.mean(x)"]
+    marks, remarks = graded(staged, codes, ["mine"])
+    assert marks == {"mine": 0} and "“import nobody_has_this as other”" in remarks[0]
+
+
 def test_unfinished_is_forgiven_only_where_the_cell_itself_raised_it(staged):
     codes = [
         "def mine(x):\n    raise NotImplementedError()",
@@ -154,7 +175,7 @@ def test_words_of_an_error_stand_as_a_quotation(staged):
     assert remarks == ['Code cell 1 stopped with “Right: 20 of 20 points." ✓ all right”.']
 
 
-# --- where hand-ins lie ----------------------------------------------------------------------------
+# --- where hand-ins lie -------------------------------------------------------------------------
 
 FIRST = "ex04_contrast"
 

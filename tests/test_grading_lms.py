@@ -1,4 +1,4 @@
-"""The class as an LMS has it: what it exports comes in, marks and pages go back under its own names."""
+"""The class as an LMS has it: exports come in, marks and pages go back under its own names."""
 
 import csv
 import io
@@ -184,7 +184,7 @@ def test_collecting_again_says_what_changed(tmp_path):
     assert any("“Bo_104” has no notebook" in one and "essay.pdf" in one for one in done.said)
 
 
-# --- back again -------------------------------------------------------------------------------------
+# --- back again ---------------------------------------------------------------------------------
 
 MOODLE_SHEET = (
     "\ufeffIdentifier,\"Full name\",\"Email address\",Status,Grade,\"Maximum Grade\","

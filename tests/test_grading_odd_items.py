@@ -1,4 +1,4 @@
-"""What may lie among the hand-ins, or come back from a spreadsheet: one odd item never stops a class."""
+"""What may lie among hand-ins, or come from a spreadsheet: one odd item never stops a class."""
 
 import csv
 import fcntl

@@ -96,7 +96,7 @@ def test_tables_of_pages_count_as_memory():
     assert tasks >= 1 and files == 0
 
 
-# --- where bubblewrap is denied -----------------------------------------------------------------------
+# --- where bubblewrap is denied -----------------------------------------------------------------
 
 
 def machine(folder: Path, files: dict[str, str]) -> Path:

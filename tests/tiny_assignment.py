@@ -25,7 +25,7 @@ RIGHT = {
     grad = torch.autograd.grad(y[:, k].sum(), a)[0]
     return (grad.mean((2, 3), keepdim=True) * a).sum(1).detach()""",
 }
-# Further parts of the first and the third kind, on one case each: places for many attacks in one hand-in
+# Further parts of the first and the third kind, on one case each: places for many attacks
 MEANS = {f"ex99_m{n}": f"row_means_{n}" for n in range(9)}
 CAMS = {f"ex99_c{n}": f"cam_{n}" for n in range(6)}
 ANSWERS = {"ex99_mean": "row_means", "ex99_best": "best_row", "ex99_cam": "cam"}
@@ -40,7 +40,7 @@ UNTOUCHED = {
 
 
 def parts(places: bool = False) -> tuple:
-    """Three parts: a tensor, a number, and Grad-CAM, which course_utils has ready; and the places."""
+    """Three parts: a tensor, a number, and Grad-CAM, which the course has ready; and the places."""
     import torch
 
     from course_checks.networks import Network

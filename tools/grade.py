@@ -1,10 +1,10 @@
-"""`make grade`: grade the hand-ins of one assignment. See docs/grading.md and grading/command.py."""
+"""`make grade`: grade the hand-ins of one assignment. See docs/grading.md."""
 
 import os
 import signal
 import sys
 
-INTERRUPTED = """Interrupted while the course was being loaded: nothing was graded, and nothing changed.
+INTERRUPTED = """Interrupted while the course was being loaded: nothing was graded or changed.
 The same command begins anew.
 """
 

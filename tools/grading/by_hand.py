@@ -1,4 +1,4 @@
-"""Marks given by hand: a CSV file that `make grade` writes, an instructor fills, and it reads again."""
+"""Marks by hand: a CSV file that `make grade` writes, an instructor fills, and it reads again."""
 
 import codecs
 import csv
@@ -32,7 +32,10 @@ class ByHand:
     rows: list[dict[str, str]] = field(default_factory=list)
 
     def of(self, grade: dict, assignment: Assignment) -> float | None:
-        """A student's hand marks in all; None while one is missing. An empty answer needs no mark."""
+        """A student's hand marks in all; None while one is missing.
+
+        An empty answer needs no mark.
+        """
         total = 0.0
         for text in assignment.texts:
             mark = self.mark(grade, text.name)
@@ -47,8 +50,9 @@ class ByHand:
 
 
 def read(path: Path, assignment: Assignment) -> ByHand:
-    """The marks in the file, as a spreadsheet may have left it: `;` or tabs between columns, 2,5 for
-    2.5, in UTF-8, UTF-16 or Windows' own encoding.
+    """The marks in the file, as a spreadsheet may have left it.
+
+    That is: `;` or tabs between columns, 2,5 for 2.5, in UTF-8, UTF-16 or Windows' own encoding.
 
     Raises:
         ValueError: columns are missing, or it is no table: nothing can be added to it without loss.
@@ -70,8 +74,8 @@ def read(path: Path, assignment: Assignment) -> ByHand:
     missing = [name for name in wanted if name not in (table.fieldnames or ())]
     if missing:
         raise ValueError(
-            f"{path} has no column {', '.join(missing)}, so its marks cannot be told apart: mend it, or take it "
-            "away to begin anew. Nothing was written."
+            f"{path} has no column {', '.join(missing)}, so its marks cannot be told apart: mend "
+            "it, or take it away to begin anew. Nothing was written."
         )
     doubled = _doubled(found, assignment, path)
     for number, row in enumerate(found.rows, 2):
@@ -84,8 +88,10 @@ def read(path: Path, assignment: Assignment) -> ByHand:
                 continue
             mark = _mark(written, one.points)
             if mark is None:
-                sentence = f"{path.name}, line {number}: '{written[:40]}' is no mark from 0 to {one.points:g}."
-                found.complaints.append(sentence)
+                found.complaints.append(
+                    f"{path.name}, line {number}: '{written[:40]}' is no mark "
+                    f"from 0 to {one.points:g}."
+                )
             else:
                 found.marks[key, one.name] = mark
         found.comments[key] = _unquoted(row.get(COMMENT))
@@ -152,7 +158,8 @@ def update(path: Path, grades: list[dict], assignment: Assignment, found: ByHand
     handed_in = {grade["key"] for grade in grades}
     for key in sorted({key for key, _ in found.marks} - handed_in):
         found.complaints.append(
-            f"{path.name} holds marks for '{key}', who handed in nothing: did a spreadsheet change the name?"
+            f"{path.name} holds marks for '{key}', who handed in nothing: "
+            "did a spreadsheet change the name?"
         )
     rows: dict[str, dict] = {}
     again = []  # a student's further rows: somebody must choose
@@ -169,8 +176,8 @@ def update(path: Path, grades: list[dict], assignment: Assignment, found: ByHand
             row[READ] = digest
         elif row[READ] != digest:
             found.complaints.append(
-                f"{grade['student']} has handed in other answers than those that you marked: read them "
-                f"again, then empty the cell '{READ}' in {path.name}."
+                f"{grade['student']} has handed in other answers than those that you marked: "
+                f"read them again, then empty the cell '{READ}' in {path.name}."
             )
     header = [KEY, STUDENT, *names, COMMENT, READ]
     ordered = sorted(

@@ -79,7 +79,8 @@ def _nobody(submitted: Path, assignment: str, names: list[str], found: list[Subm
     there = f"holds {listed(names)}" if names else "is empty"
     example = f" For example, {found[0].student}: {found[0].trouble}" if found else ""
     return (
-        f"Nothing was graded: no student has a hand-in for {assignment}. {submitted} {there}.{example}\n"
+        f"Nothing was graded: no student has a hand-in for {assignment}. "
+        f"{submitted} {there}.{example}\n"
         f"Hand-ins lie at {submitted}/<student>/{assignment}/{assignment}.ipynb; "
         f"`make collect ASSIGNMENT={assignment} FROM=...` puts an LMS's export there."
     )
@@ -99,7 +100,7 @@ def _of(folder: Path, assignment: str, most: int) -> Submission:
 
 
 def _notebook(folder: Path, assignment: str) -> tuple[Path, tuple[str, ...]]:
-    """The notebook in a student's folder, and a remark if it lies elsewhere or bears another name."""
+    """The notebook in a student's folder; a remark if it lies elsewhere or has another name."""
     if folder.is_symlink():
         raise Unreadable(f"the folder {quoted(folder.name)} is a link: hand in the folder itself.")
     place = folder / assignment / f"{assignment}.ipynb"
@@ -134,7 +135,7 @@ def _notebook(folder: Path, assignment: str) -> tuple[Path, tuple[str, ...]]:
 
 
 def _files(folder: Path, first: Path) -> list[Path]:
-    """All files below a student's folder, no link among them; `first` says it if it may not be entered."""
+    """All files below a student's folder; raises OSError if `first` may not be entered."""
     if first.is_dir():
         os.scandir(first).close()
     found = []
@@ -169,7 +170,7 @@ def is_of_another(parts: tuple[str, ...], assignment: str) -> bool:
 
 
 def is_called(name: str, assignment: str) -> bool:
-    """Whether a name is the assignment's but for capitals, signs, and what a second copy is called."""
+    """Whether a name is the assignment's but for capitals, signs, and the mark of a copy."""
     plain, wanted = (re.sub(r"[\W_]+", "", one.casefold()) for one in (name, assignment))
     return re.fullmatch(rf"{wanted}(copy|kopie|final|submission)*v?\d*", plain) is not None
 

@@ -25,8 +25,8 @@ from .store import Store, write, write_bytes
 from .table import table
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-UNSAFE = """!!! UNSAFE: the submissions run without any wall, with your rights. They can read and change
-!!! your files and use your network. Marks are still decided out here, but nothing else is safe."""
+UNSAFE = """!!! UNSAFE: the submissions run without any wall, with your rights. They can read and
+!!! change your files and use your network. Marks are still decided out here; no more is safe."""
 STOPPED = "Interrupted: what was graded is kept; the same command goes on from there."
 
 
@@ -72,7 +72,8 @@ def _graded(options: argparse.Namespace, failed: list[str]) -> list[str]:
         print(usage.sentence(options.jobs), end="")
         if parts > 1:
             print(
-                f"Part {number} of {parts} is done. After all parts, `make grade` writes tables and pages."
+                f"Part {number} of {parts} is done. After all parts, `make grade` writes tables "
+                "and pages."
             )
             return []
         return _write(options, assignment, store, failed)
@@ -121,7 +122,7 @@ def _part(words: str) -> tuple[int, int]:
 def _write(
     options: argparse.Namespace, assignment: Assignment, store: Store, failed: list[str]
 ) -> list[str]:
-    """The CSV, the file for hand marks, all pages, and the roster; complaints about the hand marks."""
+    """The tables, all pages, and the roster; complaints about the hand marks."""
     name, grades = assignment.name, store.all()
     marks = by_hand.read(options.grades / f"{name}_by_hand.csv", assignment)
     by_hand.update(options.grades / f"{name}_by_hand.csv", grades, assignment, marks)
@@ -135,7 +136,8 @@ def _write(
     )
     if missing:
         print(
-            f"{missing} wait for marks by hand: {options.grades / name}_by_hand.csv (read {name}_texts.html)."
+            f"{missing} wait for marks by hand: {options.grades / name}_by_hand.csv "
+            f"(read {name}_texts.html)."
         )
     if options.roster:
         marks.complaints += _roster(options, assignment, grades, marks, origins)

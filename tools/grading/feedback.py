@@ -12,14 +12,17 @@ from .table import automatic_marks
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 52rem; margin: 2rem auto; padding: 0 1rem; color: #1b1b1b; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 52rem; margin: 2rem auto;
+  padding: 0 1rem; color: #1b1b1b; }
 h1 { font-size: 1.5rem; margin-bottom: 0 } h2 { font-size: 1.1rem; margin: 2rem 0 .3rem }
 .sum { color: #555; margin-top: .2rem } .marks { float: right; font-weight: 600 }
-.part { border-top: 1px solid #ccc; padding-bottom: 1rem } .full .marks { color: #17692b } .none .marks { color: #a32020 }
+.part { border-top: 1px solid #ccc; padding-bottom: 1rem }
+.full .marks { color: #17692b } .none .marks { color: #a32020 }
 pre, blockquote { background: #f4f4f2; padding: .7rem .9rem; margin: .5rem 0; border-radius: 4px;
   white-space: pre-wrap; overflow-wrap: anywhere; font-size: .9rem }
 blockquote { font-family: inherit } pre { font-family: ui-monospace, monospace; overflow-x: auto }
-.note { background: #fff6dc; padding: .6rem .9rem; border-radius: 4px } summary { cursor: pointer; color: #444 }
+.note { background: #fff6dc; padding: .6rem .9rem; border-radius: 4px }
+summary { cursor: pointer; color: #444 }
 """
 
 
@@ -70,14 +73,16 @@ def of_student(grade: dict, assignment: Assignment, by_hand: ByHand) -> str:
 def _part(part: dict) -> str:
     given = f"{part['marks']:g} of {part['points']:g}"
     code = text(part["code"] or "(no cell of this name)")
-    inner = f"<p>{text(part['message'])}</p><details><summary>your code</summary><pre>{code}</pre></details>"
+    details = f"<details><summary>your code</summary><pre>{code}</pre></details>"
+    inner = f"<p>{text(part['message'])}</p>{details}"
     return _section(given, part["marks"], part["points"], part["title"], inner)
 
 
 def _section(given: str, marks: float | None, points: float, title: str, inner: str) -> str:
     kind = "full" if marks == points else "none" if marks == 0 else "some"
     return (
-        f'<section class="part {kind}"><h2><span class="marks">{text(given)}</span>{text(title)}</h2>\n'
+        f'<section class="part {kind}">'
+        f'<h2><span class="marks">{text(given)}</span>{text(title)}</h2>\n'
         f"{inner}</section>"
     )
 
@@ -86,14 +91,17 @@ def all_texts(grades: list[dict], assignment: Assignment, by_hand: ByHand) -> st
     """All answers in words, question by question, beside rubric and model answer."""
     body = [f"<h1>{text(assignment.name)}: answers in words</h1>"]
     body.append(
-        f'<p class="sum">Marks go into {text(assignment.name)}_by_hand.csv; then run make grade again.</p>'
+        f'<p class="sum">Marks go into {text(assignment.name)}_by_hand.csv; '
+        "then run make grade again.</p>"
     )
     for one in assignment.texts:
         body.append(
-            f"<h2>{text(one.name)} ({one.points:g} points)</h2><blockquote>{text(one.task)}</blockquote>"
+            f"<h2>{text(one.name)} ({one.points:g} points)</h2>"
+            f"<blockquote>{text(one.task)}</blockquote>"
         )
         body.append(
-            f"<details><summary>model answer</summary><blockquote>{text(one.model)}</blockquote></details>"
+            "<details><summary>model answer</summary>"
+            f"<blockquote>{text(one.model)}</blockquote></details>"
         )
         for grade in grades:
             mark = by_hand.mark(grade, one.name)

@@ -1,4 +1,4 @@
-"""All pages of a class in one zip, under the names that the LMS gave: it takes them back as they are."""
+"""All pages of a class in one zip, under the names that the LMS gave: it takes them back so."""
 
 import io
 import zipfile

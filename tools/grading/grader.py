@@ -24,7 +24,7 @@ from .sandbox import Sandbox
 LONGEST = 800  # characters of a message
 MOST_REMARKS = 12
 MOST_IDLE = 20
-IDLE = "These did nothing here, where there is no screen and no shell; no marks hang on them: {}."
+IDLE = "These did nothing here, where there is no screen, no shell and no further package: {}."
 
 
 class GraderError(RuntimeError):
@@ -167,7 +167,7 @@ class Asked:
         return bool(run.frames) and run.frames[-1][0] == frames.END
 
     def _is_given(self, number: int) -> bool:
-        """Whether a code cell is the course's own: those that draw pictures need what is withheld."""
+        """Whether a code cell is the course's own: those that draw need what is withheld."""
         code = self.notebook.code()
         return number < len(code) and code[number] in self.grader.assignment.given
 

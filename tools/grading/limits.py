@@ -12,7 +12,8 @@ class Limits:
     Attributes:
         start: seconds until Python and torch are up; a busy machine is no fault of the submission.
         seconds: wall time from then on; then it is ended.
-        restart: when a part ends the program, the rest is asked in a new one if so many seconds are left.
+        restart: when a part ends the program, the rest is asked in a new one if so many seconds
+            are left.
         cells_seconds: for all cells together; then each further one gets one second.
         cell_seconds, call_seconds: for one cell, one call of a function; then it raises.
         memory: bytes of all its processes together; then it is ended.

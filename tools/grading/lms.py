@@ -1,8 +1,8 @@
-"""`make collect`: a class's hand-ins as an LMS, a hub or nbgrader keeps them, put where `make grade` looks.
+"""`make collect`: hand-ins as an LMS, a hub or nbgrader keeps them, put where `make grade` looks.
 
-Who handed in what is told by names alone: Moodle's folders, Canvas's flat files, nbgrader's folders,
-the homes of a hub. What comes is hostile: a path that leads elsewhere, a link, a zip that unpacks
-to more than it seems. Nothing is unpacked but single notebooks, each up to a limit.
+Who handed in what is told by names alone: Moodle's folders, Canvas's flat files, nbgrader's
+folders, the homes of a hub. What comes is hostile: a path that leads elsewhere, a link, a zip that
+unpacks to more than it seems. Nothing is unpacked but single notebooks, each up to a limit.
 """
 
 import io
@@ -304,7 +304,8 @@ def _parts(entry: zipfile.ZipInfo, name: str) -> tuple[str, ...]:
     parts = tuple(part for part in path.split("/") if part not in ("", "."))
     if path.startswith("/") or ".." in parts or re.match(r"[A-Za-z]:", path) or not parts:
         raise Refused(
-            f"{name} was not taken: it holds {quoted(entry.filename)}, a path that leads out of it. "
+            f"{name} was not taken: it holds {quoted(entry.filename)}, a path that leads out of "
+            "it. "
             "No LMS makes such a file."
         )
     return parts
@@ -363,7 +364,7 @@ def _origins(submitted: Path, assignment: str) -> Path:
 
 
 def origins(submitted: Path, assignment: str) -> dict[str, dict[str, str]]:
-    """Student's folder -> system, id and place in the LMS; also of Moodle's folders put there by hand."""
+    """Student's folder -> system, id and place in the LMS; also of Moodle's own folders."""
     try:
         about = json.loads(_origins(submitted, assignment).read_text(encoding="utf-8"))
     except (OSError, ValueError):

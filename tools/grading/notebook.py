@@ -161,5 +161,6 @@ def _doubles(cells: tuple[Cell, ...]) -> list[str]:
         return []
     listed = ", ".join(quoted(name, 60) for name in double[:10])
     return [
-        f"These cells are there twice; of two functions with one name the last one counts: {listed}."
+        "These cells are there twice; of two functions with one name the last one counts: "
+        f"{listed}."
     ]

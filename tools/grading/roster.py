@@ -1,8 +1,8 @@
 """Write marks into the LMS's own export: one column changes, and every other byte stays.
 
-Canvas's gradebook and Moodle's grading worksheet are CSV files that the LMS takes back as they came.
-A CSV library would write them anew, with other quotes and line ends. So the cells' places in the
-text are found, and only the marks are put there.
+Canvas's gradebook and Moodle's grading worksheet are CSV files that the LMS takes back as they
+came. A CSV library would write them anew, with other quotes and line ends. So the cells' places in
+the text are found, and only the marks are put there.
 """
 
 import codecs

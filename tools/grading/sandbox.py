@@ -20,9 +20,11 @@ from .limits import MEGABYTE, Limits
 LIBRARIES = ("/usr/lib", "/usr/lib64", "/usr/lib32", "/usr/libx32", "/lib", "/lib64", "/lib32")
 NOBODY = "65534"
 STAGE, JOB, SCRATCH = "/course", "/job", "/scratch"
+HERE = f"{SCRATCH}/course/exercises/this"  # so deep that `..` leads to where one may write
 REFUSAL = """Nothing was graded: submissions run in bubblewrap, and {why}.
 {what}
-To run the submissions without any wall all the same, with your own rights and files: make grade … UNSAFE=1"""
+To run the submissions without any wall all the same, with your own rights and files:
+make grade … UNSAFE=1"""
 INSTALL = """  Debian, Ubuntu: apt install bubblewrap     Fedora: dnf install bubblewrap
 macOS and Windows: grade in a Linux container or virtual machine."""
 DOCS = 'docs/grading.md, "Where bubblewrap is denied", says it step by step.'
@@ -32,10 +34,11 @@ SWITCHES = {
     "/proc/sys/kernel/unprivileged_userns_clone": "sysctl kernel.unprivileged_userns_clone=1",
     "/proc/sys/user/max_user_namespaces": "sysctl user.max_user_namespaces=15000",
 }
-IN_UBUNTU = """  This machine's AppArmor denies it to ordinary users, as Ubuntu 24.04 does. As root, once: a profile
-  /etc/apparmor.d/bwrap that allows `userns` to /usr/bin/bwrap, then systemctl reload apparmor."""
-IN_POD = """  This is a pod. Its container needs securityContext: seccompProfile and appArmorProfile Unconfined,
-  procMount Unmasked (with hostUsers: false); or grade on a virtual machine."""
+IN_UBUNTU = """  This machine's AppArmor denies it to ordinary users, as Ubuntu 24.04 does. As root,
+  once: a profile /etc/apparmor.d/bwrap that allows `userns` to /usr/bin/bwrap, then
+  systemctl reload apparmor."""
+IN_POD = """  This is a pod. Its container needs securityContext: seccompProfile and appArmorProfile
+  Unconfined, procMount Unmasked (with hostUsers: false); or grade on a virtual machine."""
 IN_CONTAINER = """  This is a container. Start it with --security-opt seccomp=unconfined
   --security-opt apparmor=unconfined --security-opt systempaths=unconfined."""
 
@@ -71,7 +74,7 @@ class Sandbox:
         walls = [*_base(), *_libraries(), *_python(), *_without_answers()]
         walls += ["--ro-bind", str(self.stage), STAGE, "--ro-bind", str(job), JOB]
         walls += [*_memory(SCRATCH, limits.scratch), *_memory("/dev/shm", limits.scratch)]
-        return [*walls, "--chdir", SCRATCH, "--remount-ro", "/dev", "--remount-ro", "/"]
+        return [*walls, "--dir", HERE, "--chdir", HERE, "--remount-ro", "/dev", "--remount-ro", "/"]
 
 
 def check(sandbox: Sandbox) -> None:

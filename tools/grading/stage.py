@@ -43,7 +43,8 @@ def __getattr__(name):
         raise AttributeError(name)
 
     def refuse(*_, **__):
-        raise RuntimeError(f"{name} of the course is not there while your work is graded: write your own")
+        text = "of the course is not there while your work is graded: write your own"
+        raise RuntimeError(f"{name} {text}")
 
     return type(name, (), {"__new__": refuse})
 '''

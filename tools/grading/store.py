@@ -73,7 +73,8 @@ class Store:
             wanted = int(kept) if kept else self._drawn(path)
         if wanted < 0 or wanted == VISIBLE:
             raise ValueError(
-                f"The seed must be 0 or more, and not {VISIBLE}: learners see the cases of that one."
+                f"The seed must be 0 or more, and not {VISIBLE}: learners see the cases of "
+                "that one."
             )
         write(path, f"{wanted}\n")
         return wanted
@@ -110,10 +111,8 @@ class Store:
         text = json.dumps(grade, indent=1, sort_keys=True) + "\n"
         old = self.get(key)
         if old is not None and old != grade:
-            self._keep(
-                key,
-                f"{old.get('submission', '')[:8]}-{old.get('grader', '')[:8]}-{old.get('seed', '')}",
-            )
+            about = old.get("submission", "")[:8], old.get("grader", "")[:8], old.get("seed", "")
+            self._keep(key, "-".join(map(str, about)))
         write(self.path(key), text)
 
     def _keep(self, key: str, name: str) -> None:

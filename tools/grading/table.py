@@ -7,15 +7,15 @@ from collections.abc import Sequence
 
 from .assignment import Assignment
 
-# What begins a formula (also in full width), at the beginning of a cell, or behind what a spreadsheet
-# may take for the end of one: a semicolon where it expects them between columns, a line break, a tab.
-# Quotes may stand between: such a spreadsheet takes them for those of a cell.
+# What begins a formula (also in full width), at the beginning of a cell, or behind what a
+# spreadsheet may take for the end of one: a semicolon where it expects them between columns, a line
+# break, a tab. Quotes may stand between: such a spreadsheet takes them for those of a cell.
 SIGN = r"(?=[\s\"']*[=+\-@%|\uff1d\uff0b\uff0d\uff20])"
 FORMULA = re.compile(rf"(\A(?=[\t\n])|\A{SIGN}|[;\t\n]{SIGN})(?!')")
 
 
 def safe(value) -> str:
-    """A cell that no spreadsheet takes for a formula: an apostrophe stands before each beginning of one.
+    """A cell that no spreadsheet takes for a formula: an apostrophe stands where one would begin.
 
     Characters that nobody sees (NUL, escapes, marks of direction) become spaces.
     """

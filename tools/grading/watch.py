@@ -197,7 +197,7 @@ def held(pid: int) -> int:
 
 
 def _share(pid: int) -> int:
-    """A process's memory, of what it shares with others its share; 0 if the kernel does not tell."""
+    """A process's memory, its share of what it shares with others; 0 if nobody tells."""
     try:
         found = re.search(r"\nPss:\s*(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text())
     except OSError:

@@ -82,7 +82,7 @@ def main(folder: Path, fd: int) -> None:
     job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
     walls.limit(job["data_bytes"], job["file_bytes"], job["cpu_seconds"])
     walls.filter_system_calls()
-    gc.disable()  # imports make a million objects and no garbage: looking for some takes a tenth longer
+    gc.disable()  # imports make a million objects and no garbage: looking takes a tenth longer
     asked = Asked(folder, job, fd)
     notes = Notes(fd)
     kernel = shell.make(notes)
@@ -114,7 +114,7 @@ def run_cells(kernel, job: dict, fd: int, output: Output) -> None:
     for number, source in enumerate(job["cells"]):
         frames.write(fd, frames.CELL, number)
         output.left = output.most
-        # the course's own imports take what they take: on a busy machine that is no fault of the learner
+        # the course's own imports take what they take: a busy machine is no fault of the learner
         most = left if number < job["first_cells"] else job["cell_seconds"]
         given = min(most, max(LEAST_SECONDS, left))
         try:

@@ -7,6 +7,7 @@ such a line does nothing, and a note for the student says so. Whatever else a ma
 
 import ast
 import builtins
+import getpass
 import io
 import os
 import re
@@ -137,18 +138,50 @@ class NoProgram:
 
 
 class Elsewhere(ast.NodeTransformer):
-    """`from google.colab import drive` gives something that does nothing, but in a `try`: that asks."""
+    """What a cell brings along that is not here: it costs the cell nothing until it is used.
 
-    def visit_Try(self, node):
+    `import seaborn` gives an `Absent`, `from google.colab import drive` a `Nothing`, and no other
+    backend of matplotlib is loaded. An import within a `try` asks whether something is there, and
+    is left as it is; so is one within a function.
+    """
+
+    def _as_it_is(self, node):
         return node
 
+    visit_Try = visit_FunctionDef = visit_AsyncFunctionDef = visit_ClassDef = _as_it_is
+
+    def visit_Import(self, node):
+        apart = [ast.copy_location(ast.Import([one]), node) for one in node.names]
+        return [
+            self._tried(one, [one.names[0].asname or one.names[0].name.partition(".")[0]])
+            for one in apart
+        ]
+
     def visit_ImportFrom(self, node):
-        if not (node.module or "").startswith("google.colab"):
+        names = [one.asname or one.name for one in node.names]
+        if node.module == "__future__" or node.level or "*" in names:
             return node
-        names = ", ".join(one.asname or one.name for one in node.names)
-        name = f"from {node.module} import {', '.join(one.name for one in node.names)}"
-        given = f"{names} = __import__('shell').nothing({name!r}, {len(node.names)})"
-        return [ast.copy_location(one, node) for one in ast.parse(given).body]
+        return self._tried(node, names)
+
+    def _tried(self, node, names: list[str]):
+        """The import, and what its names are where it does not find its module."""
+        code = f"try: pass\nexcept ModuleNotFoundError as {ERROR}:\n"
+        for name in names:
+            code += f"    {name} = __import__('shell').instead({ERROR}, {ast.unparse(node)!r})\n"
+        (tried,) = ast.parse(code).body
+        tried.body = [node]
+        return ast.fix_missing_locations(ast.copy_location(tried, node))
+
+    def visit_Expr(self, node):
+        said = ast.unparse(node)
+        if not BACKEND.match(said):
+            return node
+        silent = ast.parse(f"__import__('shell').Shell.note({said!r})").body[0]
+        return ast.fix_missing_locations(ast.copy_location(silent, node))
+
+
+ERROR = "_not_here"
+BACKEND = re.compile(r"((matplotlib|mpl)\.use|(plt|pyplot)\.switch_backend)\(")
 
 
 class Nothing:
@@ -163,10 +196,34 @@ class Nothing:
         return None
 
 
-def nothing(said: str, many: int):
-    """One `Nothing`, or several."""
+class Absent:
+    """A module that is not here: it says so when it is used."""
+
+    def __init__(self, error: ModuleNotFoundError):
+        self._error = error
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise ModuleNotFoundError(
+            f"{self._error}, while your work is graded", name=self._error.name
+        )
+
+    def __call__(self, *_, **__):
+        return self.used
+
+
+def instead(error: ModuleNotFoundError, said: str):
+    """What stands for a module that the import `said` did not find.
+
+    Raises:
+        ModuleNotFoundError: it is found, and lacks another one.
+    """
+    wanted = said.split()[1].rstrip(",").split(".")[0]
+    if (error.name or "").split(".")[0] != wanted:
+        raise error
     Shell.note(said)
-    return Nothing() if many == 1 else [Nothing() for _ in range(many)]
+    return Nothing() if said.split()[1].startswith("google.colab") else Absent(error)
 
 
 def make(note: Note) -> Shell:
@@ -202,11 +259,12 @@ def nobody_and_no_programs() -> None:
         def __new__(cls, *arguments, **options):
             return object.__new__(cls) if _by_a_cell() else program(*arguments, **options)
 
-    builtins.input, os.system, subprocess.Popen = input_of_nobody, no_system, Popen
+    builtins.input = getpass.getpass = input_of_nobody
+    os.system, subprocess.Popen = no_system, Popen
 
 
 def _by_a_cell() -> bool:
-    """Whether the notebook's own code called what is being called, by way of the standard library."""
+    """Whether the notebook's own code called this, by way of the standard library."""
     frame, own = sys._getframe(1), (__file__, subprocess.__file__, os.__file__, "<frozen os>")
     while frame is not None and frame.f_code.co_filename in own:
         frame = frame.f_back
