@@ -93,11 +93,10 @@ def _channels_first(model: nn.Module, shape: Sequence[int], size: Sequence[int])
     if len(size) == 1:  # one stride cannot be unequal; a signal's length does not grow
         return shape[2] <= size[0] or shape[1] > size[0]
     first, last = _skew(shape[2:], size), _skew(shape[1:-1], size)
-    # the strides of volumes differ along the depth
-    if len(size) == 2 and min(first, last) >= log(2):
-        return None
-    if first < last:
+    if first < last:  # also where the network itself stretches the image to a square
         return True
+    if len(size) == 2 and last >= log(2):  # the strides of volumes differ along the depth
+        return None
     return first < 0.25 and not any(type(m).__name__ in CHANNELS_LAST for m in model.modules())
 
 

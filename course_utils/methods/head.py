@@ -146,7 +146,8 @@ def the_output(model: nn.Module, returned: Any, output: Picker | None = None) ->
     elif output is None and isinstance(getattr(picked, "logits", None), Tensor):
         picked = picked.logits
     elif output is None and isinstance(picked, (tuple, list, Mapping)) and len(picked) == 1:
-        (picked,) = picked.values() if isinstance(picked, Mapping) else picked
+        (only,) = picked.values() if isinstance(picked, Mapping) else picked
+        picked = only if isinstance(only, Tensor) else picked
     if isinstance(picked, Tensor):
         return picked
     if output is not None:

@@ -1,0 +1,427 @@
+"""Networks as others bring them: wrapped, threaded, in half precision, with several inputs or outputs.
+
+Where a right value exists, it is plain autograd's, with a hook of the test's own.
+"""
+
+import copy
+import threading
+from dataclasses import dataclass
+
+import measure_layers
+import pytest
+import torch
+import torch.nn.functional as F
+import torchvision
+from tiny_networks import PHOTO, HandNet, RandomNet, random_images
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from course_utils import ForwardPass, GradCAM
+from course_utils.errors import ImageError, LayerError
+
+
+class Wrapped(nn.Module):
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x):
+        return self.network(x)
+
+
+class Small(nn.Module):
+    """A convolution, whatever a subclass does, pooling and a linear layer."""
+
+    def __init__(self, convolution=None):
+        super().__init__()
+        torch.manual_seed(0)
+        self.f = nn.Sequential(convolution or nn.Conv2d(3, 8, 3), nn.ReLU())
+        self.h = nn.Linear(8, 5)
+        self.eval()
+
+    def forward(self, x):
+        return self.h(self.f(x).flatten(2).mean(dim=2))
+
+
+def plainly(model, module, x, c):
+    """Grad-CAM's evidence for class c, N x ..., of a layer whose output is N x C x ..."""
+    kept = []
+    handle = module.register_forward_hook(lambda _m, _i, a: kept.append(a) or a.clone())
+    y = model(x)
+    handle.remove()
+    (gradient,) = torch.autograd.grad(y[:, c].sum(), kept[0])
+    alpha = gradient.flatten(2).mean(dim=2)
+    return torch.einsum("nc,nc...->n...", alpha, kept[0].detach())
+
+
+# The default layer
+
+
+SIDES = {name: (library, side) for library, name, side in measure_layers.NETWORKS}
+
+
+@pytest.mark.parametrize("name", measure_layers.QUICK)
+def test_the_default_layer_passes_the_rule_and_its_evidence_is_autograds(name):
+    library, side = SIDES[name]
+    measured = measure_layers.measure(library, name, side)
+    assert measured["passes"] and measured["error"] < 1e-4
+
+
+WRAPPERS = {
+    "DataParallel": nn.DataParallel,
+    "a module of one's own": Wrapped,
+    "Sequential": lambda m: nn.Sequential(nn.Identity(), m),
+    "torch.compile": lambda m: torch.compile(m, backend="eager"),
+    "twice": lambda m: Wrapped(nn.DataParallel(m)),
+}
+
+
+def small_vit():
+    torch.manual_seed(0)
+    vit = torchvision.models.VisionTransformer(32, 8, 2, 2, 16, 32, num_classes=5)
+    for parameter in vit.parameters():
+        nn.init.normal_(parameter, std=0.2)
+    return vit.eval()
+
+
+@pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
+@pytest.mark.parametrize(
+    "make",
+    [small_vit, lambda: torchvision.models.resnet18(num_classes=5).eval()],
+    ids=["ViT", "CNN"],
+)
+def test_bare_and_wrapped_give_the_same_map(make, wrap):
+    model, x = make(), torch.randn(1, 3, 32, 32) if make is small_vit else torch.randn(1, 3, 64, 64)
+    bare, wrapped = GradCAM(model)(x, why=1), GradCAM(wrap(model))(x, why=1)
+    torch.testing.assert_close(wrapped.evidence, bare.evidence, rtol=1e-6, atol=1e-6)
+    assert wrapped.layer.endswith(bare.layer)
+
+
+def test_a_wrapper_that_resizes_leaves_the_patches_grid():
+    class Resized(Wrapped):
+        def forward(self, x):
+            return self.network(F.interpolate(x, size=(32, 32)))
+
+    seen = ForwardPass(Resized(small_vit()), torch.randn(1, 3, 16, 64))  # 16 tokens, not 2 x 8
+    assert seen.activations.shape == (1, 16, 4, 4)
+
+
+def test_the_layer_of_an_unknown_network_is_found_at_the_first_image():
+    cam = GradCAM(RandomNet())
+    assert cam.layer is None
+    answer = cam(random_images())
+    assert cam.layer == answer.layer == "target"
+    assert "the last layer that runs once" in answer.layer_reason
+
+
+def test_a_head_of_zeros_does_not_hide_the_layer():
+    model = Small()
+    nn.init.zeros_(model.h.weight)
+    assert ForwardPass(model, torch.randn(1, 3, 8, 8)).layer == "f"
+
+
+def test_low_rank_adapters_are_not_taken_for_the_layer():
+    class Adapted(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.base, self.lora_B = nn.Conv2d(3, 8, 3), nn.Conv2d(2, 8, 1)
+            self.lora_A = nn.Conv2d(3, 2, 3)
+
+        def forward(self, x):
+            return self.base(x) + self.lora_B(self.lora_A(x))
+
+    assert ForwardPass(Small(Adapted()), torch.randn(1, 3, 8, 8)).layer == "f"
+
+
+def test_a_convolution_after_the_pooling_is_not_the_layer():
+    class Late(Small):
+        def forward(self, x):
+            return nn.functional.conv2d(
+                self.f(x).mean((2, 3), True), self.h.weight[..., None, None]
+            )[:, :, 0, 0]
+
+    model = nn.Sequential(Small().f, nn.AdaptiveAvgPool2d(1), nn.Conv2d(8, 5, 1), nn.Flatten())
+    assert ForwardPass(model, torch.randn(1, 3, 8, 8)).layer == "0"
+    assert ForwardPass(Late(), torch.randn(1, 3, 8, 8)).layer == "f"
+
+
+def test_watching_leaves_no_trace_and_happens_once():
+    model = HandNet()
+    GradCAM(model)(PHOTO), GradCAM(model)(PHOTO)
+    assert model.forwards == 3 and not model.layer1._forward_hooks
+
+
+# Inputs and outputs
+
+
+class Aged(Small):
+    def __init__(self):
+        super().__init__()
+        self.h = nn.Linear(9, 5)
+
+    def forward(self, x, age):
+        return self.h(torch.cat([self.f(x).mean(dim=(2, 3)), age], dim=1))
+
+
+def test_several_inputs_are_handed_on_in_order_or_by_name():
+    model, x, age = Aged(), torch.randn(2, 3, 8, 9), torch.tensor([[1.0], [2.0]])
+    by_order, by_name = GradCAM(model)((x, age), why=2), GradCAM(model)({"age": age, "x": x}, why=2)
+    assert by_order.maps.shape == (2, 1, 8, 9)
+    assert torch.equal(by_order.evidence, by_name.evidence)
+    with pytest.raises(TypeError, match="wants more than one input.*'age'.*x=\\(images, other\\)"):
+        GradCAM(model, "f")(x)
+
+
+@pytest.mark.parametrize(
+    ("convolution", "size"),
+    [(nn.Conv1d(3, 8, 3), (12,)), (nn.Conv3d(3, 8, 3), (5, 7, 6))],
+    ids=["signal", "volume"],
+)
+def test_signals_and_volumes_have_maps_of_their_own_size(convolution, size):
+    model, x = Small(convolution), torch.randn(2, 3, *size)
+    answer = GradCAM(model)(x, why=[1, 2])
+    assert answer.size == size and answer.maps.shape == (2, 2, *size)
+    torch.testing.assert_close(answer.evidence[:, 1], plainly(model, model.f, x, 2))
+
+
+@dataclass
+class Output:
+    logits: torch.Tensor
+    hidden: torch.Tensor
+
+
+OUTPUTS = {
+    "dict": lambda y: {"hidden": 2 * y, "logits": y},
+    "dataclass": lambda y: Output(y, 2 * y),
+    "tuple of one": lambda y: (y,),
+}
+
+
+class Returns(Small):
+    def __init__(self, pack):
+        super().__init__()
+        self.pack = pack
+
+    def forward(self, x):
+        return self.pack(super().forward(x))
+
+
+@pytest.mark.parametrize("pack", OUTPUTS.values(), ids=OUTPUTS)
+def test_logits_are_found_in_what_a_network_returns(pack):
+    x = torch.randn(1, 3, 8, 8)
+    expected = GradCAM(Small())(x, why=1).evidence
+    assert torch.equal(GradCAM(Returns(pack))(x, why=1).evidence, expected)
+
+
+def test_output_picks_one_of_several_tensors():
+    model, x = Returns(lambda y: (3 * y, y)), torch.randn(1, 3, 8, 8)
+    expected = GradCAM(Small())(x, why=1).evidence
+    got = GradCAM(model, output=lambda y: y[1])(x, why=1).evidence
+    torch.testing.assert_close(got, expected)
+
+
+@pytest.mark.parametrize(
+    "pack",
+    [
+        lambda y: {"out": y[:, :, None, None].expand(-1, -1, 4, 4), "aux": y},
+        lambda y: [{"boxes": y[:, :4], "scores": y[0]}],
+        lambda y: (y, 2 * y),
+    ],
+    ids=["segmentation", "detection", "pair"],
+)
+def test_the_line_that_the_sentence_spells_works(pack):
+    model, x = Returns(pack), torch.randn(1, 3, 8, 8)
+    with pytest.raises(TypeError, match="Say which number to ask about: ") as error:
+        GradCAM(model)(x)
+    line = str(error.value).split("ask about: ")[1].rsplit(", one number", 1)[0]
+    names = {"ForwardPass": ForwardPass, "model": model, "x": x, "torch": torch}
+    assert eval(line, names).shape == (1, 1, 6, 6)
+
+
+@pytest.mark.parametrize(
+    "pack", [lambda x: x.repeat(1, 3, 1, 1), lambda x: x.to(torch.float32) / 255]
+)
+def test_what_the_network_itself_answers_is_not_refused(pack):
+    class Grey(Small):
+        def forward(self, x):
+            return super().forward(pack(x))
+
+    x = torch.rand(1, 1, 8, 8) if pack(torch.rand(1, 1, 2, 2)).shape[1] == 3 else None
+    x = torch.randint(0, 255, (1, 3, 8, 8), dtype=torch.uint8) if x is None else x
+    assert GradCAM(Grey())(x).maps.shape == (1, 1, 8, 8)
+
+
+def test_what_the_network_does_not_answer_is_explained():
+    with pytest.raises(ImageError, match="one image, not a batch"):
+        GradCAM(torchvision.models.resnet18())(torch.randn(3, 64, 64))
+
+
+# Threads, number formats, weights that change
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_four_threads_get_the_answers_of_one(training):
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.5), nn.Conv2d(8, 8, 3),
+        nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5),
+    ).eval()  # fmt: skip
+    x, cam = torch.randn(4, 3, 12, 12), GradCAM(model, "4")
+    expected = [cam(x[i : i + 1], why=1).evidence for i in range(4)]
+    model.train(training)
+    mean, wrong = model[1].running_mean.clone(), []
+
+    def work(i):
+        for _ in range(25):
+            try:
+                got = cam(x[i : i + 1], why=1).evidence
+                if not torch.allclose(got, expected[i], atol=1e-6):
+                    wrong.append(got)
+            except Exception as error:
+                wrong.append(error)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong and torch.equal(model[1].running_mean, mean) and model.training == training
+
+
+class Two(Small):
+    """Two linear layers: no closed form."""
+
+    def __init__(self):
+        super().__init__()
+        self.g = nn.Linear(8, 8)
+
+    def forward(self, x):
+        return self.h(F.relu(self.g(self.f(x).mean(dim=(2, 3)))))
+
+
+@pytest.mark.parametrize(("dtype", "allowed"), [(torch.float16, 0.01), (torch.bfloat16, 0.05)])
+@pytest.mark.parametrize("side", [34, 514])
+def test_half_precision_answers_rightly_on_a_large_grid(dtype, allowed, side):
+    half = Two().to(dtype)
+    whole, x = copy.deepcopy(half).float(), torch.randn(1, 3, side, side).to(dtype)
+    expected = plainly(whole, whole.f, x.float(), 1)
+    got = GradCAM(half, "f")(x, why=1).evidence[:, 0]
+    assert float((got - expected).abs().max() / expected.abs().max()) < allowed
+
+
+CHANGES = {
+    "all": lambda w: w.data.mul_(-3),
+    "averaged": lambda w: w.data.lerp_(torch.ones_like(w), 1e-3),
+    "clipped": lambda w: w.data.clamp_(-0.1, 0.1),
+    "one row": lambda w: w.data[3].zero_(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize("make", [Small, Two])
+def test_weights_changed_behind_pytorchs_back_are_noticed(make, change):
+    model = make()
+    seen = ForwardPass(model, torch.randn(1, 3, 8, 8), "f")
+    seen.evidence(torch.eye(5))
+    change(model.h.weight)
+    with pytest.raises(RuntimeError, match="weights changed after this forward pass. Make a new"):
+        seen.evidence(torch.eye(5))
+
+
+def test_a_step_of_training_is_noticed():
+    model, x = Two(), torch.randn(1, 3, 8, 8)
+    seen = ForwardPass(model, x, "f")
+    model(x).sum().backward()
+    torch.optim.SGD(model.parameters(), 0.1).step()
+    with pytest.raises(RuntimeError, match="weights changed after this forward pass"):
+        seen.evidence(torch.eye(5))
+
+
+@pytest.mark.parametrize("make", [Small, Two])
+def test_weights_before_the_layer_may_change(make):
+    model = make()
+    seen = ForwardPass(model, torch.randn(1, 3, 8, 8), "f")
+    before = seen.evidence(torch.eye(5)[[1]])
+    model.f[0].weight.data.mul_(2)
+    assert torch.equal(seen.evidence(torch.eye(5)[[1]]), before)
+
+
+# Heads that cannot be asked several questions at once
+
+
+class Looking(torch.autograd.Function):
+    """Its backward looks at the values, which torch's batched gradients forbid."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx, g):
+        return 2 * g if float(g.abs().sum()) > 0 else g
+
+
+def test_questions_that_torch_does_not_batch_are_asked_one_by_one():
+    class Custom(Small):
+        def forward(self, x):
+            return self.h(Looking.apply(self.f(x)).mean(dim=(2, 3)))
+
+    model, x = Custom(), torch.randn(2, 3, 8, 8)
+    together = GradCAM(model, "f")(x, why=[0, 1, 2]).evidence
+    expected = torch.stack([plainly(model, model.f, x, c) for c in range(3)], dim=1)
+    torch.testing.assert_close(together, expected)
+
+
+# Sentences that name the true cause
+
+
+class Inference(Small):
+    @torch.inference_mode()
+    def forward(self, x):
+        return super().forward(x)
+
+
+class Checkpointed(Small):
+    def __init__(self, around):
+        super().__init__()
+        self.around, self.g = around, nn.Conv2d(8, 8, 3)
+
+    def forward(self, x):
+        if self.around:
+            a = self.g(checkpoint(self.f, x, use_reentrant=True))
+        else:
+            a = checkpoint(self.g, self.f(x), use_reentrant=True)
+        return self.h(a.mean(dim=(2, 3)))
+
+
+X = torch.randn(1, 3, 12, 12)
+CAUSES = {
+    "TorchScript": (lambda: torch.jit.trace(Small(), X), "TorchScript.*no layer will do"),
+    "quantised": (
+        lambda: torch.ao.quantization.quantize_dynamic(Small(), {nn.Linear}),
+        "quantised: its layers have no gradient",
+    ),
+    "inference mode": (Inference, "torch.inference_mode.*Remove that decorator"),
+    "checkpoint around": (lambda: Checkpointed(True), "use_reentrant=True. stands around"),
+    "checkpoint after": (lambda: Checkpointed(False), "use_reentrant=True. stands after"),
+    "a container that is bypassed": (
+        lambda: torch.fx.symbolic_trace(Small()),
+        "'f' itself never ran: .*such as 'f.1'",
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("make", "sentence"), CAUSES.values(), ids=CAUSES)
+def test_a_failure_is_called_by_its_cause(make, sentence):
+    with pytest.raises(LayerError, match=sentence):
+        GradCAM(make().eval(), "f")(X)
+
+
+@pytest.mark.parametrize("ran_before", [False, True])
+def test_a_compiled_network_answers_as_the_plain_one(ran_before):
+    model = Small()
+    compiled = torch.compile(model, backend="eager")
+    if ran_before:
+        compiled(X)
+    expected = GradCAM(model, "f")(X, why=[0, 1]).evidence
+    assert torch.equal(GradCAM(compiled, "_orig_mod.f")(X, why=[0, 1]).evidence, expected)
