@@ -41,9 +41,10 @@ NETWORKS = [
         "levit_128s", "mixer_s16_224", "resmlp_12_224", "xcit_nano_12_p16_224", "pvt_v2_b0",
         "coatnet_nano_rw_224", "swin_tiny_patch4_window7_224", "swinv2_cr_tiny_224", "nest_tiny",
         "twins_svt_small", "visformer_tiny", "volo_d1_224", "tnt_s_legacy_patch16_224", "pit_ti_224",
-        "coat_tiny", "efficientformer_l1", "gmlp_s16_224", "davit_tiny", "focalnet_tiny_srf", "maxvit_nano_rw_256",
+        "coat_tiny", "efficientformer_l1", "gmlp_s16_224", "davit_tiny", "focalnet_tiny_srf", 
     )),
     ("timm", "crossvit_tiny_240", 240),
+    ("timm", "maxvit_nano_rw_256", 256),
 ]  # fmt: skip
 QUICK = [
     "resnet18", "squeezenet1_1", "mobilenetv3_small_050", "dla34",

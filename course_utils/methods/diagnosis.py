@@ -36,7 +36,7 @@ def _cause(
     error: Exception, model: nn.Module, x: Inputs, target: Target | None, output: Picker | None
 ) -> Exception | None:
     """The error to raise in place of this one; None if it says what there is to say."""
-    found = _of_the_network(error, model)
+    found = of_the_network(error, model)
     if found is not None:
         return found
     if isinstance(error, LayerError):
@@ -65,7 +65,7 @@ def _network_itself_answers(model: nn.Module, x: Inputs) -> bool:
         return False
 
 
-def _of_the_network(error: Exception, model: nn.Module) -> LayerError | None:
+def of_the_network(error: Exception, model: nn.Module) -> LayerError | None:
     """Networks of a kind that gives no gradient, or takes no hooks, whatever the layer."""
     name, text = type(model).__name__, str(error)
     if any(isinstance(m, torch.jit.ScriptModule) for m in model.modules()):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .backward import backward
 from .closed_form import CHUNK, ClosedForm, pooling_linear_head
-from .diagnosis import diagnosed
+from .diagnosis import diagnosed, of_the_network
 from .grids import check_grid, grid_fold
 from .head import not_on_the_way, undisturbed
 from .inputs import Inputs, check_finite, images_of
@@ -158,7 +158,8 @@ class ForwardPass:
             self._unchanged.check()
             gradient = backward(self._output, self._leaf, v.transpose(0, 1))
         if gradient is None:
-            raise not_on_the_way(self.layer)
+            fault = not_on_the_way(self.layer)
+            raise of_the_network(fault, self.model) or fault
         with torch.inference_mode(False):
             grids = self._reshape_transform(gradient.flatten(0, 1))
             return grids.unflatten(0, gradient.shape[:1] + (len(self),)).transpose(0, 1)

@@ -132,7 +132,7 @@ def _token_grid(
     if own is not None and grid is not None:
         return own, grid
     known = next((n for n in map(_prefix_tokens, model.modules()) if n is not None), None)
-    grids = [tuple(grid) for grid in patch_grids() if prod(grid) > 1]
+    grids = [tuple(grid) for grid in patch_grids() if min(grid) > 1]
     left = [(tokens - prod(grid), grid) for grid in grids]
     fits = [pair for pair in left if pair[0] == known]
     fits = fits or [pair for pair in left if 0 <= pair[0] <= MOST_PREFIX_TOKENS]

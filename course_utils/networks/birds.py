@@ -97,7 +97,7 @@ def load_birds_network(name: str = "birds") -> BirdNet:
     network.preprocess = Preprocess(SIZE, SIZE, (0.5,) * 3, (0.5,) * 3)
     network.categories = list(SPECIES)
     network.layer = "features"
-    return network.eval()
+    return network.float().eval()
 
 
 def card() -> dict:

@@ -117,7 +117,8 @@ def load_classifier(name: str = "efficientnet_lite0") -> nn.Module:
     network.preprocess = preprocess
     network.name, network.categories = name, imagenet_categories()
     network.layer = known_layer(network)
-    return network.eval()
+    # also where a learner has set another default number format
+    return network.float().eval()
 
 
 def torchvision_names() -> list[str]:
