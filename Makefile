@@ -25,7 +25,7 @@ export MALLOC_TRIM_THRESHOLD_ ?= 2147483647
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test lectures slides exercises collect grade scheduler worker benchmark claims train-birds train-quality methods check setup lock format lint clean
+.PHONY: help lab test lectures slides exercises collect grade scheduler worker benchmark claims train-birds train-quality methods check setup lock format lint classroom test-classroom clean
 
 help:            ## this list
 	@echo "Targets of this course (make TARGET):"
@@ -69,6 +69,15 @@ worker:          ## work for a scheduler: make worker CLUSTER=tcp://host:8786 JO
 	@$(PYTHON) tools/set_up.py cluster
 	@PYTHONPATH=tools:.extras/cluster $(VENV)/python -m distributed.cli.dask_worker $(CLUSTER) --nworkers $(JOBS) --nthreads 1 --memory-limit 0 --no-dashboard $(ARGS)
 
+classroom:       ## start a JupyterHub on this machine, for a trial (see classroom/README.md)
+	@$(PYTHON) tools/set_up.py classroom
+	@$(VENV)/python tools/classroom.py $(ARGS)
+
+test-classroom:  ## the hub, tried: learners log in, work, take too much memory, go idle
+	@$(PYTHON) tools/set_up.py classroom
+	@$(VENV)/python tools/classroom.py --prepare
+	@$(VENV)/python -m pytest -q tests/classroom $(ARGS)
+
 benchmark:       ## time the course's methods beside those of grad-cam, torchcam and captum
 	@$(PYTHON) tools/set_up.py benchmark
 	@PYTHONPATH=.extras/benchmark $(VENV)/python tools/benchmark.py $(ARGS)
@@ -105,5 +114,5 @@ lint: setup      ## look for faults without running anything: ruff, and mypy on 
 	@$(VENV)/mypy
 
 clean:           ## remove what was made: .venv, .extras, _site and caches
-	rm -rf .venv .extras _site build .setup-lock .pytest_cache .hypothesis *.egg-info
+	rm -rf .venv .extras .classroom _site build .setup-lock .pytest_cache .hypothesis *.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +

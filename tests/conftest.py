@@ -29,7 +29,9 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    """What was imported stays: nobody need look through a million objects for garbage again and again."""
+    """What was imported stays: nobody need look through a million objects for garbage again and
+    again.
+    """
     gc.enable()
     gc.freeze()
 
@@ -108,7 +110,9 @@ def chromium():
 
 @pytest.fixture(autouse=True)
 def threads_as_before():
-    """A program that a test runs in this process may ask for two threads; the next tests keep theirs."""
+    """A program that a test runs in this process may ask for two threads; the next tests keep
+    theirs.
+    """
     torch = sys.modules.get("torch")
     before = torch.get_num_threads() if torch else 0
     yield

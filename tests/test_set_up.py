@@ -38,8 +38,10 @@ def build_editable(folder, config_settings=None, metadata_directory=None):
     with zipfile.ZipFile(os.path.join(folder, name), "w") as wheel:
         wheel.writestr("tiny.py", "")
         wheel.writestr("course_utils.py", "")
-        wheel.writestr("tiny-1.dist-info/METADATA", "Metadata-Version: 2.1\\nName: tiny\\nVersion: 1\\n")
-        wheel.writestr("tiny-1.dist-info/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        info = "Metadata-Version: 2.1\\nName: tiny\\nVersion: 1\\n"
+        tags = "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n"
+        wheel.writestr("tiny-1.dist-info/METADATA", info)
+        wheel.writestr("tiny-1.dist-info/WHEEL", tags)
         wheel.writestr("tiny-1.dist-info/RECORD", "")
     return name
 """
@@ -169,7 +171,10 @@ def test_an_interrupted_install_leaves_nothing(course):
     ],
 )
 def test_a_python_that_cannot_do_it_is_told_in_a_sentence(course, pretend, sentence):
-    code = f"import sys, runpy; sys.path[:0] = ['tools']; {pretend}; runpy.run_path('tools/set_up.py', run_name='__main__')"
+    code = (
+        f"import sys, runpy; sys.path[:0] = ['tools']; {pretend}; "
+        f"runpy.run_path('tools/set_up.py', run_name='__main__')"
+    )
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=course.folder, capture_output=True, text=True
     )

@@ -1,7 +1,7 @@
 """requirements.lock, one version of every package: resolved from pyproject.toml, and checked.
 
     python tools/make_lock.py            resolve anew and write it, then check it (`make lock`)
-    python tools/make_lock.py --check    ask pip whether every entry installs wherever it is promised
+    python tools/make_lock.py --check    ask pip whether every entry installs where it is promised
 
 pip resolves without installing, for the oldest Python that the course promises: a package's newest
 version may need a newer one. Left out are the CUDA and Triton packages: torch's own Linux wheel
@@ -26,8 +26,8 @@ ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements.lock"
 BROUGHT_BY_TORCH = re.compile(r"(nvidia|cuda)-|triton$")
 HEADER = """\
-# One tested version of every package of the course, tests included: what `make` installs into .venv.
-# Made by `make lock` from pyproject.toml, for Python {python} and newer; change that file, not this one.
+# One tested version of every package of the course, tests included: what `make` installs.
+# Made by `make lock` from pyproject.toml, for Python {python} and newer; change that file.
 # Not listed: the CUDA and Triton packages, which torch's own Linux wheel pins.
 """
 PYTHONS = ("3.11.0", "3.12.0", "3.13.0", "3.14.0")
@@ -57,7 +57,9 @@ def aim(python: str, platform: str) -> list[str]:
 
 
 def resolve() -> dict[str, str]:
-    """The newest versions that pyproject.toml admits together on the oldest Python: name -> version."""
+    """The newest versions that pyproject.toml admits together on the oldest Python: name ->
+    version.
+    """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = [*project["dependencies"], *project["optional-dependencies"]["test"], "setuptools>=77"]
     found = pip("--report", "-", *aim(PYTHONS[0], "Linux x86-64"), *wanted)

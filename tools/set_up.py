@@ -3,7 +3,8 @@
     python3 tools/set_up.py                 the environment of the course
     python3 tools/set_up.py benchmark       and tools/requirements-benchmark.txt beside it
 
-    TORCH=cpu | cuda                        which build of torch (Linux; else: is there an NVIDIA card?)
+    TORCH=cpu | cuda                        which build of torch (Linux; else: is there an NVIDIA
+    card?)
 
 A mark, written first, says that the course made the folder: nothing else is ever removed. A stamp,
 written last, says what the environment was made from. Without a stamp that fits, whatever the mark
@@ -173,7 +174,9 @@ class Environment:
         self.run(call + list(arguments), pip_settings(self.python))
 
     def run(self, command, more=None):
-        """The child keeps the lock: if only this process is killed, the next set-up waits for it."""
+        """The child keeps the lock: if only this process is killed, the next set-up waits for
+        it.
+        """
         keep = {} if self.lock is None else {"pass_fds": (self.lock.fileno(),)}
         own = dict(more or {})
         own.update(own_environment())  # what the user sets for one run goes before a pip.conf
