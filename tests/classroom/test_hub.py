@@ -69,6 +69,18 @@ def test_one_that_takes_too_much_memory_is_ended_alone(learners):
     assert hungry.hub.process.poll() is None
 
 
+def test_the_hubs_own_services_run(hub):
+    words = [" ".join(one.info["cmdline"] or ()) for one in psutil.process_iter(["cmdline"])]
+    assert any("jupyterhub_idle_culler --timeout=3600" in line for line in words)
+    assert any("watch_memory.py --limit 1500M" in line for line in words)
+
+
+def test_no_server_is_handed_a_setting_of_malloc(learners):
+    said = learners[0].run("import os; print([k for k in os.environ if k.startswith('MALLOC')])")
+    assert said.strip() == "[]"
+    assert learners[0].run("import os; print(os.environ['OMP_NUM_THREADS'])").strip() == "2"
+
+
 def test_an_idle_server_is_ended(hub, learners):
     """The culler that the configuration starts, with a short time in place of an hour."""
     import subprocess
@@ -85,15 +97,3 @@ def test_an_idle_server_is_ended(hub, learners):
         hub.wait(lambda: not hub.api("GET", f"/users/{idle.name}").json()["servers"], 60)
     finally:
         culler.kill()
-
-
-def test_the_hubs_own_services_run(hub):
-    words = [" ".join(one.info["cmdline"] or ()) for one in psutil.process_iter(["cmdline"])]
-    assert any("jupyterhub_idle_culler --timeout=3600" in line for line in words)
-    assert any("watch_memory.py --limit 1500M" in line for line in words)
-
-
-def test_no_server_is_handed_a_setting_of_malloc(learners):
-    said = learners[0].run("import os; print([k for k in os.environ if k.startswith('MALLOC')])")
-    assert said.strip() == "[]"
-    assert learners[0].run("import os; print(os.environ['OMP_NUM_THREADS'])").strip() == "2"
