@@ -8,6 +8,7 @@ import psutil
 import pytest
 from conftest import LEARNERS, ROOT, first_cells
 
+pytestmark = pytest.mark.timeout(900)  # six learners on two cores, perhaps busy ones
 MEGA = 1e6
 
 
