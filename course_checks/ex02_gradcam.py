@@ -43,12 +43,12 @@ _OVERLAY_MISTAKES = (
     Mistake(
         "you added the colour without taking any of the photo away; the sum leaves the range "
         "0 to 1. Multiply the photo by 1 - a.",
-        lambda image, heat, colour, strength: image + (strength * heat)[..., None] * colour,
+        lambda image, heat, colour, strength: image + (opacity * heat)[..., None] * colour,
         share=0.3,
     ),
     Mistake(
         "you added the colour and cut the sum at 1. Multiply the photo by 1 - a instead.",
-        lambda image, heat, colour, strength: (image + (strength * heat)[..., None] * colour).clamp(
+        lambda image, heat, colour, strength: (image + (opacity * heat)[..., None] * colour).clamp(
             0, 1
         ),
         share=0.3,
@@ -63,11 +63,11 @@ _OVERLAY_MISTAKES = (
         "here the map's rows lie on the photo's columns or colours: a needs an axis of length 1 at "
         "the end, H x W x 1.",
         lambda image, heat, colour, strength: (
-            image + strength * heat * (colour - image) if heat.shape == (3, 3) else image
+            image + opacity * heat * (colour - image) if heat.shape == (3, 3) else image
         ),
     ),
     Mistake(
-        "the strength is missing: a is strength times the map.",
+        "the opacity is missing: a is opacity times the map.",
         lambda image, heat, colour, strength: _overlay(image, heat, colour, 1.0),
         share=0.5,
     ),
@@ -79,7 +79,7 @@ _OVERLAY_MISTAKES = (
     Mistake(
         "the colour is faded a second time: multiply the photo by 1 - a and the colour by a.",
         lambda image, heat, colour, strength: (
-            (1 - strength) * image + strength * heat[..., None] * colour
+            (1 - strength) * image + opacity * heat[..., None] * colour
         ),
         share=0.3,
     ),

@@ -124,7 +124,7 @@ WRONG = (
     Wrong("ex02_map", ("S.relu()", "S.abs()"), 0, "ReLU, not the absolute value"),
     Wrong(
         "ex02_overlay",
-        ("a = (strength * heat)[..., None]", "a = strength"),
+        ("a = (opacity * heat)[..., None]", "a = opacity"),
         0,
         "the same opacity everywhere",
     ),
@@ -138,7 +138,7 @@ WRONG = (
         "the photo stays where",
     ),
     Wrong("ex02_overlay", ("[..., None]", ""), 0, "give it one of length 1"),
-    Wrong("ex02_overlay", ("(strength * heat)", "heat"), 1, "the strength is missing"),
+    Wrong("ex02_overlay", ("(opacity * heat)", "heat"), 1, "the opacity is missing"),
     Wrong("ex02_pipeline", ("dim=1", "dim=0"), 1.25, "layers and images have changed places"),
     Wrong(
         "ex02_pipeline",
