@@ -19,16 +19,16 @@ def _cases_overlay(seed: int) -> list[Case]:
     for h, w in ((4, 6 + seed % 3), (7, 5), (3, 3)):  # the last is as wide as there are colours
         image, heat = (torch.rand(h, w, *more, generator=generator) for more in ((3,), ()))
         heat[0, :2] = torch.tensor([0.0, 1.0])
-        strength = round(0.3 + 0.6 * float(torch.rand(1, generator=generator)), 2)
-        cases.append((image, heat, torch.rand(3, generator=generator), strength))
+        opacity = round(0.3 + 0.6 * float(torch.rand(1, generator=generator)), 2)
+        cases.append((image, heat, torch.rand(3, generator=generator), opacity))
     return cases
 
 
-def _overlay(image: Tensor, heat: Tensor, colour: Tensor, strength: float) -> Tensor:
+def _overlay(image: Tensor, heat: Tensor, colour: Tensor, opacity: float) -> Tensor:
     """Pixel for pixel, in numpy."""
     made = np.empty(image.shape)
     for i, j in np.ndindex(*heat.shape):
-        a = strength * float(heat[i, j])
+        a = opacity * float(heat[i, j])
         made[i, j] = (1 - a) * image[i, j].numpy() + a * colour.numpy()
     return torch.from_numpy(made).float()
 
@@ -36,39 +36,37 @@ def _overlay(image: Tensor, heat: Tensor, colour: Tensor, strength: float) -> Te
 _OVERLAY_MISTAKES = (
     Mistake(
         "you mixed with the same opacity everywhere: where the map is 0, the photo must stay as it is.",
-        lambda image, heat, colour, strength: _overlay(
-            image, torch.ones_like(heat), colour, strength
+        lambda image, heat, colour, opacity: _overlay(
+            image, torch.ones_like(heat), colour, opacity
         ),
     ),
     Mistake(
         "you added the colour without taking any of the photo away; the sum leaves the range "
         "0 to 1. Multiply the photo by 1 - a.",
-        lambda image, heat, colour, strength: image + (opacity * heat)[..., None] * colour,
+        lambda image, heat, colour, opacity: image + (opacity * heat)[..., None] * colour,
         share=0.3,
     ),
     Mistake(
         "you added the colour and cut the sum at 1. Multiply the photo by 1 - a instead.",
-        lambda image, heat, colour, strength: (image + (opacity * heat)[..., None] * colour).clamp(
+        lambda image, heat, colour, opacity: (image + (opacity * heat)[..., None] * colour).clamp(
             0, 1
         ),
         share=0.3,
     ),
     Mistake(
         "photo and colour have changed places: the photo stays where the map is *weak*.",
-        lambda image, heat, colour, strength: _overlay(
-            image, (1 / strength) - heat, colour, strength
-        ),
+        lambda image, heat, colour, opacity: _overlay(image, (1 / opacity) - heat, colour, opacity),
     ),
     Mistake(
         "here the map's rows lie on the photo's columns or colours: a needs an axis of length 1 at "
         "the end, H x W x 1.",
-        lambda image, heat, colour, strength: (
+        lambda image, heat, colour, opacity: (
             image + opacity * heat * (colour - image) if heat.shape == (3, 3) else image
         ),
     ),
     Mistake(
         "the opacity is missing: a is opacity times the map.",
-        lambda image, heat, colour, strength: _overlay(image, heat, colour, 1.0),
+        lambda image, heat, colour, opacity: _overlay(image, heat, colour, 1.0),
         share=0.5,
     ),
     Mistake(
@@ -78,8 +76,8 @@ _OVERLAY_MISTAKES = (
     ),
     Mistake(
         "the colour is faded a second time: multiply the photo by 1 - a and the colour by a.",
-        lambda image, heat, colour, strength: (
-            (1 - strength) * image + opacity * heat[..., None] * colour
+        lambda image, heat, colour, opacity: (
+            (1 - opacity) * image + opacity * heat[..., None] * colour
         ),
         share=0.3,
     ),
