@@ -18,7 +18,7 @@ import requests
 from PIL import Image
 
 from .errors import closest
-from .pictures import as_rgb, is_picture
+from .networks.pictures import as_rgb, is_picture
 
 TIMEOUT = 20  # seconds without a byte
 PATIENCE = 120  # seconds for the whole of a picture from an address

@@ -19,18 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "course_utils"
 ROOMS = {path.stem for path in PACKAGE.iterdir() if path.is_dir() or path.suffix == ".py"}
 # who may import whom: each from those before it
-ORDER = (
-    "errors",
-    "pictures",
-    "photos",
-    "birds",
-    "networks",
-    "methods",
-    "measures",
-    "figures",
-    "quality",
-)
-ORDER += ("explorers", "report", "environment", "__init__")
+ORDER = ("errors", "birds", "networks", "photos", "methods", "measures", "figures")
+ORDER += ("quality", "explorers", "report", "environment", "__init__")
 
 
 def test_the_package_reads_like_a_table_of_contents():

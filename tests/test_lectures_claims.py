@@ -12,7 +12,7 @@ import torch
 from claims_table import ClaimError
 
 from course_utils import ContrastCAM, ForwardPass, load_classifier, load_photo
-from course_utils.claims import MEASURED_ON, Claims
+from course_utils.explorers.claims import MEASURED_ON, Claims
 
 ROOT = Path(__file__).resolve().parent.parent
 LECTURES = sorted((ROOT / "lectures").glob("*.ipynb"))

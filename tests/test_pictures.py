@@ -9,8 +9,8 @@ from PIL import Image
 
 from course_utils import load_photo
 from course_utils.figures import overlay
+from course_utils.networks.pictures import as_pixels, as_rgb
 from course_utils.networks.preprocess import Preprocess
-from course_utils.pictures import as_pixels, as_rgb
 from course_utils.quality import distort
 from course_utils.quality.assessor import as_tensor
 

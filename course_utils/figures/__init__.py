@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..methods.strength import strength_in_words
-from ..pictures import as_rgb
+from ..networks.pictures import as_rgb
 from .overlays import (
     SIGNED,
     STRENGTH,

@@ -6,7 +6,7 @@ from matplotlib.colors import ListedColormap
 from scipy.ndimage import binary_dilation
 from torch import Tensor
 
-from ..pictures import as_pixels
+from ..networks.pictures import as_pixels
 
 # The overlay's colours were chosen by measurement (tests/test_overlay_colours.py): on black, grey and
 # white photos, for ordinary colour vision and the three dichromacies, more evidence is always lighter,

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..pictures import as_rgb, is_picture
+from .pictures import as_rgb, is_picture
 
 THIN = 8  # times as long as wide: from there on, only what will be seen is enlarged
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import ImageError
 from ..methods.forward_pass import ForwardPass
-from ..pictures import as_rgb
+from ..networks.pictures import as_rgb
 from .network import weighted_mean
 from .patches import SIDE, Patches, cut, lay_back
 

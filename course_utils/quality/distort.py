@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import closest
-from ..pictures import as_rgb
+from ..networks.pictures import as_rgb
 from .distortions import KINDS, Kind, as_image
 
 LEVELS = {1: 33.0, 2: 30.0, 3: 27.0, 4: 24.0, 5: 21.0}  # dB of PSNR, about, in TID2013

@@ -16,7 +16,7 @@ INSIDE = Path(__file__).resolve().parent / "inside"
 
 # The modules that go in; of every other one only the name goes in.
 GIVEN = {
-    *("course_utils/errors", "course_utils/photos", "course_utils/pictures"),
+    *("course_utils/errors", "course_utils/photos"),
     *("course_utils/birds/*", "course_utils/figures/*", "course_utils/networks/*"),
     *("course_utils/explorers/__init__", "course_utils/explorers/birds"),
     *("course_utils/explorers/contrast", "course_utils/explorers/contrast_view"),
