@@ -15,6 +15,7 @@ LUCK = (
     "the easy case is right, as it would be for a function that always gives the same; get another "
     "one right."
 )
+_ROUNDING = 1e-6  # a sum that is 0 comes out as 1e-17
 _passed: set[str] = set()  # the parts whose check passed in this session
 
 
@@ -101,6 +102,8 @@ def _guessed(right: list) -> bool:
 def _alike(one: Any, other: Any) -> bool:
     if isinstance(one, Tensor) and one.numel() and isinstance(other, Tensor) and other.numel():
         return bool((one == one.flatten()[0]).all()) and one.flatten()[0] == other.flatten()[0]
+    if type(one) is type(other) is float:
+        return abs(one - other) < _ROUNDING
     return type(one) is type(other) and one == other
 
 
@@ -110,7 +113,9 @@ def _guessable(value: Any) -> bool:
         return value.numel() > 0 and bool((value == value.flatten()[0]).all())
     if type(value) is list:
         return all(type(item) is str and item == value[0] for item in value)
-    return value is None or type(value) in (bool, int, str) or value in (0.0, 1.0, -1.0)
+    if type(value) is float:
+        return min(abs(value - number) for number in (0, 1, -1)) < _ROUNDING
+    return value is None or type(value) in (bool, int, str)
 
 
 def _by_constant(part: Part, answers: list, cases: Sequence[Case], number: int) -> list[float]:
