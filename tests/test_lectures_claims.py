@@ -178,3 +178,10 @@ def test_a_lecture_says_what_matters_most_and_what_may_be_skipped(path):
     said = words(path)
     assert re.search(r"\*\*(What matters most|Most important)", said)
     assert re.search(r"You may skip|\*\*Short of time\?\*\*", said)
+
+
+@pytest.mark.parametrize("path", LECTURES[1:], ids=lambda path: path.stem)
+def test_code_fits_the_page(path):
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    code = [(c["id"], "".join(c["source"])) for c in cells if c["cell_type"] == "code"]
+    assert not [(id, row) for id, source in code for row in source.split("\n") if len(row) > 90]
