@@ -93,15 +93,7 @@ def faults(notebook: list[dict]) -> list[str]:
     return found
 
 
-# Being rewritten while this test was made; take it out as soon as it passes
-OPEN = {"01_targeted_explanations"}
-still_open = pytest.mark.xfail(strict=False, reason="its predictions are being mended")
-
-
-@pytest.mark.parametrize(
-    "path",
-    [pytest.param(p, marks=still_open if p.stem in OPEN else (), id=p.stem) for p in NOTEBOOKS],
-)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_no_prediction_is_spoilt(path):
     assert faults(cells(path)) == []
 

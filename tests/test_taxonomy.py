@@ -11,6 +11,8 @@ from torch import nn
 from course_utils import ContrastCAM, CounterfactualCAM, ForwardPass, GradCAM, load_classifier
 from course_utils.birds import draw
 from course_utils.errors import ClassError, ImageError
+from course_utils.explorers.contrast import ContrastExplorer
+from course_utils.explorers.methods import NAMES
 from course_utils.methods.taxonomy import (
     METHODS,
     Asked,
@@ -476,3 +478,52 @@ def test_the_twelve_contrasts_begin_with_the_q_that_was_named(birds, flamingo):
     assert len(answer.titles) == 11 and answer.titles[0] == "not egret"  # 12 species without P
     theirs = ContrastCAM(birds)(flamingo, "flamingo", "egret").evidence
     assert torch.allclose(answer.evidence[0, 0], theirs[0, 0], atol=1e-6)
+
+
+# --- the chooser in the explorer ---
+
+
+@pytest.fixture
+def explorer():
+    photo = draw("flamingo", 1_000_003).image
+    return ContrastExplorer(photos={"flamingo": photo}, network="birds")
+
+
+def ask_and_wait(explorer, name):
+    explorer.other.method.value = name
+    explorer.other.start()
+    explorer.other.worker.join(timeout=120)
+    return explorer.other
+
+
+def test_the_chooser_offers_the_table():
+    assert list(NAMES) == ORDER
+
+
+def test_a_chosen_method_is_asked_about_the_explorers_photo_p_and_q(explorer):
+    other = ask_and_wait(explorer, "Contrast-CAM")
+    p, q = explorer.why.value, explorer.rather_than[0].value
+    theirs = METHODS["Contrast-CAM"](explorer.classifier, explorer.scene.x, p, q)
+    assert torch.equal(other.answer.maps, theirs.maps) and "<img" in other.pictures.value
+    assert theirs.question in other.status.value and not other.ask.disabled
+    explorer.why.value = explorer.scene.order[3]  # the old picture goes
+    assert other.pictures.value == "" and "Ask again" in other.status.value
+
+
+def test_a_slow_method_shows_its_progress_and_can_be_stopped(explorer):
+    other, seen = explorer.other, []
+
+    def stop_at(change):
+        seen.append(change.new)
+        if change.new >= 3:
+            other.stop.click()
+
+    other.bar.observe(stop_at, "value")
+    ask_and_wait(explorer, "LIME")
+    assert "was stopped" in other.status.value and other.pictures.value == ""
+    assert max(seen) < 60 and not explorer.classifier._forward_pre_hooks
+
+
+def test_what_a_method_cannot_answer_is_said_beside_it(explorer):
+    explorer.rather_than[0].value = explorer.why.value
+    assert "same class" in ask_and_wait(explorer, "RISE").status.value

@@ -48,7 +48,8 @@ class Entry:
     """What is scored: a method with its options.
 
     `questions`: of "why" (Why P?) and "contrast" (P, rather than Q?), those that it can be asked.
-    `score`: (answer, part, bird, bird of Q) -> (hit, energy); None for the map's.
+    `photos`: options for photos.
+    `score`: (answer, case) -> (hit, energy); None for the map's. `slow`: asked after the others.
     """
 
     name: str
@@ -56,6 +57,8 @@ class Entry:
     questions: tuple[str, ...] = ("why", "contrast")
     score: Callable | None = None
     options: dict = field(default_factory=dict)
+    photos: dict = field(default_factory=dict)
+    slow: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,24 +123,26 @@ def cell_of_q(answer, case: Case) -> tuple[float, float]:
 def entries() -> list[Entry]:
     """The rows of the scoreboard, with the settings that are part of the benchmark's version."""
     of = METHODS
-    why, both = ("why", "contrast"), ("contrast",)
+    why, both, untrained = ("why", "contrast"), ("contrast",), dict(train=0)
     rows = [
         Entry("Deconvolution", of["Deconvolution"]),
         Entry("Guided-Backprop", of["Guided-Backprop"]),
         Entry("SmoothGrad", of["SmoothGrad"], why, None, dict(copies=16)),
-        Entry("LIME", of["LIME"], why, None, dict(samples=100, patches=60)),
+        Entry("LIME", of["LIME"], why, None, dict(samples=100, patches=60), slow=True),
         Entry("CAM", of["CAM"]),
         Entry("Grad-CAM", of["Grad-CAM"]),
-        Entry("TCAV", of["TCAV"], why, largest_concept, dict(each=12)),
+        Entry("TCAV", of["TCAV"], why, largest_concept, dict(each=12), slow=True),
         Entry("Grad-CAM++", of["Grad-CAM++"]),
-        Entry("RISE", of["RISE"], why, None, dict(masks=160, grid=8, batch=40)),
+        Entry("RISE", of["RISE"], why, None, dict(masks=160, grid=8, batch=40), slow=True),
         Entry("Causal-CAM", of["Causal-CAM"], both),
         Entry("Counterfactual-CAM", of["Counterfactual-CAM"]),
         Entry("Goyal et al.", of["Goyal et al."], both, None, dict(most=1)),
         Entry("Goyal et al., cell of I'", of["Goyal et al."], both, cell_of_q, dict(most=1)),
-        Entry("CEM", of["CEM"], why, None, dict(steps=30)),
+        Entry("CEM", of["CEM"], why, None, dict(steps=30), slow=True),
         Entry("Contrast-CAM", of["Contrast-CAM"], both),
-        Entry("Contrastive reasoning", of["Contrastive reasoning"], both, None, dict(train=0)),
+        Entry(
+            "Contrastive reasoning", of["Contrastive reasoning"], both, None, untrained, untrained
+        ),
     ]
     return rows
 
@@ -172,7 +177,7 @@ class Notes:
     """Rows kept in a file of JSON lines as they come; the file of another version is not read."""
 
     def __init__(self, path: Path):
-        self.path, self.rows = path, []
+        self.path, self.rows, self.version = path, [], VERSION
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
             lines = path.read_text().splitlines()
@@ -210,7 +215,7 @@ def run(rows: list[Entry], networks: list[str], birds: int, notes: Notes) -> Non
 def summary(rows: list[dict]) -> dict:
     """network -> entry -> question -> hits, n, energy, seconds, passes."""
     found: dict = {}
-    for row in rows:
+    for row in (row for row in rows if "hit" in row):
         one = found.setdefault(row["network"], {}).setdefault(row["entry"], {})
         one.setdefault(row["question"], []).append(row)
     for network in found.values():
@@ -247,12 +252,6 @@ def others_method(address: str) -> Entry:
         raise SystemExit(f"--method mymodule:myfunction: {reason}.") from None
 
 
-def whole(found: dict) -> int:
-    """How many birds a pair every entry of every network has answered about."""
-    counts = [q["n"] for network in found.values() for e in network.values() for q in e.values()]
-    return min(counts) // len(PAIRS) if counts else 0
-
-
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--birds", type=int, default=BIRDS, help=f"a pair (default {BIRDS})")
@@ -266,6 +265,7 @@ def options() -> argparse.Namespace:
 
 
 def main() -> None:
+    import measure_methods_photos
     import methods_report
 
     chosen = options()
@@ -279,8 +279,12 @@ def main() -> None:
         return
     notes = Notes(chosen.notes)
     if not chosen.report:
-        run(entries(), chosen.networks, chosen.birds, notes)
-    methods_report.write(notes.rows, summary, by_chance, whole)
+        for slow in (False, True):  # what is stopped has at least all of the quick ones
+            rows = [entry for entry in entries() if entry.slow == slow]
+            run(rows, chosen.networks, chosen.birds, notes)
+        measure_methods_photos.run(entries(), notes)
+    on_photos = measure_methods_photos.summary([row for row in notes.rows if "share" in row])
+    methods_report.write(summary(notes.rows), by_chance(chosen.birds), on_photos)
 
 
 if __name__ == "__main__":

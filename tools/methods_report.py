@@ -1,11 +1,11 @@
-"""What measure_methods.py found, written to data/methods.json and docs/seventeen.md; its pictures."""
+"""What measure_methods.py found, as data/methods.json and docs/seventeen.md, with pictures."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from model_card import table
 from PIL import Image
@@ -47,48 +47,58 @@ def energy_in_words(one: dict | None) -> str:
 def rows_of(found: dict, chance: dict) -> str:
     """The scoreboard of each network as Markdown."""
     text = []
-    head = ["method", "peak: Why P?", "energy", "peak: P, rather than Q?", "energy"]
+    head = ["method", "birds", "peak: Why P?", "energy", "peak: P, rather than Q?", "energy"]
     head += ["passes", "seconds"]
     for network, entries in found.items():
-        n = max(q["n"] for entry in entries.values() for q in entry.values())
         rows = []
         for name, entry in entries.items():
             why, contrast = entry.get("why"), entry.get("contrast")
             one = contrast or why
             cost = "{} F, {} B".format(*one["passes"])
             found_words = [f(q) for q in (why, contrast) for f in (peak_in_words, energy_in_words)]
-            rows.append([name, *found_words, cost, one["seconds"]])
+            rows.append([name, one["n"], *found_words, cost, one["seconds"]])
         by_luck = [f"{chance['peak']:.0%} (TCAV {TCAV_CHANCE:.0%})", f"{chance['energy']:.0%}"]
         by_luck = [words.replace("%", " %") for words in by_luck]
-        rows.append(["*chance*", *by_luck, *by_luck, "", ""])
-        text.append(f"### `{network}`, {n} birds\n\n{table(head, rows)}\n")
+        rows.append(["*chance*", "", *by_luck, *by_luck, "", ""])
+        text.append(f"### `{network}`\n\n{table(head, rows)}\n")
     return "\n".join(text)
 
 
-def write(rows: list[dict], summary: Callable, by_chance: Callable, whole: Callable) -> None:
-    """Everything: the figures of the birds that every method has answered about, page and pictures.
+def write(found: dict, chance: dict, photos: dict) -> None:
+    """Everything: the record, the page's tables, and the pictures.
 
     Args:
-        rows: all notes. summary, by_chance, whole: see measure_methods.py.
+        found: network -> entry -> question -> figures. chance: peak and energy. photos: as of
+            measure_methods_photos.summary.
     """
-    birds = whole(summary(rows))
-    rows = [row for row in rows if int(row["case"].partition("/")[2]) < birds]
-    found, chance = summary(rows), by_chance(birds)
     record = json.loads(DATA.read_text()) if DATA.exists() else {}
     record |= dict(
-        benchmark="known answers", version=1, birds_a_pair=birds, pairs=12, chance=chance,
-        networks=found,
-    )  # fmt: skip
+        benchmark="known answers", version=1, pairs=12, chance=chance, networks=found, photos=photos
+    )
     DATA.write_text(json.dumps(record, indent=1) + "\n")
-    fill_in(found, chance, birds)
+    fill_in(found, chance, photos)
     pictures()
 
 
-def fill_in(found: dict, chance: dict, birds: int) -> None:
+def rows_of_photos(photos: dict) -> str:
+    """The grid pointing game as Markdown: the mean share in the right quarter."""
+    rows = []
+    for name, entry in photos.items():
+        cells = []
+        for question in ("why", "contrast"):
+            one = entry.get(question)
+            share = "-" if one is None or one["share"] is None else f"{one['share']:.2f}"
+            cells += [share + f" ({one['empty']} empty)" * bool(one and one["empty"])]
+        rows.append([name, max(one["n"] for one in entry.values()), *cells])
+    head = ["method", "questions", "Why P?", "P, rather than Q?"]
+    rows.append(["*chance*", "", "0.25", "0.25"])
+    return f"### Photos: share of the map in the right quarter\n\n{table(head, rows)}\n"
+
+
+def fill_in(found: dict, chance: dict, photos: dict) -> None:
     """Put the tables between the page's marks."""
     before, _, after = PAGE.read_text().partition(BEGIN)
-    words = f"{birds} birds of each of the 12 ordered pairs, {12 * birds} for each network."
-    text = f"{BEGIN}\n\n{words}\n\n{rows_of(found, chance)}\n{END}"
+    text = f"{BEGIN}\n\n{rows_of(found, chance)}\n{rows_of_photos(photos)}\n{END}"
     PAGE.write_text(before + text + after.partition(END)[2])
 
 
@@ -112,8 +122,9 @@ def picture_of(answer, shown: np.ndarray) -> np.ndarray:
         axis.barh(names, [size for _, size in answer.result.values()], color="#444")
         axis.set_xlabel("derivative along it")
         axis.invert_yaxis()
-        figure.canvas.draw()
-        pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        pixels = np.asarray(canvas.buffer_rgba())[..., :3].copy()
     image = Image.fromarray((as_pixels(pixels) * 255).astype("uint8"))
     return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.LANCZOS))
 
@@ -138,19 +149,23 @@ def pictures() -> None:
 def poster(made: dict[str, np.ndarray], shown: np.ndarray) -> None:
     """docs/seventeen.png: all of them on one frame, with names, labels and questions."""
     colours = {"indirect": "#7a5195", "direct": "#2b7a5d", "targeted": "#b3541e"}
-    figure = Figure(figsize=(16, 9), layout="constrained", facecolor="white")
-    axes = figure.subplots(3, 6).ravel()
+    figure = Figure(figsize=(16, 9), facecolor="white")
+    room = dict(left=0.012, right=0.995, top=0.885, bottom=0.055, wspace=0.06, hspace=0.34)
+    axes = figure.subplots(3, 6, gridspec_kw=room).ravel()
     for axis in axes:
         axis.set_axis_off()
+        axis.set_anchor("W")
+    figure.suptitle("Seventeen methods, one frame: why tiger cat?", fontsize=20, x=0.012, ha="left")
     axes[0].imshow(shown)
-    axes[0].set_title("One frame, seventeen methods", fontsize=12, fontweight="bold")
-    axes[0].text(0, -0.04, "Asked about: tiger cat (Q: espresso)", fontsize=9, va="top",
+    axes[0].set_title("The frame", fontsize=12, fontweight="bold", loc="left")
+    axes[0].text(0, -0.04, "P: tiger cat. Q, if any: espresso", fontsize=9, va="top",
                  transform=axes[0].transAxes)  # fmt: skip
     for axis, method in zip(axes[1:], METHODS):
         axis.imshow(made[method.name])
-        axis.set_title(method.name, fontsize=12, fontweight="bold", color=colours[method.label])
+        colour = colours[method.label]
+        axis.set_title(method.name, fontsize=12, fontweight="bold", color=colour, loc="left")
         words = f"{method.label}: {method.question}"
-        half = words.rfind(" ", 0, 44) if len(words) > 44 else len(words)
+        half = words.rfind(" ", 0, 40) if len(words) > 40 else len(words)
         text = f"{words[:half]}\n{words[half:].strip()}"
         axis.text(0, -0.04, text, fontsize=8.5, va="top", transform=axis.transAxes)
     figure.savefig(POSTER, dpi=120)

@@ -19,6 +19,7 @@ from ..networks.birds import VARIANTS as BIRDS
 from ..networks.classifiers import OFFLINE, load_classifier
 from ..photos import ALIASES, OPTIONAL_PHOTOS, PHOTOS, available_photos, load_photo
 from . import contrast_view
+from .methods import MethodChooser
 from .panel import Panel, answering, dropdown, grid, text, upload
 
 NONE = -1  # the value of an unused "and Q" list
@@ -47,6 +48,7 @@ class ContrastExplorer(Panel):
     Attributes:
         answers: the `Explanation`s on show: Why P?, What if absent?, and the contrasts.
         scene: the photo, the network and the forward pass behind them.
+        other: the chooser of any other method, asked about the same photo, P and first Q.
         out: where an unforeseen error in a callback is shown.
 
     Raises:
@@ -109,6 +111,9 @@ class ContrastExplorer(Panel):
         drawing = [self.loss, self.scale, self.overlay] + [self.known] * (self._truth is not None)
         self.pictures = w.HTML()
         self.arrange([grid(scene), grid(classes + drawing)], self.pictures)
+        self.other = MethodChooser(lambda: (self.scene, self.why.value, self.rather_than[0].value))
+        at = self.children.index(self.pictures) + 1
+        self.children = [*self.children[:at], self.other, *self.children[at:]]
 
     def _listen(self) -> None:
         for control in (self.photo, self.network, self.layer):
@@ -238,6 +243,7 @@ class ContrastExplorer(Panel):
         if truth is not None and masks[0] is None:
             self._words += " The answer to the first contrast is not known."
         self.say(self._words)
+        self.other.outdated()
 
     def say(self, words: str) -> None:
         found = contrast_view.search_in_words(self.search.value, self._found, self.scene.names)

@@ -37,6 +37,7 @@ class Scene:
     Attributes:
         name: the photo's.
         classifier: the network, with `.preprocess` and, if its classes have names, `.categories`.
+        x: the photo as the network reads it, 1 x 3 x H x W.
         forward_pass: the one that is kept.
         pixels: the photo as the network saw it, H x W x 3 floats in [0, 1].
         regions: name -> H x W, True inside: parts of the photo whose places are known.
@@ -45,6 +46,7 @@ class Scene:
 
     name: str
     classifier: nn.Module
+    x: Tensor
     forward_pass: ForwardPass
     pixels: np.ndarray
     regions: dict[str, Tensor]
@@ -128,7 +130,7 @@ def scene_of(
     masks = getattr(preprocess, "region_mask", None)
     known = boxes if masks is not None else None
     regions = {region: masks(box, photo.size) for region, box in (known or {}).items()}
-    return Scene(name, classifier, forward_pass, _shown(preprocess, x[0]), regions)
+    return Scene(name, classifier, x, forward_pass, _shown(preprocess, x[0]), regions)
 
 
 def _shown(preprocess: Callable, x: Tensor) -> np.ndarray:

@@ -19,7 +19,11 @@ GIVEN = {
     *("course_utils/errors", "course_utils/photos"),
     *("course_utils/birds/*", "course_utils/figures/*", "course_utils/networks/*"),
     *("course_utils/explorers/__init__", "course_utils/explorers/birds"),
-    *("course_utils/explorers/contrast", "course_utils/explorers/contrast_view"),
+    *(
+        "course_utils/explorers/contrast",
+        "course_utils/explorers/contrast_view",
+        "course_utils/explorers/methods",
+    ),
     *("course_utils/explorers/panel", "course_utils/explorers/quiz"),
     *(
         "course_utils/methods/__init__",

@@ -88,6 +88,7 @@ class Method:
         """
         with undisturbed(network), warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="captum")
+            warnings.filterwarnings("ignore", "Objective did not converge")  # scikit-learn, in LIME
             asked = Asked.about(network, x, why, rather_than, self.needs_q, layer)
             return replace(self.ask(asked, **options), method=self.name)
 

@@ -107,10 +107,12 @@ def cem(asked: Asked, steps: int = 40, **options) -> Answer:
             after = int(asked.network(x + d).argmax())
         share = float(d.abs().max() / (x.max() - x.min()))
         said = f"A change of {share:.1%} of the range makes it {asked.name(after)}"
+        if not share:
+            said = f"Nothing must be absent: the network says {asked.name(after)}, not P"
         pictures = [(show(asked.network, x + d), f"with what must be absent: {asked.name(after)}")]
     if kept is not None:
         pictures.append((show(asked.network, blank + kept[cut] * (x - blank)), "what suffices"))
-        said += f"; {int((kept > 0.05).sum())} of {len(kept)} patches suffice"
+        said += f"; {int((kept > 0.05).sum())} of {len(kept)} patches suffice for P"
     result = dict(negative=d, after=after, kept=kept, patches=cut)
     wide = torch.nn.functional.avg_pool2d(change[None, None], 5, 1, 2)[0, 0]
     return mapped(asked, wide, result=result, said=said + ".", pictures=pictures)

@@ -21,15 +21,12 @@ def swaps(y: Tensor, cells: Tensor, others: Tensor, q: int, most: int = 49) -> l
     """
     edits: list[tuple[int, int, float]] = []
     free_i, free_j = [torch.ones(len(t), dtype=torch.bool) for t in (cells, others)]
+    come = others.double().exp()
     while len(edits) < most and free_i.any() and free_j.any() and int(y.argmax()) != q:
-        best, left, rows = (-float("inf"), -1, -1), free_j.nonzero()[:, 0], free_i.nonzero()[:, 0]
-        for part in rows.split(max(1, 4_000_000 // (len(left) * len(y)))):
-            after = (y - cells[part])[:, None] + others[left]
-            scores = after.log_softmax(2)[..., q]
-            k = int(scores.argmax())
-            i, j = int(part[k // len(left)]), int(left[k % len(left)])
-            best = max(best, (float(scores.flatten()[k]), i, j))
-        _, i, j = best
+        stay = (y - cells).double()  # the logits without cell i; log of sum_c exp = a product
+        scores = stay[:, q, None] + others[:, q] - (stay.exp() @ come.T).log()
+        scores[~free_i], scores[:, ~free_j] = -torch.inf, -torch.inf
+        i, j = divmod(int(scores.argmax()), len(others))
         y = y - cells[i] + others[j]
         free_i[i] = free_j[j] = False
         edits.append((i, j, float(y.softmax(0)[q])))
@@ -56,7 +53,9 @@ def goyal(asked: Asked, other: Tensor | None = None, most: int = 49) -> Answer:
     gone = torch.zeros(A[0][0].numel())
     for order, (i, _, _) in enumerate(edits):
         gone[i] = 1 / (order + 1)
-    say = f"{len(edits)} swaps, p({asked.name(asked.rival)}) "
-    p_q = edits[-1][2] if edits else float(asked.probabilities[asked.rival])
-    say += f"{float(asked.probabilities[asked.rival]):.2f} -> {p_q:.2f}."
+    if not edits:
+        say = f"Nothing to swap: the network says {asked.name(asked.rival)} already."
+        return mapped(asked, gone.view(A.shape[-2:]), result=edits, said=say)
+    say = f"{len(edits)} swap{'s' * (len(edits) > 1)}, p({asked.name(asked.rival)}) "
+    say += f"{float(asked.probabilities[asked.rival]):.2f} -> {edits[-1][2]:.2f}."
     return mapped(asked, gone.view(A.shape[-2:]), result=edits, said=say)
