@@ -88,7 +88,8 @@ def rows_of_photos(photos: dict) -> str:
         for question in ("why", "contrast"):
             one = entry.get(question)
             share = "-" if one is None or one["share"] is None else f"{one['share']:.2f}"
-            cells += [share + f" ({one['empty']} empty)" * bool(one and one["empty"])]
+            empty = f" ({one['empty']} empty)" if one and one["empty"] else ""
+            cells.append(share + empty)
         rows.append([name, max(one["n"] for one in entry.values()), *cells])
     head = ["method", "questions", "Why P?", "P, rather than Q?"]
     rows.append(["*chance*", "", "0.25", "0.25"])
