@@ -4,6 +4,7 @@ import fcntl
 import gc
 import json
 import os
+import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -61,6 +62,26 @@ def pytest_terminal_summary(terminalreporter):
     )
     for reason, count in reasons.items():
         terminalreporter.write_line(f"NOT TESTED: {count} tests, {reason}", yellow=True)
+
+
+LOOPBACK = """
+import fcntl, os, socket, struct, sys
+with socket.socket() as one:  # a new network has its own loopback, which is down: kernels need it
+    fcntl.ioctl(one, 0x8914, struct.pack("16sh", b"lo", 1))
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
+@pytest.fixture(scope="session")
+def network_cut() -> list[str]:
+    """What stands before a command that is to run with no network but the loopback."""
+    as_root = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    call = ["unshare", "--net", *as_root, sys.executable, "-c", LOOPBACK]
+    try:
+        subprocess.run([*call, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"{NOT_TESTED}this machine lets nobody cut the network ({error})")
+    return call
 
 
 @pytest.fixture(scope="session")

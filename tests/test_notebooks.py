@@ -39,6 +39,22 @@ LEAN_PYTEST = (
 CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
+@pytest.fixture(scope="module")
+def offline(request) -> list[str]:
+    """What cuts the network, so that nothing is fetched by a lecture; nothing where none can."""
+    try:
+        return request.getfixturevalue("network_cut")
+    except pytest.skip.Exception:
+        return []
+
+
+def test_the_lectures_run_with_the_network_cut(network_cut):
+    """Said here once where this machine cannot: the lectures then ran with a network."""
+    code = "import socket; socket.create_connection(('192.0.2.1', 80), timeout=5)"
+    result = subprocess.run([*network_cut, sys.executable, "-c", code], capture_output=True)
+    assert b"unreachable" in result.stderr
+
+
 def name(path: Path) -> str:
     """How a notebook is called in the report."""
     return str(path.relative_to(ROOT))
@@ -48,9 +64,20 @@ def code_cells(path: Path) -> int:
     return sum(cell.cell_type == "code" for cell in nbformat.read(path, as_version=4).cells)
 
 
-def run_under_nbval(path: Path, report: Path) -> dict[str, int]:
-    """Run one notebook as `make test` does; how many of its cells passed, failed, were skipped."""
-    command = [sys.executable, "-c", LEAN_PYTEST, str(path), "--nbval-lax", "--nbval-current-env"]
+def run_under_nbval(path: Path, report: Path, before: list[str] = ()) -> dict[str, int]:
+    """Run one notebook as `make test` does; how many of its cells passed, failed, were skipped.
+
+    `before` stands before the command, such as what cuts the network.
+    """
+    command = [
+        *before,
+        sys.executable,
+        "-c",
+        LEAN_PYTEST,
+        str(path),
+        "--nbval-lax",
+        "--nbval-current-env",
+    ]
     command += [f"--nbval-cell-timeout={CELL_SECONDS}", f"--junitxml={report}", "--color=no", "-q"]
     command += ["-p", "nbval.plugin", "-p", "no:cacheprovider", "-o", "addopts="]
     lean = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "OMP_NUM_THREADS": "1"}
@@ -101,16 +128,16 @@ def with_another_network(path: Path, folder: Path) -> Path:
     return copy
 
 
-def assert_all_pass(path: Path, folder: Path) -> None:
-    result = run_under_nbval(path, folder / "report.xml")
+def assert_all_pass(path: Path, folder: Path, before: list[str] = ()) -> None:
+    result = run_under_nbval(path, folder / "report.xml", before)
     expected = {"passed": code_cells(path), "failed": 0, "skipped": 0}
     assert {key: result[key] for key in expected} == expected, result["output"]
 
 
 @pytest.mark.timeout(NOTEBOOK_SECONDS + 30)
 @pytest.mark.parametrize("path", LECTURES, ids=name)
-def test_every_code_cell_runs_twice_in_turn(path, tmp_path):
-    assert_all_pass(doubled(path, tmp_path), tmp_path)
+def test_every_code_cell_runs_twice_in_turn(path, tmp_path, offline):
+    assert_all_pass(doubled(path, tmp_path), tmp_path, offline)
 
 
 @pytest.mark.timeout(NOTEBOOK_SECONDS + 30)

@@ -298,6 +298,18 @@ def test_a_path_that_python_cannot_use_is_refused_in_a_sentence(tmp_path):
     assert result.returncode == 1 and "Move or rename it" in result.stderr
 
 
+def test_set_up_from_a_folder_of_wheels_needs_no_network(course, tmp_path, network_cut):
+    """What classroom/README.md says for a lab without internet."""
+    (tmp_path / "wheels").mkdir()
+    wheel(tmp_path / "wheels", "2.0")
+    (course.folder / "requirements.lock").write_text("torch==2.0\n")
+    more = course.environment(PIP_FIND_LINKS=str(tmp_path / "wheels"), TORCH="")
+    call = [*network_cut, *course.command()]
+    result = subprocess.run(call, cwd=course.folder, env=more, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert course.imports_alone()
+
+
 # --- which build of torch -------------------------------------------------------------------------
 
 
