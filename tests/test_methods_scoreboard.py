@@ -58,6 +58,14 @@ def test_twelve_of_twelve_are_at_least_74_percent():
     assert methods_report.interval(0, 12) == pytest.approx((0, 1 - low))
 
 
+def test_a_round_that_was_not_finished_is_left_out():
+    """Twelve pairs in round 0, eleven in round 1."""
+    known = dict(network="birds", entry="CAM", question="why", hit=1.0)
+    rows = [known | dict(case=f"{k}/0") for k in range(12)]
+    more = [known | dict(case=f"{k}/1") for k in range(11)]
+    assert bench.whole_rounds(rows + more) == rows
+
+
 OTHERS = """
 import torch
 from course_utils import ForwardPass

@@ -215,7 +215,7 @@ def run(rows: list[Entry], networks: list[str], birds: int, notes: Notes) -> Non
 def summary(rows: list[dict]) -> dict:
     """network -> entry -> question -> hits, n, energy, seconds, passes."""
     found: dict = {}
-    for row in (row for row in rows if "hit" in row):
+    for row in rows:
         one = found.setdefault(row["network"], {}).setdefault(row["entry"], {})
         one.setdefault(row["question"], []).append(row)
     for network in found.values():
@@ -230,6 +230,16 @@ def summary(rows: list[dict]) -> dict:
                     passes=these[0]["passes"],
                 )
     return found
+
+
+def whole_rounds(rows: list[dict]) -> list[dict]:
+    """The rows of rounds in which all pairs were asked about, so that each pair counts alike."""
+    rounds: dict[tuple, list[dict]] = {}
+    for row in (row for row in rows if "hit" in row):
+        number = row["case"].partition("/")[2]
+        key = (row["network"], row["entry"], row["question"], number)
+        rounds.setdefault(key, []).append(row)
+    return [row for these in rounds.values() if len(these) == len(PAIRS) for row in these]
 
 
 def by_chance(birds: int) -> dict:
@@ -284,7 +294,8 @@ def main() -> None:
             run(rows, chosen.networks, chosen.birds, notes)
         measure_methods_photos.run(entries(), notes)
     on_photos = measure_methods_photos.summary([row for row in notes.rows if "share" in row])
-    methods_report.write(summary(notes.rows), by_chance(chosen.birds), on_photos)
+    found = summary(whole_rounds(notes.rows))
+    methods_report.write(found, by_chance(chosen.birds), on_photos)
 
 
 if __name__ == "__main__":
