@@ -199,8 +199,9 @@ def contrastive_deletion(
 
     Read the fall beside that of random regions: the same region, moved to `regions` other places
     (what leaves the picture at one edge comes in at the other). A map that says where the margin
-    comes from makes it fall by more than `random` and a few `spread`. The fall is in logits, so that
-    it holds for a near Q, too, where the margin is next to 0 and no share of it means anything.
+    comes from makes it fall by more than `random` and a few `spread`. The fall is in logits, so
+    that it holds for a near Q, too, where the margin is next to 0 and no share of it means
+    anything.
 
     Deletion is by Petsiuk, Das and Saenko, RISE, BMVC 2018; deleting for the margin between two
     classes rather than for one class follows Wang and Wang, NeurIPS 2022.
@@ -246,7 +247,7 @@ def relative_deletion(
     margin: Callable[[Tensor], Tensor], x: Tensor, evidence: ArrayLike, steps: int = 16,
     until: float = 0.25, blank: Tensor | None = None,
 ) -> tuple[float, np.ndarray]:  # fmt: skip
-    """How fast does y_P - y_Q fall, as a share of itself, as top pixels are removed? Lower is better.
+    """How fast does y_P - y_Q fall, as a share of itself, under deletion? Lower is better.
 
     The margin is divided by its value before anything is removed, so that pictures can be averaged.
     That holds only where the margin is well above 0, at least `LEAST_MARGIN` logits. For a nearer Q
@@ -340,6 +341,7 @@ def _pair(evidence: ArrayLike, mask: ArrayLike) -> tuple[np.ndarray, np.ndarray]
     evidence, mask = _array(evidence), _array(mask) > 0
     if evidence.shape != mask.shape:
         raise ValueError(
-            f"The map is {evidence.shape} and the mask {mask.shape}; bring the map to the picture's size first."
+            f"The map is {evidence.shape} and the mask {mask.shape}; "
+            "bring the map to the picture's size first."
         )
     return evidence, mask

@@ -272,8 +272,8 @@ def _reason(error: Exception) -> str:
         return f"no address that can be asked: {said}"
     if isinstance(error, OSError) and error.errno is not None:
         return (
-            f"the folder {photo_folder()} cannot be used: {error.strerror}; name another one in the "
-            "environment variable COURSE_PHOTOS"
+            f"the folder {photo_folder()} cannot be used: {error.strerror}; name another one in "
+            "the environment variable COURSE_PHOTOS"
         )
     return "the server's answer, or the address, makes no sense"
 
@@ -294,8 +294,8 @@ def _read(path: Path) -> bytes:
             raise OSError(f"'{path}' is a pipe or a device: give the path of a picture's file.")
         if about.st_size > MAX_FILE:
             raise OSError(
-                f"'{path}' cannot be read: it has {about.st_size / 1e6:,.0f} MB, and a picture's file "
-                f"at most {MAX_FILE / 1e6:,.0f} MB."
+                f"'{path}' cannot be read: it has {about.st_size / 1e6:,.0f} MB, and a picture's "
+                f"file at most {MAX_FILE / 1e6:,.0f} MB."
             )
         return path.read_bytes()
     except FileNotFoundError:

@@ -31,7 +31,7 @@ def damaged(photo):
     return distort(photo, "noisy compression", 5, region=(0, 0, 128, 128)).image
 
 
-# --- patches ---------------------------------------------------------------------------------------
+# --- patches --------------------------------------------------------------------------------------
 
 
 def test_patches_cover_a_photo_whose_sides_are_no_multiples():
@@ -47,7 +47,8 @@ def test_laid_back_patches_without_overlap_are_the_photo():
 
 
 def test_where_patches_overlap_the_nearer_middle_counts_more():
-    """Patches at 0 and 16, worth 0 and 1, in row 0: at pixel 17 the first weighs 32.5 - 17 - 0.5 = 15
+    """Patches at 0 and 16, worth 0 and 1, in row 0: at pixel 17 the first weighs 32.5 - 17 - 0.5 =
+    15
     of its triangle, the second 2; so 2 / 17."""
     patches = cut(torch.zeros(3, 64, 64), step=16)
     values = torch.tensor([left / 16 for _ in patches.tops for left in patches.lefts]).view(
@@ -58,7 +59,7 @@ def test_where_patches_overlap_the_nearer_middle_counts_more():
     assert laid[0, 0].item() == 0 and laid[0, 63].item() == 2
 
 
-# --- scores ----------------------------------------------------------------------------------------
+# --- scores ---------------------------------------------------------------------------------------
 
 
 def test_a_photo_beside_itself_scores_exactly_one(assessor, photo):
@@ -72,7 +73,9 @@ def test_the_score_is_the_weighted_mean_of_its_patches(assessor, photo, damaged)
 
 
 def test_undamaged_patches_do_not_hide_the_damaged_ones(assessor, photo, damaged):
-    """Two thirds of the photo are damaged; as much as all of it would cost, if it counts by area."""
+    """Two thirds of the photo are damaged; as much as all of it would cost, if it counts by
+    area.
+    """
     everywhere = distort(photo, "noisy compression", 5).image
     lost, all_lost = (1 - assessor.score(image, photo) for image in (damaged, everywhere))
     assert 0.5 * all_lost < lost < 0.85 * all_lost
@@ -157,11 +160,13 @@ def test_a_reference_where_none_is_wanted(photo):
         load_assessor(reference=False).score(photo, photo)
 
 
-# --- explanations ----------------------------------------------------------------------------------
+# --- explanations ---------------------------------------------------------------------------------
 
 
 def slowly(network, distorted, reference, q):
-    """One patch, by plain autograd: S(q) = sum_k alpha_k A^k, alpha_k = mean_ij d(q_i - q)^2 / dA_k."""
+    """One patch, by plain autograd: S(q) = sum_k alpha_k A^k, alpha_k = mean_ij d(q_i - q)^2 /
+    dA_k.
+    """
     kept = []
     hook = network.get_submodule(network.layer).register_forward_hook(
         lambda module, inputs, output: kept.append(output.requires_grad_())
@@ -266,7 +271,9 @@ def test_the_published_way_gives_one_picture_for_all_q_above_the_score(assessor,
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_other_weights_give_other_maps(assessor, photo, seed):
-    """On a photo distorted everywhere; beside undistorted patches, any weights would find the damage."""
+    """On a photo distorted everywhere; beside undistorted patches, any weights would find the
+    damage.
+    """
     worse = distort(photo, "blur", 5).image
     torch.manual_seed(seed)
     both = assessor, Assessor(QualityNet(True))
@@ -283,7 +290,7 @@ def test_scores_outside_0_to_1_are_refused(assessor, photo, wrong):
         assessor.explain(photo, photo, rather_than=wrong)
 
 
-# --- the networks ----------------------------------------------------------------------------------
+# --- the networks ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("reference", [True, False])
@@ -300,7 +307,7 @@ def test_bosse_can_be_asked_the_same_questions(photo, damaged):
     assert explained.evidence.shape == (4, 128, 192) and explained.evidence.abs().sum() > 0
 
 
-# --- the shipped weights ---------------------------------------------------------------------------
+# --- the shipped weights --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", load.FILES.values())

@@ -1,4 +1,6 @@
-"""What a check says of answers that are right by luck, missing, of another kind, or at others' cost."""
+"""What a check says of answers that are right by luck, missing, of another kind, or at others'
+cost.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,6 @@
-"""What load_classifier promises: a trained network and its photo's way in, or a sentence that helps."""
+"""What load_classifier promises: a trained network and its photo's way in, or a sentence that
+helps.
+"""
 
 import hashlib
 import http.client

@@ -131,7 +131,8 @@ def test_an_import_of_torch_that_was_interrupted_is_told_in_a_sentence():
     """Ctrl-C while torch is imported leaves half of it behind, and no second import mends that."""
     code = (
         "import sys, types\n"
-        "sys.modules['torch'] = types.ModuleType('torch')  # what is left: a module with nothing in it\n"
+        "sys.modules['torch'] = types.ModuleType('torch')  # what is left: a module with nothing "
+        "in it\n"
         "import course_utils"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

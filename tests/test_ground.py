@@ -123,7 +123,10 @@ def test_every_package_folder_is_listed_so_that_a_wheel_holds_it():
 
 
 def test_data_are_found_from_any_folder():
-    code = "from importlib.resources import files; print((files('course_utils.data') / 'README.md').read_text())"
+    code = (
+        "from importlib.resources import files; print((files('course_utils.data') / "
+        "'README.md').read_text())"
+    )
     result = subprocess.run([sys.executable, "-c", code], cwd="/", capture_output=True, text=True)
     assert result.stdout.startswith("# Data of the course")
 

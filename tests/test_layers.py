@@ -1,4 +1,6 @@
-"""Which layer is explained by default, how layers are named, and how their output becomes a grid."""
+"""Which layer is explained by default, how layers are named, and how their output becomes a
+grid.
+"""
 
 import pytest
 import timm

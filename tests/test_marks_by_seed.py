@@ -42,7 +42,9 @@ def test_a_known_mistake_is_judged_as_it_is_worth(part):
 
 
 def _rows(seed: int) -> list[tuple]:
-    """Three numbers each; in a third of the draws the largest is the first, which hides a mistake."""
+    """Three numbers each; in a third of the draws the largest is the first, which hides a
+    mistake.
+    """
     dice = torch.Generator().manual_seed(seed % 1009)
     return [(torch.randperm(9, generator=dice)[:3].float(),) for _ in range(4)]
 

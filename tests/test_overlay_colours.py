@@ -1,4 +1,6 @@
-"""The overlay's colours, measured: more evidence is lighter on every photo, for every reader's eyes."""
+"""The overlay's colours, measured: more evidence is lighter on every photo, for every reader's
+eyes.
+"""
 
 import numpy as np
 import pytest
@@ -6,8 +8,8 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 
 from course_utils.figures.overlays import SIGNED, overlay, signed_overlay
 
-# What is seen without one kind of cones: G. M. Machado, M. M. Oliveira, L. A. F. Fernandes, IEEE TVCG
-# 15(6), 2009, severity 1, on linear RGB
+# What is seen without one kind of cones: G. M. Machado, M. M. Oliveira, L. A. F. Fernandes, IEEE
+# TVCG 15(6), 2009, severity 1, on linear RGB
 EYES = {
     "normal": np.eye(3),
     "protanopia": np.array(

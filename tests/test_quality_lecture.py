@@ -24,7 +24,9 @@ def picture(value: int) -> Image.Image:
 
 
 def duel(seed: int = 0, observer=min) -> Duel:
-    """By default the observer chooses the name that comes first in the alphabet: bad, fair, good."""
+    """By default the observer chooses the name that comes first in the alphabet: bad, fair,
+    good.
+    """
     return Duel(picture(128), {n: picture(40 * i) for i, n in enumerate(NAMES)}, observer, seed)
 
 
@@ -228,7 +230,8 @@ class TestExplorer:
         return QualityExplorer(Assessor(Half()), scenes, q=0.5, step=32)
 
     def test_worked_by_hand(self, explorer):
-        """Scores 0.2 and 0.8, asked about 0.5; each of 4 places holds a quarter of its patch's score:
+        """Scores 0.2 and 0.8, asked about 0.5; each of 4 places holds a quarter of its patch's
+        score:
         2 (0.2 - 0.5) 0.2 / 4 = -0.03 and 2 (0.8 - 0.5) 0.8 / 4 = 0.12."""
         assert explorer.evidence[10, [10, 100]].tolist() == pytest.approx([-0.03, 0.12], abs=1e-5)
         assert explorer.largest == pytest.approx(2 * 0.8 * 0.8 / 4, abs=1e-5)  # 0.8, rather than 0

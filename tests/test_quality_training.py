@@ -82,9 +82,10 @@ def test_the_extractor_does_not_change(tiny, tmp_path):
 
 
 def test_loss_by_hand():
-    """One photo of score 0.5, one patch whose left half is distorted: its places want 0.5 and 1, patch
-    and photo 0.75. Answers of 0.75: the undistorted half is 0.25 too low, 0.125 on average over all
-    places. Distorted everywhere, photo and patch are 0.25 too high. One photo alone is in line with
+    """One photo of score 0.5, one patch whose left half is distorted: its places want 0.5 and 1,
+    patch and photo 0.75. Answers of 0.75: the undistorted half is 0.25 too low, 0.125 on average
+    over all places. Distorted everywhere, photo and patch are 0.25 too high. One photo alone is in
+    line with
     nothing: the correlation is 0."""
 
     class Flat:

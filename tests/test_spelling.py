@@ -32,7 +32,8 @@ def prose(page: Path) -> str:
 
 
 def misspelled(text: str, known: set[str]) -> set[str]:
-    """Words of three letters and more outside code, formulae, addresses and markup, in lower case, that neither dictionary nor list has.
+    """Words of three letters and more outside code, formulae, addresses and markup, in lower case,
+    that neither dictionary nor list has.
 
     Words with a capital inside ("ImageNet") are names; a hyphen parts two words.
     """

@@ -33,7 +33,9 @@ SIDE = 8
 
 
 class Tiny(nn.Module):
-    """Two features, the photo's red and its green, and four classes: maps that can be worked out by hand."""
+    """Two features, the photo's red and its green, and four classes: maps that can be worked out
+    by hand.
+    """
 
     categories = ["cat", "dog", "cup", "red fox"]
     layer = "second"
@@ -493,7 +495,9 @@ class TestKnownAnswer:
 
 
 class TestBirds:
-    """Flamingo and spoonbill differ in the bill only; flamingo and egret in colour, bill and legs."""
+    """Flamingo and spoonbill differ in the bill only; flamingo and egret in colour, bill and
+    legs.
+    """
 
     def test_the_known_answer_is_the_parts_in_which_the_two_differ(self):
         bird = draw("flamingo", 7)

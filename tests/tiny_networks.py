@@ -1,4 +1,6 @@
-"""Networks small enough to be worked out by hand, and what the tests of the engine measure on them."""
+"""Networks small enough to be worked out by hand, and what the tests of the engine measure on
+them.
+"""
 
 import torch
 from torch import nn
@@ -42,7 +44,9 @@ class HandNet(nn.Module):
 
 
 class OneLogit(HandNet):
-    """HandNet with one logit, y = 8 mean(A_0) - 4 mean(A_1) + b, in a shape of choice: 21 + b on PHOTO."""
+    """HandNet with one logit, y = 8 mean(A_0) - 4 mean(A_1) + b, in a shape of choice: 21 + b on
+    PHOTO.
+    """
 
     def __init__(self, bias, shape):
         super().__init__()

@@ -147,7 +147,7 @@ def deletion(network, count):
         for name, several in maps.items():
             for picture, m in zip(x, several):
                 area, _ = relative_deletion(
-                    lambda z: network(z)[:, p] - network(z)[:, q], picture, m
+                    lambda z, p=p, q=q: network(z)[:, p] - network(z)[:, q], picture, m
                 )
                 areas[name].append(area)
     return {name: round(average(values)[0], 3) for name, values in areas.items()}
@@ -171,7 +171,8 @@ def written(record):
     for name, about in VARIANTS.items():
         own = record[name]
         text.append(
-            f"## `{name}`\n\nIt {about}. Accuracy on 1000 unseen birds: **{own['accuracy']:.3f}**.\n"
+            f"## `{name}`\n\nIt {about}. Accuracy on 1000 unseen birds: "
+            f"**{own['accuracy']:.3f}**.\n"
         )
         text.append(f"sha256 of the weights: `{own['sha256']}`\n")
         rows = []

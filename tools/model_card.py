@@ -1,4 +1,6 @@
-"""What data/ keeps of the networks that are trained here: weights, their record, and the card's tables."""
+"""What data/ keeps of the networks that are trained here: weights, their record, and the card's
+tables.
+"""
 
 import hashlib
 import json
@@ -25,7 +27,9 @@ def note(family: str, record: dict, data: Path = DATA) -> None:
 
 
 def fill_in(family: str, tool: str, figures: str) -> None:
-    """Put the figures into <family>.md, between the marks that name the tool which measured them."""
+    """Put the figures into <family>.md, between the marks that name the tool which measured
+    them.
+    """
     begin, end = f"<!-- figures: written by tools/{tool} -->", "<!-- end of figures -->"
     file = DATA / f"{family}.md"
     before, _, after = file.read_text().partition(begin)

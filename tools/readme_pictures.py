@@ -19,7 +19,9 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
 def answers(network, bird, questions):
-    """The answers to a row of questions (method, keyword arguments) about a bird: maps, sentences."""
+    """The answers to a row of questions (method, keyword arguments) about a bird: maps,
+    sentences.
+    """
     seen = ForwardPass(network, network.preprocess(bird.image)[None])
     given = [method(network)(seen, **classes) for method, classes in questions]
     return torch.cat([a.maps for a in given], dim=1), [a.questions[0][0] for a in given]

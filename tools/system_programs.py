@@ -4,7 +4,8 @@
 
 As root with a known package manager they are installed (SYSTEM=no forbids it). Elsewhere nothing is
 done but said: the tests that need them are skipped with a reason, and the run names at its end what
-was not tested. In CI (CI=true) a missing program is a failure of those tests. Standard library only.
+was not tested. In CI (CI=true) a missing program is a failure of those tests. Standard library
+only.
 """
 
 import os

@@ -43,7 +43,8 @@ from course_utils.quality.training.training_data import Lessons, prepare
 
 ROOT = Path(__file__).resolve().parent.parent
 EPOCHS = {True: 24, False: 16}
-# beside the types that are measured: their PSNR does not define them wholly, but they widen the view
+# beside the types that are measured: their PSNR does not define them wholly, but they widen the
+# view
 WIDER = {k.number: name for name, k in KINDS.items() if k.number in (6, 9, 16, 18, 21)}
 
 

@@ -84,10 +84,11 @@ def check_parts(parts):
     for part, value in parts.items():
         if part not in PARTS:
             raise ValueError(
-                f"A bird has no part {part!r}; its parts are {', '.join(PARTS)}.{closest(part, PARTS)}"
+                f"A bird has no part {part!r}; its parts are "
+                f"{', '.join(PARTS)}.{closest(part, PARTS)}"
             )
         if value is not None and value not in VALUES[part]:
             raise ValueError(
-                f"{part}={value!r} cannot be drawn; choose {', '.join(VALUES[part])}, or None to leave it out."
-                f"{closest(value, VALUES[part])}"
+                f"{part}={value!r} cannot be drawn; choose {', '.join(VALUES[part])}, or None to "
+                f"leave it out.{closest(value, VALUES[part])}"
             )

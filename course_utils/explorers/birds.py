@@ -42,7 +42,7 @@ def bird_explorer(
 
 
 def known_parts(bird: Bird, p: str, q: str) -> np.ndarray | None:
-    """Where the answer to "why P, rather than Q?" lies on a bird: its parts in which P and Q differ.
+    """Where the answer to "why P, rather than Q?" lies on a bird: the parts that tell them apart.
 
     Args:
         bird: a drawn bird, of size x size pixels.

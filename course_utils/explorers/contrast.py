@@ -43,7 +43,7 @@ class ContrastExplorer(Panel):
             from a PIL photo to 3 x H x W floats; its `.categories`, names, are used if it has any.
         truth: the known answers, a function of (photo's name, P's name, Q's name) that gives H x W
             bools as the network sees the photo, or None; only `photos` are then offered.
-        fine: finer drawings of some of `photos`, by name: shown in their place, unseen by the network.
+        fine: finer drawings of some of `photos`, by name: shown in their place, never asked about.
 
     Attributes:
         answers: the `Explanation`s on show: Why P?, What if absent?, and the contrasts.

@@ -166,7 +166,7 @@ def known_answer(scene: Scene, truth: Truth | None, p: int, q: int) -> Tensor | 
 
 
 def in_digits(p: float | Tensor) -> str:
-    """A probability with three digits after the point; a smaller one as a power of ten, not as 0."""
+    """A probability with three digits after the point; a smaller one as a power of ten."""
     p = float(p)
     return f"{p:.3f}" if p >= 0.001 or p == 0 else f"{p:.0e}".replace("e-0", "e-")
 
@@ -183,7 +183,7 @@ def panels(
     Args:
         opacity: of the maps, 0 to 1.
         masks: the known answer for each contrast, or None; drawn as an outline.
-        scale: "own", each map on its own; "shared", all on Grad-CAM's, so that a weak one looks weak.
+        scale: "own", each map on its own; "shared", all on Grad-CAM's: weak maps look weak.
     """
     first = masks[0]
     told = f"The photo {scene.name}, as the network saw it."

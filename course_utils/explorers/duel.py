@@ -122,7 +122,8 @@ class Duel(Panel):
         total = len(self._shown) * (len(self._shown) - 1) // 2
         if over:
             self.say("All pairs are compared. A picture's score is the number of its wins.")
-            self.again.focus()  # the button that had the focus is disabled: the keyboard goes on here
+            # the button that had the focus is disabled: the keyboard goes on here
+            self.again.focus()
             return
         number = total - len(self._pairs)
         self.say(f"Pair {number} of {total}. Which one differs less from the reference?")

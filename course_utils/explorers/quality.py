@@ -1,4 +1,4 @@
-"""A slider for q: "why this score, rather than q?", drawn anew at every step, on one scale for all q."""
+"""A slider for q: "why this score, rather than q?", drawn anew at each step, on one scale."""
 
 import html
 
@@ -113,6 +113,6 @@ def _legend() -> str:
     return (
         "<div style='display:flex;gap:0.6em;align-items:center;flex-wrap:wrap'>"
         "<span>pulls the score down</span>"
-        f"<span style='flex:0 0 10em;height:0.8em;background:linear-gradient(to right, {stops})'></span>"
-        "<span>holds it up; white: as good as q</span></div>"
+        "<span style='flex:0 0 10em;height:0.8em;background:linear-gradient(to right, "
+        f"{stops})'></span><span>holds it up; white: as good as q</span></div>"
     )

@@ -17,7 +17,8 @@ QUESTIONS = [
     QuizQuestion(
         "What makes an explanation targeted?",
         {
-            "It uses gradients.": "Guided backpropagation uses gradients too, and answers no question.",
+            "It uses gradients.": "Guided backpropagation uses gradients too, and answers no "
+            "question.",
             "It answers a contextual question about the image.": "Someone asks; the map answers.",
             "It is computed for one image only.": "So are saliency maps that nobody asked for.",
         },
@@ -28,17 +29,19 @@ QUESTIONS = [
         "What does alpha for channel k say in Grad-CAM?",
         {
             "How active the channel is on this photo.": "That is A. Alpha is made of gradients.",
-            "Where in the photo the channel is active.": "Alpha is one number; the places are in A.",
-            "How much the logit rises with the channel, averaged over the places.": "The mean gradient.",
+            "Where in the photo the channel is active.": "Alpha is one number; the places are in "
+            "A.",
+            "How much the logit rises with the channel, averaged over the map.": "The mean.",
         },
-        "How much the logit rises with the channel, averaged over the places.",
+        "How much the logit rises with the channel, averaged over the map.",
         ("Lecture 2, step 5", L2),
     ),
     QuizQuestion(
         "A map from an early layer is finer. Why not use it?",
         {
             "It takes longer to compute.": "Hardly; and speed is not the point.",
-            "In the grid pointing game it is near chance.": "Its maps change with the question, but to wrong places.",
+            "In the grid pointing game it is near chance.": "Its maps change with the question, "
+            "but to wrong places.",
             "It has no gradient.": "Every layer on the way to the logit has one.",
         },
         "In the grid pointing game it is near chance.",
@@ -47,15 +50,18 @@ QUESTIONS = [
     QuizQuestion(
         "Counterfactual-CAM of the predicted class is empty on a photo. What does that mean?",
         {
-            "Something went wrong.": "An empty map is an answer too, and the course says it in words.",
-            "No place speaks against the class at this layer.": "All evidence is positive: ReLU(-S) = 0.",
+            "Something went wrong.": "An empty map is an answer too, and the course says it in "
+            "words.",
+            "No place speaks against the class at this layer.": "All evidence is positive: "
+            "ReLU(-S) = 0.",
             "The class is certain.": "p depends on the other classes as well; the map does not.",
         },
         "No place speaks against the class at this layer.",
         ("Lecture 3", L3),
     ),
     QuizQuestion(
-        "You replace P in 'Why P, rather than Q?' and keep Q, with the cross-entropy loss. The map ...",
+        "You replace P in 'Why P, rather than Q?' and "
+        "keep Q, with the cross-entropy loss. The map ...",
         {
             "changes completely.": "P does not occur in CE(y, Q).",
             "stays the same.": "It asks 'why not Q?' against the whole posterior.",
@@ -67,11 +73,12 @@ QUESTIONS = [
     QuizQuestion(
         "Why does a far Q nearly always give about the same map as Grad-CAM?",
         {
-            "Its evidence S^Q is small, and the posterior's evidence lies where P's does.": "Both parts were measured.",
-            "The two classes share features.": "Far classes share little; that is why little is removed.",
+            "S^Q is small, and the posterior's evidence lies where P's does.": "Both were measured.",
+            "The two classes share features.": "Far classes share little; that is why little is "
+            "removed.",
             "The gradient vanishes.": "It does not vanish: it is nearly the one of P.",
         },
-        "Its evidence S^Q is small, and the posterior's evidence lies where P's does.",
+        "S^Q is small, and the posterior's evidence lies where P's does.",
         ("Lecture 4, far Q", L4),
     ),
     QuizQuestion(
@@ -88,21 +95,26 @@ QUESTIONS = [
         "All logits are multiplied by 10. Which normalised map changes?",
         {
             "Grad-CAM.": "The factor is removed by the division by the maximum.",
-            "Contrast-CAM with cross-entropy.": "The softmax changes, and with it the weights of the classes.",
-            "Contrast-CAM with the logit difference.": "It is linear in the logits, as Grad-CAM is.",
+            "Contrast-CAM with cross-entropy.": "The softmax changes, and with it the weights of "
+            "the classes.",
+            "Contrast-CAM with the logit difference.": "It is linear in the logits, as Grad-CAM "
+            "is.",
         },
         "Contrast-CAM with cross-entropy.",
         ("Lecture 4, eight true statements", L4),
     ),
     QuizQuestion(
-        "A deletion test removes the highlighted region and the logit falls. What must you compare with?",
+        "A deletion test removes the highlighted region "
+        "and the logit falls. What must you compare with?",
         {
             "The logit of another network.": "That tells you about the networks.",
-            "The same test on one random region of the same size.": "In lecture 3 that let a map look "
+            "The same test on one random region of the same size.": "In lecture 3 that let a map "
+            "look "
             "good which the next control refuted.",
             "Regions of the same size, at random and where the map shows nothing.": "Any hole may "
             "hurt. The map must do better than both.",
-            "Nothing: the fall proves the map right.": "Any hole may hurt; without a control it is a "
+            "Nothing: the fall proves the map right.": "Any hole may hurt; without a control it "
+            "is a "
             "story.",
         },
         "Regions of the same size, at random and where the map shows nothing.",
@@ -119,11 +131,14 @@ QUESTIONS = [
         ("Lecture 6, the cost, counted", "#2.-What-you-have-seen-measured"),
     ),
     QuizQuestion(
-        "A photo is scored 0.58. 'Why not 1?' and 'why not 0.75?' are asked of the whole photo at once.",
+        "A photo is scored 0.58. 'Why not 1?' and 'why "
+        "not 0.75?' are asked of the whole photo at once.",
         {
-            "The first map shows more faults than the second.": "q is only a factor, and is divided away.",
+            "The first map shows more faults than the second.": "q is only a factor, and is "
+            "divided away.",
             "Both maps are the same picture.": "S(q) = 2 (s - q) S^s: one factor for all places.",
-            "The second map is the negative of the first.": "Both q lie on the same side of the score.",
+            "The second map is the negative of the first.": "Both q lie on the same side of the "
+            "score.",
         },
         "Both maps are the same picture.",
         ("Lecture 5, the trap", L5),

@@ -23,7 +23,7 @@ def birds(
     known: Sequence[Sequence[Sequence[str]]] | None = None, opacity: float = STRENGTH,
     strength: Tensor | None = None, scale: str = "own", alt: str | None = None,
 ) -> Picture:  # fmt: skip
-    """As `questions`, of drawn birds: drawn finely, with the maps enlarged and the answers outlined.
+    """As `questions`, of drawn birds: drawn finely, the maps enlarged, the answers outlined.
 
     Args:
         shown: N birds, as the network saw them.

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from ..networks.pictures import as_pixels
 
-# The overlay's colours were chosen by measurement (tests/test_overlay_colours.py): on black, grey and
-# white photos, for ordinary colour vision and the three dichromacies, more evidence is always lighter,
-# and a tenth more is told apart (a step of 3 or more in CIEDE2000).
+# The overlay's colours were chosen by measurement (tests/test_overlay_colours.py): on black, grey
+# and white photos, for ordinary colour vision and the three dichromacies, more evidence is always
+# lighter, and a tenth more is told apart (a step of 3 or more in CIEDE2000).
 FOR = ListedColormap(colormaps["plasma"](np.linspace(0.65, 1, 256)), "evidence for")
 # red for, blue against, white at zero; the darkest ends are left out: they would hide the photo
 SIGNED = ListedColormap(colormaps["RdBu_r"](np.linspace(0.1, 0.9, 257)), "evidence")
@@ -43,8 +43,9 @@ def as_map(values, low: float = -np.inf, high: float = np.inf) -> np.ndarray:
         )
     if not np.isfinite(values).all() or values.min() < low - 1e-6 or values.max() > high + 1e-6:
         raise ValueError(
-            f"The map's values run from {values.min():.3g} to {values.max():.3g}, not from {low:g} to "
-            f"{high:g}: rendering.positive_maps and rendering.signed_maps put evidence on that scale."
+            f"The map's values run from {values.min():.3g} to {values.max():.3g}, not from {low:g} "
+            f"to {high:g}: rendering.positive_maps and rendering.signed_maps put evidence on that "
+            "scale."
         )
     return values
 
@@ -52,9 +53,9 @@ def as_map(values, low: float = -np.inf, high: float = np.inf) -> np.ndarray:
 def _same_place(pixels: np.ndarray, values: np.ndarray) -> None:
     if pixels.shape[:2] != values.shape:
         raise ValueError(
-            f"The picture is {_shape(pixels[..., 0])} and the map {_shape(values)}: the map belongs on the "
-            "photo as the network saw it, classifier.preprocess.show(x[0]). figures.on_whole_photo puts "
-            "it back in its place on the whole photo."
+            f"The picture is {_shape(pixels[..., 0])} and the map {_shape(values)}: the map "
+            "belongs on the photo as the network saw it, classifier.preprocess.show(x[0]). "
+            "figures.on_whole_photo puts it back in its place on the whole photo."
         )
 
 
@@ -118,7 +119,7 @@ def outlined(image, mask, width: int = 2) -> np.ndarray:
 
 
 def where(values) -> str:
-    """In which ninth of the map its positive values are strongest, in words; "nowhere" without any."""
+    """In which ninth of the map its positive values are strongest; "nowhere" if there are none."""
     values = as_map(values)
     if not values.max() > 0:
         return "nowhere"

@@ -1,4 +1,4 @@
-"""The parts that every figure of the course is made of: panels in rows, their titles, colour bars."""
+"""What every figure of the course is made of: panels in rows, their titles, colour bars."""
 
 import math
 import re

@@ -70,7 +70,7 @@ class Picture:
 
 
 def jpeg(picture: Image.Image) -> bytes:
-    """A picture for a widget, as a JPEG file's content: good, and small enough to be sent at every step."""
+    """A picture for a widget, as a JPEG file's content: small enough to be sent at every step."""
     buffer = io.BytesIO()
     picture.save(buffer, "jpeg", quality=92, subsampling=0)
     return buffer.getvalue()
@@ -91,5 +91,6 @@ def figure_html(
     )
     return (
         f"<figure style='margin:0.5em 0;{style}'><img alt=\"{html.escape(alt, quote=True)}\" "
-        f"style='max-width:100%;height:auto;{image}' src='data:image/{kind};base64,{data}'>{words}</figure>"
+        f"style='max-width:100%;height:auto;{image}' "
+        f"src='data:image/{kind};base64,{data}'>{words}</figure>"
     )

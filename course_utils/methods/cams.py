@@ -42,8 +42,8 @@ class Explanation:
         questions: N lists of K sentences, such as "Why tiger cat, rather than espresso?".
         size: (H, W) of the images.
         strength: N x K, 0 or more: the map's peak over the peak of Grad-CAM's map of P, both before
-            they are enlarged. Grad-CAM's own is 1. Below 0.1 there is next to nothing to read. It is
-            0 where the map is empty, and NaN where only Grad-CAM's is.
+            they are enlarged. Grad-CAM's own is 1. Below 0.1 there is next to nothing to read. It
+            is 0 where the map is empty, and NaN where only Grad-CAM's is.
         layer: the target layer's name.
         layer_reason: why this layer, in words.
         maps: N x K x H x W in [0, 1]: ReLU, upsampled, divided by each map's maximum.
@@ -139,9 +139,9 @@ class _CAM:
         if not are_classes(x.logits):
             shape = " x ".join(map(str, x.logits.shape))
             raise ClassError(
-                f"The network's output is {shape}, not N x classes. Say which number of it you mean: "
-                f"ForwardPass(model, x, '{x.layer}').ask(lambda y: y[:, 0].flatten(1).sum(1)), say, "
-                "asks about the sum of all that stands under index 0."
+                f"The network's output is {shape}, not N x classes. Say which number of it you "
+                f"mean: ForwardPass(model, x, '{x.layer}').ask(lambda y: y[:, "
+                "0].flatten(1).sum(1)), say, asks about the sum of all that stands under index 0."
             )
         warn_of_probabilities(self.model, x._output, stacklevel=4)
         return _Answer(x, names_of(self.categories, x.logits))
@@ -211,11 +211,11 @@ class GradCAM(_CAM):
     Evidence S^P = sum_k alpha_k^P A^k with alpha_k^P = mean_ij dy_P/dA^k_ij; v is one-hot at P.
 
     Args:
-        model: a network from N x 3 x H x W to N x classes; left exactly as it was found. One logit y
-            (N x 1 or N) is read as the classes "no" and "yes" with logits -y/2 and +y/2. Names of
+        model: a network from N x 3 x H x W to N x classes; left exactly as it was found. One logit
+            y (N x 1 or N) is read as the classes "no" and "yes" with logits -y/2 and +y/2. Names of
             the classes are read from model.categories: a list, an array, id2label or class_to_idx.
         layer: the target layer, by name or module; default, the last one with places.
-        reshape_transform: for layers of unusual shape, a function from their output to N x C x h x w.
+        reshape_transform: for layers of unusual shape, a function from output to N x C x h x w.
         output: a function from what the network returns to the logits, where they are not named so.
 
     >>> GradCAM(classifier)(x, why="tiger cat").maps.shape
@@ -231,8 +231,8 @@ class GradCAM(_CAM):
             why: P, one class (number or name); a *list* of K classes, asked of every image; a
                 *tensor* or array of N numbers, one class for each image; a list of lists, or a
                 tensor N x K; None for each image's predicted class.
-            keep: whether the explanation keeps its forward pass, and with it a graph of the network,
-                for further questions.
+            keep: whether the explanation keeps its forward pass, and with it a graph of the
+                network, for further questions.
 
         Returns:
             An `Explanation` whose evidence is S^P, N x K x h x w.
@@ -247,7 +247,7 @@ class GradCAM(_CAM):
 
 
 class CounterfactualCAM(_CAM):
-    """Counterfactual-CAM: "What if P's evidence were absent?" (Selvaraju et al., 2017, section 3.3).
+    """Counterfactual-CAM: "What if P's evidence were absent?" (Selvaraju et al., 2017, sec. 3.3).
 
     Evidence -S^P, Grad-CAM with the pooled gradients negated; v is minus one-hot at P. Its positive
     part lies where the evidence speaks *against* P. It shows no counterfactual image.

@@ -148,8 +148,8 @@ def _rows_of_array(which: Any, n: int) -> list[list]:
     if len(values) not in (0, n):
         raise ClassError(
             f"{len(values)} classes were given for {_images(n)}. A tensor or array holds one class "
-            f"for each image, so {n} {'is' if n == 1 else 'are'} needed. To ask all {len(values)} of "
-            "every image, pass a list: .tolist() makes one."
+            f"for each image, so {n} {'is' if n == 1 else 'are'} needed. To ask all {len(values)} "
+            "of every image, pass a list: .tolist() makes one."
         )
     return [[c] for c in values.tolist()] or [[]] * n
 

@@ -8,13 +8,13 @@ from torch import Tensor, nn
 
 from ..errors import ImageError
 
-# What a network is given: the images; a tuple of inputs, handed on in this order; or a dict, by name.
+# What a network is given: the images; a tuple of inputs, handed on in order; or a dict, by name.
 Inputs = Tensor | tuple[Any, ...] | Mapping[str, Any]
 _AXES = {1: "L", 2: "H x W", 3: "D x H x W"}  # of signals, images, volumes
 
 
 def images_of(x: Inputs) -> Tensor:
-    """The images among what a network is given: the first tensor of floats with the most dimensions.
+    """The images among what a network is given: its first float tensor of most dimensions.
 
     Raises:
         ImageError: there is no such tensor, or it is empty.
@@ -45,8 +45,8 @@ def each_tensor(x: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
 def check_images(x: Tensor, model: nn.Module) -> None:
     """Raise an ImageError that names the likely cause if x is not what the network reads.
 
-    For networks that failed: what `model` reads is guessed from its first convolution, N x C x H x W
-    floats (N x C x L for signals, N x C x D x H x W for volumes).
+    For networks that failed: what `model` reads is guessed from its first convolution, N x C x H x
+    W floats (N x C x L for signals, N x C x D x H x W for volumes).
     """
     shape = " x ".join(map(str, x.shape)) or "a single number"
     kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -65,7 +65,8 @@ def check_images(x: Tensor, model: nn.Module) -> None:
     if not x.is_floating_point():
         raise ImageError(
             f"x holds {str(x.dtype).removeprefix('torch.')} values; the network reads {wanted}. "
-            "classifier.preprocess(photo) scales and normalises pixels; x.float() / 255 only scales."
+            "classifier.preprocess(photo) scales and "
+            "normalises pixels; x.float() / 255 only scales."
         )
     weight = next(model.parameters(), None)
     if weight is not None and weight.device != x.device:

@@ -12,7 +12,7 @@ _LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
 def upsample(maps: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Linear enlargement along each side, pixel centres aligned as in OpenCV (`align_corners=False`).
+    """Linear enlargement along each side, pixel centres as in OpenCV (`align_corners=False`).
 
     Args:
         maps: ... x h x w, of any range.
@@ -67,10 +67,11 @@ def relative_strength(evidence: Tensor, grad_cam: Tensor) -> Tensor:
 
     Args:
         evidence: N x K x h x w, signed.
-        grad_cam: N x K x h x w (or N x 1 x h x w), S^P of the same images at the same layer, signed.
+        grad_cam: N x K x h x w (or N x 1 x h x w), signed: S^P of the same images and layer.
 
     Returns:
-        N x K, 0 or more. 0: the map is empty. NaN: Grad-CAM's map of P is empty and this one is not,
+        N x K, 0 or more. 0: the map is empty. NaN: Grad-CAM's map of P is empty and this one is
+            not,
         so that there is nothing to compare it with.
     """
     peak, whole = (values.flatten(2).amax(dim=2).relu() for values in (evidence, grad_cam))

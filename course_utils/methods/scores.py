@@ -19,7 +19,7 @@ from ..errors import ProbabilitiesWarning
 
 
 def is_one_logit(output: Tensor) -> bool:
-    """Whether the output, N or N x 1, is the one logit of a question with the answers no and yes."""
+    """Whether the output, N or N x 1, is one logit: of a question with the answers no and yes."""
     return output[:1].numel() == 1
 
 
@@ -44,8 +44,8 @@ def class_probabilities(output: Tensor, sigmoid: bool = False) -> Tensor:
     """p of N x classes x ... logits, in the same shape; N x 2 of a network with one logit.
 
     Args:
-        sigmoid: each class by itself, p_c = sigmoid(y_c), for a network that may find several in one
-            image. Otherwise the classes compete: p = softmax(y).
+        sigmoid: each class by itself, p_c = sigmoid(y_c), for a network that may find several in
+            one image. Otherwise the classes compete: p = softmax(y).
     """
     if is_one_logit(output):
         return class_logits(output).softmax(dim=1)
@@ -94,9 +94,9 @@ def warn_of_probabilities(model: nn.Module, output: Tensor, stacklevel: int) -> 
         remove = f"take it off ({way} = torch.nn.Identity())"
     then = ", with which probabilities and contrasts are right and Grad-CAM asks about log p"
     warnings.warn(
-        f"{type(model).__name__} ends in a {kind}: its output is probabilities, not logits. A second "
-        f"{kind} flattens them, and where p is nearly 1 hardly any gradient is left. To ask the "
-        f"logits, {remove}; or pass output={_CURE[kind]}{then * (kind == 'softmax')}.",
+        f"{type(model).__name__} ends in a {kind}: its output is probabilities, not logits. A "
+        f"second {kind} flattens them, and where p is nearly 1 hardly any gradient is left. To "
+        f"ask the logits, {remove}; or pass output={_CURE[kind]}{then * (kind == 'softmax')}.",
         ProbabilitiesWarning,
         stacklevel=stacklevel + 1,
     )
@@ -105,9 +105,9 @@ def warn_of_probabilities(model: nn.Module, output: Tensor, stacklevel: int) -> 
 def _probabilities_by(output: Tensor) -> str | None:
     """ "softmax" or "sigmoid" if the output comes from one; None for logits, or if nobody can tell.
 
-    The graph knows its last operation. Where it does not say (compiled networks, averages of several
-    softmaxes), rows that are >= 0 and sum to 1 are a softmax's. Values between 0 and 1 alone prove
-    no sigmoid: logits may lie there, too.
+    The graph knows its last operation. Where it does not say (compiled networks, averages of
+    several softmaxes), rows that are >= 0 and sum to 1 are a softmax's. Values between 0 and 1
+    alone prove no sigmoid: logits may lie there, too.
     """
     last = _last_operation(output)
     if last.startswith(("Softmax", "Sigmoid")):

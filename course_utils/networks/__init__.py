@@ -1,1 +1,1 @@
-"""The networks that are asked: ImageNet classifiers, the networks of the drawn birds, their weights."""
+"""The networks that are asked: ImageNet classifiers, those of the drawn birds, their weights."""

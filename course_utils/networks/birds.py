@@ -15,9 +15,11 @@ SIZE = 128  # side of the pictures that the networks read
 # what each network is for; how each was trained stands in tools/train_birds.py, how each does in
 # data/birds.md
 VARIANTS = {
-    "birds": "sees 20 x 20 pixels at a time, on a 32 x 32 grid, and has met birds whose parts are hidden",
+    "birds": "sees 20 x 20 pixels at a time, on a 32 x 32 grid, and has met birds whose parts are "
+    "hidden",
     "birds_shortcut": "is built as `birds` is, but every bird it was shown was whole",
-    "birds_blurry": "sees 55 x 55 pixels at a time, on a 16 x 16 grid; every bird it was shown was whole",
+    "birds_blurry": "sees 55 x 55 pixels at a time, on a 16 x 16 grid; every bird it was shown "
+    "was whole",
 }
 
 

@@ -94,8 +94,8 @@ def load_classifier(name: str = "efficientnet_lite0") -> nn.Module:
             the drawn birds of `course_utils.birds`.
 
     Returns:
-        An `nn.Module` in evaluation mode, weights in float32, from N x 3 x H x W to N x classes, with
-        `.preprocess(photo)` (PIL -> 3 x H x W float32), `.categories` (the classes' names) and
+        An `nn.Module` in evaluation mode, weights in float32, from N x 3 x H x W to N x classes,
+        with `.preprocess(photo)` (PIL -> 3 x H x W float32), `.categories` (the classes' names) and
         `.layer` (the default target layer's name).
 
     Raises:
@@ -165,8 +165,8 @@ def _torchvision(name: str) -> tuple[nn.Module, Preprocess]:
         ) from None
     except (RuntimeError, EOFError, UnpicklingError) as reason:
         raise WeightsError(
-            f"The weights of {name} are damaged ({shorten(str(reason), 200)}). Delete {file}, if it "
-            "is still there, and try again."
+            f"The weights of {name} are damaged ({shorten(str(reason), 200)}). Delete {file}, if "
+            "it is still there, and try again."
         ) from None
     own = weights.transforms()
     return network, Preprocess(

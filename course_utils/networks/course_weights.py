@@ -28,8 +28,8 @@ def weights(family: str, name: str) -> bytes:
     content = _data(f"{name}.safetensors", family)
     if hashlib.sha256(content).hexdigest() != record(family)[name]["sha256"]:
         raise WeightsError(
-            f"The file {name}.safetensors is damaged (its sha256 differs). Fetch the course's data folder "
-            f"anew, or train the network again: make train-{family}"
+            f"The file {name}.safetensors is damaged (its sha256 differs). Fetch the course's data "
+            f"folder anew, or train the network again: make train-{family}"
         )
     return content
 
@@ -38,7 +38,7 @@ def _data(file: str, family: str) -> bytes:
     path = resources.files("course_utils.data") / file
     if not path.is_file():
         raise WeightsError(
-            f"The file {file} is missing from the course's data folder. Install the course again, or train "
-            f"the networks: make train-{family}"
+            f"The file {file} is missing from the course's data folder. Install the course again, "
+            f"or train the networks: make train-{family}"
         )
     return path.read_bytes()

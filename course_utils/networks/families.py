@@ -1,4 +1,4 @@
-"""The known families of networks: which of their layers is the last that still has spatial positions."""
+"""The known families of networks: their last layers that still have spatial positions."""
 
 from collections.abc import Callable, Iterable
 from typing import cast
@@ -17,8 +17,8 @@ def _last_block(blocks: str, norm: str) -> Callable[[nn.Module], str]:
     return lambda m: f"{blocks}.{list(m.get_submodule(blocks)._modules)[-1]}.{norm}"
 
 
-# By the class name of torchvision's and timm's networks. Several entries: the first that the network
-# has (the libraries share class names).
+# By the class name of torchvision's and timm's networks. Several entries: the first that the
+# network has (the libraries share class names).
 _LAYERS: dict[str, tuple[str | Callable[[nn.Module], str], ...]] = {
     "ResNet": ("layer4",),
     "VGG": (_before_last_pool,),

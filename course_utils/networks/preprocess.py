@@ -64,7 +64,8 @@ class Preprocess:
         return TF.center_crop(photo, [self.crop, self.crop])
 
     def _crop_thin(self, photo: Image.Image) -> Image.Image:
-        """As `crop_photo`, within a grey level; a photo of 1 x 20000 pixels enlarged as a whole would
+        """As `crop_photo`, within a grey level; a photo of 1 x 20000 pixels enlarged as a whole
+        would
         take gigabytes."""
         left, top, right, bottom = self.crop_box(photo.size)
         # the interpolation also reads pixels beside the box

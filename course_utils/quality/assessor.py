@@ -37,8 +37,8 @@ class QualityExplanation:
     Attributes:
         score: s, in [0, 1].
         rather_than: the K scores q.
-        evidence: K x H x W, signed and unscaled; positive where the photo is better than q and holds
-            the score up, negative where it is worse and pulls the score down.
+        evidence: K x H x W, signed and unscaled; positive where the photo is better than q and
+            holds the score up, negative where it is worse and pulls the score down.
         local: scores and weights of the patches side by side, of which the score is made.
     """
 
@@ -49,7 +49,7 @@ class QualityExplanation:
 
     @property
     def signed_maps(self) -> Tensor:
-        """The evidence on one scale for all K, K x H x W in [-1, 1]; all zeros where it is empty."""
+        """The evidence on one scale for all K, K x H x W in [-1, 1]; zeros where it is empty."""
         largest = self.evidence.abs().max()
         return self.evidence / largest if largest > 0 else self.evidence
 
@@ -63,8 +63,8 @@ class Assessor:
     """Scores photos from 0 to 1, with a reference or without, and says which places made the score.
 
     Args:
-        network: patches -> scores and weights (see `network.QualityNet` and `wadiqam.BosseNet`), with
-            `.reference` (whether it compares) and the layer to question, `.layer`.
+        network: patches -> scores and weights (see `network.QualityNet` and `wadiqam.BosseNet`),
+            with `.reference` (whether it compares) and the layer to question, `.layer`.
     """
 
     def __init__(self, network: nn.Module):
@@ -75,7 +75,8 @@ class Assessor:
         """The photo's quality, 0 to 1; 1 means that nobody could tell it from the reference.
 
         Args:
-            distorted: any picture of at least 64 x 64 pixels (PIL or array, see `pictures.as_pixels`).
+            distorted: any picture of at least 64 x 64 pixels (PIL or array, see
+                `pictures.as_pixels`).
             reference: the same photo undistorted, of the same size; only for an assessor that
                 compares.
 
@@ -156,8 +157,8 @@ class Assessor:
     ) -> QualityExplanation:
         """The published case study's way: one question to the whole photo, S(q) = 2 (s - q) S^s.
 
-        All q on one side of s give the same picture up to a factor. It is here to be seen, not used.
-        Arguments and errors as `explain`.
+        All q on one side of s give the same picture up to a factor. It is here to be seen, not
+        used. Arguments and errors as `explain`.
         """
         asked = torch.tensor(_checked(rather_than), dtype=torch.float32)
         map_of_score, local = self.why(distorted, reference)
@@ -201,8 +202,8 @@ class Assessor:
         if wanted.size != patches.size:
             (h, w), (height, width) = patches.size, wanted.size
             raise ImageError(
-                f"The distorted photo is {w} x {h} pixels, its reference {width} x {height}: crop or "
-                "resize them to the same size."
+                f"The distorted photo is {w} x {h} pixels, its reference {width} x {height}: crop "
+                "or resize them to the same size."
             )
         return patches, wanted.pixels
 

@@ -49,7 +49,7 @@ class Distorted:
 
 
 def psnr(distorted: np.ndarray, reference: np.ndarray) -> float:
-    """10 log10(255^2 / mean squared error) over all values given, in dB; inf where all are equal."""
+    """10 log10(255^2 / mean squared error) over all values, in dB; inf where all are equal."""
     error = np.mean((np.asarray(distorted, np.float64) - np.asarray(reference, np.float64)) ** 2)
     return 10 * log10(255**2 / error) if error else inf
 
@@ -102,7 +102,7 @@ def _all_kinds() -> str:
 
 
 def _mask(region: Region | None, shape: tuple[int, int]) -> np.ndarray | EllipsisType:
-    """The region as a boolean H x W mask; everywhere as `...`, which indexes all in a hundredth of the time."""
+    """The region as a boolean H x W mask; everywhere as `...`, which is a hundred times faster."""
     height, width = shape
     if region is None:
         return ...
@@ -116,8 +116,8 @@ def _mask(region: Region | None, shape: tuple[int, int]) -> np.ndarray | Ellipsi
     left, top, right, bottom = region
     if not (0 <= left < right <= width and 0 <= top < bottom <= height):
         raise ValueError(
-            f"The region {tuple(region)} is not a rectangle (left, top, right, bottom) inside a photo "
-            f"of {width} x {height} pixels."
+            f"The region {tuple(region)} is not a rectangle (left, top, right, bottom) inside a "
+            f"photo of {width} x {height} pixels."
         )
     mask = np.zeros(shape, bool)
     mask[top:bottom, left:right] = True

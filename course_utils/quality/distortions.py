@@ -45,7 +45,8 @@ def _coded(pixels: Pixels, **options) -> Pixels:
 
 
 # Annex K of the JPEG standard (ITU-T T.81): quality 50 in most encoders
-_LUMA = """16 11 10 16 24 40 51 61 12 12 14 19 26 58 60 55 14 13 16 24 40 57 69 56 14 17 22 29 51 87 80
+_LUMA = """
+16 11 10 16 24 40 51 61 12 12 14 19 26 58 60 55 14 13 16 24 40 57 69 56 14 17 22 29 51 87 80
 62 18 22 37 56 68 109 103 77 24 35 55 64 81 104 113 92 49 64 78 87 103 121 120 101 72 92 95 98 112
 100 103 99"""
 _CHROMA = "17 18 24 47 18 21 26 66 24 26 56 99 47 66 99 99".split()
@@ -131,20 +132,40 @@ def saturation(pixels: Pixels, strength: float, rng: np.random.Generator) -> Pix
     return pixels + strength * (grey[..., None] - pixels)
 
 
-# fmt: off
 KINDS = {
-    "white noise": Kind(1, "white noise", "adds noise that differs from pixel to pixel", (0.5, 200), white_noise),
-    "correlated noise": Kind(3, "spatially correlated noise", "adds blotchy noise", (0.5, 200), correlated_noise),
-    "impulse noise": Kind(6, "impulse noise", "turns single values black or white", (1e-4, 1), impulse_noise),
-    "quantisation": Kind(7, "quantisation", "leaves few values of each colour", (2, 256), quantisation),
+    "white noise": Kind(
+        1, "white noise", "adds noise that differs from pixel to pixel", (0.5, 200), white_noise
+    ),
+    "correlated noise": Kind(
+        3, "spatially correlated noise", "adds blotchy noise", (0.5, 200), correlated_noise
+    ),
+    "impulse noise": Kind(
+        6, "impulse noise", "turns single values black or white", (1e-4, 1), impulse_noise
+    ),
+    "quantisation": Kind(
+        7, "quantisation", "leaves few values of each colour", (2, 256), quantisation
+    ),
     "blur": Kind(8, "Gaussian blur", "smooths everything", (0.1, 60), gaussian_blur),
-    "denoising": Kind(9, "denoising", "adds noise and takes it out, details with it", (1, 400), denoising),
+    "denoising": Kind(
+        9, "denoising", "adds noise and takes it out, details with it", (1, 400), denoising
+    ),
     "jpeg": Kind(10, "JPEG", "codes blocks of 8 x 8 pixels with few bits", (0.02, 60), jpeg),
     "jpeg 2000": Kind(11, "JPEG 2000", "codes wavelets with few bits", (2, 4000), jpeg_2000),
     "mean shift": Kind(16, "mean shift", "makes everything brighter", (0.5, 255), mean_shift),
     "contrast": Kind(17, "contrast", "takes contrast away", (0.01, 1), contrast),
     "saturation": Kind(18, "saturation", "takes colour away", (0.01, 1), saturation),
-    "multiplicative noise": Kind(19, "multiplicative noise", "adds noise in proportion to brightness", (0.005, 3), multiplicative_noise),
-    "noisy compression": Kind(21, "lossy compression of a noisy image", "adds noise, then JPEG", (0.5, 150), noisy_compression),
+    "multiplicative noise": Kind(
+        19,
+        "multiplicative noise",
+        "adds noise in proportion to brightness",
+        (0.005, 3),
+        multiplicative_noise,
+    ),
+    "noisy compression": Kind(
+        21,
+        "lossy compression of a noisy image",
+        "adds noise, then JPEG",
+        (0.5, 150),
+        noisy_compression,
+    ),
 }
-# fmt: on

@@ -1,4 +1,6 @@
-"""Pictures of image quality: patches' scores and weights, answers to "why s, rather than q?", levels."""
+"""Pictures of image quality: patches' scores and weights, answers to "why s, rather than q?",
+levels.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -18,7 +20,8 @@ def contrasts(
     photo, explanation: QualityExplanation, caption: str = "", mask=None, columns: int = 3,
     titles: Sequence[str] | None = None,
 ) -> Picture:  # fmt: skip
-    """A photo, and the answers to all K questions on one scale: red holds the score up, blue pulls it down.
+    """A photo, and the answers to all K questions on one scale: red holds the score up, blue pulls
+    it down.
 
     Args:
         photo: the distorted photo, H x W.
@@ -71,8 +74,9 @@ def patches(photo, local: LocalScores, caption: str = "") -> Picture:
         axis.set_box_aspect(height / width)  # a patch at the edge overlaps its neighbour
         own_bar(figure, axis, float(values.min()), float(values.max()))
     alt = (
-        f"A photo, and two grids of {q.shape[0]} x {q.shape[1]} patches. The lowest score lies at the "
-        f"{where(1 - q)}, the highest at the {where(q)}; the largest weight at the {where(relative)}."
+        f"A photo, and two grids of {q.shape[0]} x {q.shape[1]} patches. The lowest score lies at "
+        f"the {where(1 - q)}, the highest at the {where(q)}; the largest weight at the "
+        f"{where(relative)}."
     )
     return Picture(figure, alt, caption)
 

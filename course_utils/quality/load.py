@@ -19,8 +19,8 @@ def load_assessor(reference: bool = True, base: float = BASE) -> Assessor:
     Args:
         reference: True for one that compares a photo with its undistorted reference, False for one
             that scores a photo alone.
-        base: the constant b in its quality maps. It cancels in every score, but not in the evidence:
-            lecture 5 tries b = 0 and b = 1 beside the course's own.
+        base: the constant b in its quality maps. It cancels in every score, but not in the
+            evidence: lecture 5 tries b = 0 and b = 1 beside the course's own.
 
     Returns:
         An `Assessor`: `.score`, `.local_scores`, `.explain`.

@@ -18,17 +18,17 @@ from ..networks.classifiers import load_classifier
 
 GRID = 4  # places per side of a patch
 # b, the least value of a quality map. It has no part in the score. The map of a patch's score sums
-# to q + b: with b = 0 the worst patches would have no map, from b = 1 on the evidence of "why not 1?"
-# grows with the damage. Inside a patch S is largest where the patch is best, so a small b lays the
-# blame on the undamaged part; a large one spreads it evenly over the patch.
+# to q + b: with b = 0 the worst patches would have no map, from b = 1 on the evidence of "why not
+# 1?" grows with the damage. Inside a patch S is largest where the patch is best, so a small b lays
+# the blame on the undamaged part; a large one spreads it evenly over the patch.
 BASE = 7
 
 
 class EarlyBlocks(nn.Module):
     """The first blocks of EfficientNet-Lite0, trained on ImageNet and kept as they are.
 
-    P x 3 x 32 x 32 pixels in [0, 1] -> the pixels and the blocks' outputs, with 3, 16, 24, 40 (and 80)
-    channels of 32, 16, 8, 4 (and 2) places a side.
+    P x 3 x 32 x 32 pixels in [0, 1] -> the pixels and the blocks' outputs, with 3, 16, 24, 40 (and
+    80) channels of 32, 16, 8, 4 (and 2) places a side.
 
     Args:
         count: of blocks, 3 or 4.
@@ -110,7 +110,8 @@ class QualityHead(nn.Module):
         )
 
     def forward(self, features: Tensor, changed: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
-        """P x inputs x 4 x 4 features; `changed`, P x 1 x 4 x 4 in [0, 1], is 0 where nothing differs
+        """P x inputs x 4 x 4 features; `changed`, P x 1 x 4 x 4 in [0, 1], is 0 where nothing
+        differs
         from the reference -> each place's score, P x 4 x 4, whose mean is q; weights w, P."""
         h = self.places(self.scale(features))
         around = h.mean(dim=(2, 3), keepdim=True).expand_as(h)

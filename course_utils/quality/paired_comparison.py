@@ -1,4 +1,5 @@
-"""Scores from choices between pairs of pictures, as TID2013's were made, and the Bradley-Terry model.
+"""Scores from choices between pairs of pictures, as TID2013's were made, and the Bradley-Terry
+model.
 
 Ponomarenko et al., "Image database TID2013", Signal Processing: Image Communication 30, 2015.
 """
@@ -43,7 +44,8 @@ class Votes:
 
 
 def bradley_terry(won: Tensor, prior: float = 0.5, steps: int = 2000) -> Tensor:
-    """Strengths u under which the counted choices are most probable, if P(i over j) = sigmoid(u_i - u_j).
+    """Strengths u under which the counted choices are most probable, if P(i over j) = sigmoid(u_i -
+    u_j).
 
     R. A. Bradley, M. E. Terry, Biometrika 39, 1952; computed by the iteration of D. R. Hunter,
     "MM algorithms for generalized Bradley-Terry models", Annals of Statistics 32, 2004.

@@ -34,7 +34,9 @@ class Patches:
 
 
 def _starts(length: int, step: int) -> list[int]:
-    """0, step, 2 step ... and, if the last patch would leave a rest, one more that ends at the edge."""
+    """0, step, 2 step ... and, if the last patch would leave a rest, one more that ends at the
+    edge.
+    """
     starts = list(range(0, length - SIDE + 1, step))
     return starts if starts[-1] == length - SIDE else [*starts, length - SIDE]
 
@@ -48,8 +50,8 @@ def cut(pixels: Tensor, step: int = SIDE) -> Patches:
     """
     if not isinstance(step, Integral) or not 1 <= step <= SIDE:
         raise ValueError(
-            f"step={step!r}: patches of {SIDE} x {SIDE} pixels begin every 1 to {SIDE} pixels, a whole "
-            "number; a larger step would leave gaps."
+            f"step={step!r}: patches of {SIDE} x {SIDE} pixels begin every 1 to {SIDE} pixels, a "
+            "whole number; a larger step would leave gaps."
         )
     height, width = pixels.shape[-2:]
     if min(height, width) < SMALLEST:
@@ -65,8 +67,8 @@ def cut(pixels: Tensor, step: int = SIDE) -> Patches:
 def lay_back(maps: Tensor, patches: Patches) -> Tensor:
     """Maps of the patches, P x K x h x w -> K x H x W; where patches overlap, their average.
 
-    Every place of a map fills its own 32/h x 32/w pixels. A patch counts for more in its middle than
-    at its edge (a triangle), where it knows least of what is around.
+    Every place of a map fills its own 32/h x 32/w pixels. A patch counts for more in its middle
+    than at its edge (a triangle), where it knows least of what is around.
     """
     enlarged = maps.repeat_interleave(SIDE // maps.shape[-2], -2)
     enlarged = enlarged.repeat_interleave(SIDE // maps.shape[-1], -1)

@@ -1,5 +1,7 @@
-"""WaDIQaM, the patch network of Bosse, Maniry, Mueller, Wiegand and Samek, "Deep neural networks for
-no-reference and full-reference image quality assessment", IEEE TIP 27(1), 2018, arXiv:1612.01697."""
+"""WaDIQaM, the patch network of Bosse, Maniry, Mueller, Wiegand and Samek, "Deep neural networks
+for
+no-reference and full-reference image quality assessment", IEEE TIP 27(1), 2018,
+arXiv:1612.01697."""
 
 import torch
 import torch.nn.functional as F

@@ -9,7 +9,9 @@ from scipy.stats import pearsonr, spearmanr
 
 
 def logistic(x: np.ndarray, top: float, bottom: float, middle: float, width: float) -> np.ndarray:
-    """Four parameters, as the Video Quality Experts Group fits before a linear correlation (2003)."""
+    """Four parameters, as the Video Quality Experts Group fits before a linear correlation
+    (2003).
+    """
     return bottom + (top - bottom) / (1 + np.exp(-(x - middle) / np.abs(width)))
 
 
@@ -26,8 +28,8 @@ def plcc(answers: Sequence[float], opinions: Sequence[float]) -> float:
     """Pearson's correlation after the fitted logistic, -1 to 1.
 
     Raises:
-        ValueError: fewer than 5 photos (the logistic has 4 parameters), two lengths, NaN, or numbers
-            that are all the same.
+        ValueError: fewer than 5 photos (the logistic has 4 parameters), two lengths, NaN, or
+            numbers that are all the same.
         RuntimeError: no logistic fits.
     """
     x, y = _pairs(answers, opinions, 5)

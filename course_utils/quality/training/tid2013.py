@@ -51,10 +51,12 @@ Key = tuple[int, int, int]  # reference, type, level
 
 
 def read_scores(file: Path) -> dict[Key, float]:
-    """MOS by (reference, type, level), from `mos_with_names.txt` ("5.51429 I01_01_1.bmp") or a table.
+    """MOS by (reference, type, level), from `mos_with_names.txt` ("5.51429 I01_01_1.bmp") or a
+    table.
 
     A table (.csv, .tsv) has the columns reference, type, level and mos, in the order of its first
-    line if that names them, else in this one; commas, semicolons or tabs between, decimal commas too.
+    line if that names them, else in this one; commas, semicolons or tabs between, decimal commas
+    too.
 
     Raises:
         ScoresError: no such file, no score in it, or a bad line (with its number).
@@ -145,8 +147,9 @@ def load_tid2013(folder: Path) -> list[Scored]:
     missing = [name for name in parts if not _find(folder, name)]
     if missing:
         raise ScoresError(
-            f"{folder} is not TID2013's folder: {', '.join(missing)} missing. Unpack tid2013.rar and "
-            "give the folder that holds reference_images, distorted_images and mos_with_names.txt."
+            f"{folder} is not TID2013's folder: {', '.join(missing)} missing. Unpack tid2013.rar "
+            "and give the folder that holds reference_images, distorted_images and "
+            "mos_with_names.txt."
         )
     originals, changed, listed = (_find(folder, name) for name in parts)
     files = {p.name.lower(): p for p in [*originals.iterdir(), *changed.iterdir()]}
@@ -184,7 +187,8 @@ def crop_reference(photo: Image.Image, number: int) -> Image.Image:
 def distort_anew(
     folder: Path, scores: dict[Key, float], types: dict[int, str] = REMADE
 ) -> list[Scored]:
-    """Kodak's references (`kodim01.png` ...) distorted to TID2013's PSNR, with its published scores.
+    """Kodak's references (`kodim01.png` ...) distorted to TID2013's PSNR, with its published
+    scores.
 
     Raises:
         ScoresError: no photo kodimNN.png of a scored reference in the folder.

@@ -33,8 +33,8 @@ def _batch(lessons: Sequence[Lessons], picks: Sequence[tuple[int, int]]):
 
 
 def loss(network: QualityNet, features: list[Tensor], covered: Tensor, scores: Tensor) -> Tensor:
-    """Mean absolute error (Bosse et al., eq. 6 and 8) of photos, of patches, and of undistorted places;
-    and how far the photos' scores are from being in line with people's.
+    """Mean absolute error (Bosse et al., eq. 6 and 8) of photos, of patches, and of undistorted
+    places; and how far the photos' scores are from being in line with people's.
 
     A place's own score is 1 where it is undistorted and the photo's where it is distorted.
     """
@@ -42,8 +42,9 @@ def loss(network: QualityNet, features: list[Tensor], covered: Tensor, scores: T
     wanted = 1 - covered * (1 - scores.view(-1, 1, 1, 1))  # photos x patches x 4 x 4
     places, weights = places.view(wanted.shape), weights.view(wanted.shape[:2])
     patches, wanted_patches = places.mean(dim=(2, 3)), wanted.mean(dim=(2, 3))
-    # Nobody was asked about photos damaged in part. That damage counts by its area is our assumption;
-    # without one, undamaged patches could take all the weight, and hide any fault beside them.
+    # Nobody was asked about photos damaged in part. That damage counts by its area is our
+    # assumption; without one, undamaged patches could take all the weight, and hide any fault
+    # beside them.
     own, people = weighted_mean(patches, weights), wanted_patches.mean(dim=1)
     photos = (own - people).abs().mean()
     near = (patches - wanted_patches).abs().mean()
@@ -89,8 +90,8 @@ def learn(
     """Learn; keep the weights that did best on the validation references.
 
     The weights that are validated and kept are a running average of those that learn. After every
-    epoch all is saved to `checkpoint`, from which an interrupted run goes on; the file is deleted at
-    the end.
+    epoch all is saved to `checkpoint`, from which an interrupted run goes on; the file is deleted
+    at the end.
 
     Returns:
         The network, and after how many epochs its weights were kept: the last one, if nothing is

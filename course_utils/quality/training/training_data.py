@@ -1,4 +1,6 @@
-"""What an assessor learns from: scored photos, cut into patches and seen through the extractor once."""
+"""What an assessor learns from: scored photos, cut into patches and seen through the extractor
+once.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
