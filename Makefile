@@ -25,7 +25,7 @@ export MALLOC_TRIM_THRESHOLD_ ?= 2147483647
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test lectures slides exercises collect grade scheduler worker benchmark claims train-birds train-quality methods check setup lock format lint classroom test-classroom clean
+.PHONY: help lab test lectures slides exercises collect grade scheduler worker benchmark claims report train-birds train-quality methods check setup lock format lint classroom test-classroom clean
 
 help:            ## this list
 	@echo "Targets of this course (make TARGET):"
@@ -84,6 +84,9 @@ benchmark:       ## time the course's methods beside those of grad-cam, torchcam
 
 claims: setup    ## lecture 4's claims on photos of yours: make claims PHOTOS=folder NETWORK=efficientnet_lite2
 	@$(VENV)/python tools/measure_claims.py $(PHOTOS) --network $(NETWORK) $(ARGS)
+
+report: setup    ## one page of answers on a folder of photos: make report PHOTOS=folder NETWORK=module:function
+	@$(VENV)/python -m course_utils.report $(PHOTOS) --network $(NETWORK) $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(PART),--part $(PART)) $(ARGS)
 
 train-birds: setup ## train the networks of the drawn birds again (their weights are in data/)
 	@$(VENV)/python tools/train_birds.py $(ARGS)
