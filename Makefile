@@ -25,7 +25,7 @@ export MALLOC_TRIM_THRESHOLD_ ?= 2147483647
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test lectures slides exercises collect grade scheduler worker benchmark claims report train-birds train-quality methods check setup lock format lint classroom test-classroom clean
+.PHONY: help lab test lectures web slides exercises collect grade scheduler worker benchmark claims report train-birds train-quality methods check setup lock format lint classroom test-classroom test-web clean
 
 help:            ## this list
 	@echo "Targets of this course (make TARGET):"
@@ -41,6 +41,15 @@ test:            ## run every test, all lectures included (SYSTEM=no installs no
 
 lectures: setup  ## run every lecture and build readable pages with pictures in _site/
 	@$(VENV)/python tools/build_site.py $(ARGS)
+
+web:             ## the page that answers in the browser, with the network in it, in _site/ask/ (needs npm)
+	@$(PYTHON) tools/set_up.py web
+	@$(VENV)/python tools/build_ask.py --web $(ARGS)
+
+test-web:        ## that page, tried with photos of a visitor's own (needs npm and Chromium)
+	@$(PYTHON) tools/set_up.py web
+	@$(VENV)/python tools/system_programs.py
+	@$(VENV)/python -m pytest -q tests/web $(ARGS)
 
 slides:          ## the same lectures as slides in _site/slides/, usable without internet
 	@$(PYTHON) tools/set_up.py slides

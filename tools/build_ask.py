@@ -10,11 +10,13 @@ import base64
 import html
 import io
 import json
+import re
 import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+import ask_network
 import numpy as np
 import torch
 from PIL import Image
@@ -25,16 +27,25 @@ PAGE = ("ask.css", "maps.js", "lesson.js", "chooser.js", "ask.js")
 SPECIES_SHOWN = ("flamingo", "stork", "ibis", "egret", "marabou", "scarlet ibis")
 SHOWN, THUMB = 448, 96  # pixels a side of a photo on the page, and in the row to choose from
 STEPS = 256  # colours in a table
+HOW_TO = """Built {page}, with the network in it.
+Look at it:  python3 -m http.server --directory {site}
+             and open http://localhost:8000/ask/ in a browser.
+Publish it:  copy {site} to any server of files. On GitHub, the workflow
+             .github/workflows/pages.yml does so (Settings, Pages, Source: GitHub Actions)."""
 
 
-def build(out: Path) -> Path:
+def build(out: Path, web: bool = False) -> Path:
     """Write the page and its data.
 
     Args:
         out: the folder of the page, such as _site/ask; it is made anew.
+        web: whether the network itself goes with it, for a visitor's own photos.
 
     Returns:
         The page's path.
+
+    Raises:
+        ask_network.WebError: npm or the exporter's packages are missing.
     """
     from course_utils.networks.classifiers import load_classifier
 
@@ -45,21 +56,32 @@ def build(out: Path) -> Path:
     for name, entry, data in [*_photos(networks["photos"]), *_birds(networks["birds"])]:
         _script(out / "data" / f"{name}.js", f"SAMPLES[{json.dumps(name)}]", data)
         listed.append({"name": name, **entry})
-    _script(out / "data" / "course.js", "const COURSE", {**_common(networks), "samples": listed})
-    for name in PAGE:
+    common = {**_common(networks), "samples": listed}
+    if web:
+        common["web"] = ask_network.add_network(out, networks["photos"])
+    _script(out / "data" / "course.js", "const COURSE", common)
+    for name in PAGE + ("photo.js",) * web:
         shutil.copy(TEMPLATES / name, out)
-    shutil.copy(TEMPLATES / "ask.html", out / "index.html")
-    (out / "licences.html").write_text(_licences(), encoding="utf-8")
+    _write_pages(out, web)
     return out / "index.html"
 
 
-def _licences() -> str:
-    """The page that says whose the photos and networks are."""
+def _write_pages(out: Path, web: bool) -> None:
+    """The page itself, and the one that says whose the photos and networks are."""
     from course_utils.photos import PHOTOS
 
+    page = (TEMPLATES / "ask.html").read_text(encoding="utf-8")
+    licences = (TEMPLATES / "licences.html").read_text(encoding="utf-8")
+    if web:
+        own = (TEMPLATES / "own.html").read_text(encoding="utf-8")
+        page = re.sub("<!-- own -->.*<!-- /own -->", lambda _: own, page, flags=re.DOTALL)
+        page = page.replace("<!-- web -->", '<script src="photo.js"></script>')
+        runtime = (TEMPLATES / "runtime_licence.html").read_text(encoding="utf-8")
+        licences = licences.replace("<!-- web -->", runtime.replace("VERSION", ask_network.RUNTIME))
     photos = "".join(f"<li>{name}: {html.escape(p.credit)}</li>" for name, p in PHOTOS.items())
-    text = (TEMPLATES / "licences.html").read_text(encoding="utf-8")
-    return text.replace("<!-- photos -->", photos)
+    (out / "index.html").write_text(page, encoding="utf-8")
+    licences = licences.replace("<!-- photos -->", photos)
+    (out / "licences.html").write_text(licences, encoding="utf-8")
 
 
 def _script(path: Path, name: str, value: dict) -> None:
@@ -208,9 +230,15 @@ def _bytes(colours: np.ndarray) -> str:
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--out", type=Path, default=ROOT / "_site" / "ask", help="where to build")
+    options.add_argument("--web", action="store_true", help="with the network, for own photos")
     chosen = options.parse_args()
-    page = build(chosen.out.resolve())
-    print(f"Built {page}: open it in a browser.")
+    out = chosen.out.resolve()
+    try:
+        page = build(out, chosen.web)
+    except ask_network.WebError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(HOW_TO.format(site=out.parent, page=page) if chosen.web else f"Built {page}.")
     return 0
 
 
