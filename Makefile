@@ -25,7 +25,7 @@ export MALLOC_TRIM_THRESHOLD_ ?= 2147483647
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test lectures web slides exercises collect grade scheduler worker benchmark claims report train-birds train-quality methods check setup lock format lint classroom test-classroom test-web clean
+.PHONY: help lab test lectures web slides pictures exercises collect grade scheduler worker benchmark claims report train-birds train-quality methods check setup lock format lint classroom test-classroom test-web clean
 
 help:            ## this list
 	@echo "Targets of this course (make TARGET):"
@@ -35,11 +35,12 @@ lab: setup       ## open the lectures in JupyterLab (prints the address where th
 	@$(VENV)/python tools/lab.py $(ARGS)
 
 test:            ## run every test, all lectures included (SYSTEM=no installs no system programs)
-	@$(PYTHON) tools/set_up.py slides grading cluster
+	@$(PYTHON) tools/set_up.py slides grading cluster axe
 	@$(VENV)/python tools/system_programs.py
 	@$(VENV)/python -m pytest -n $(JOBS) $(ARGS)
 
-lectures: setup  ## run every lecture and build readable pages with pictures in _site/
+lectures:        ## run every lecture; pages, slides and a gallery in _site/, usable without internet
+	@$(PYTHON) tools/set_up.py slides
 	@$(VENV)/python tools/build_site.py $(ARGS)
 
 web:             ## the page that answers in the browser, with the network in it, in _site/ask/ (needs npm)
@@ -51,9 +52,10 @@ test-web:        ## that page, tried with photos of a visitor's own (needs npm a
 	@$(VENV)/python tools/system_programs.py
 	@$(VENV)/python -m pytest -q tests/web $(ARGS)
 
-slides:          ## the same lectures as slides in _site/slides/, usable without internet
-	@$(PYTHON) tools/set_up.py slides
-	@$(VENV)/python tools/build_site.py --slides $(ARGS)
+slides: lectures ## the same: the slides are in _site/slides/
+
+pictures: setup  ## make the pictures again that the README shows
+	@$(VENV)/python tools/readme_pictures.py $(ARGS)
 
 exercises:       ## generate exercises/ from solutions/ with nbgrader (for instructors)
 	@$(PYTHON) tools/set_up.py grading

@@ -1,7 +1,9 @@
-"""What `make lectures` and `make slides` promise of every page, on a course of two lectures."""
+"""What `make lectures` promises of every page and slide, on a course of two lectures."""
 
 import base64
 import re
+import shutil
+from pathlib import Path
 
 import build_site
 import nbformat
@@ -16,6 +18,25 @@ PIXEL = base64.b64encode(  # a PNG of one pixel
         "c9fe92ef0000000049454e44ae426082"
     )
 ).decode()
+
+
+def picture(width, height):
+    """A figure as a cell of the course shows it: with a width of its own, for pages."""
+    style = f"max-width:100%;height:auto;width:{width}px;min-width:min({width}px, 32em)"
+    return new_code_cell(
+        "import base64, io\nfrom IPython.display import HTML\nfrom PIL import Image\n"
+        f"small = Image.effect_noise(({width // 8}, {height // 8}), 60).convert('RGB')\n"
+        f"buffer = io.BytesIO()\nsmall.resize(({width}, {height})).save(buffer, 'png')\n"
+        "data = base64.b64encode(buffer.getvalue()).decode()\n"
+        f"style, alt = '{style}', 'noise, {width} wide'\n"
+        'HTML(f\'<figure style="margin:0.5em 0;overflow-x:auto"><img alt="{alt}" style="{style}"\'\n'
+        "     f' src=\"data:image/png;base64,{data}\"><figcaption>A caption.</figcaption></figure>')",
+        metadata={"jupyter": {"source_hidden": True}},
+    )
+
+
+TALL, WIDE = picture(931, 1397), picture(1100, 300)
+LONG = " + ".join(f"S_{{{n}}}" for n in range(30))
 FIRST = [
     new_markdown_cell(
         "# First lecture\n\nThe mean $\\alpha_k^c$ of\n\n$$S^c = \\sum_k \\alpha_k^c A^k$$\n\n"
@@ -48,6 +69,25 @@ SECOND = [
         metadata={"slideshow": {"slide_type": "slide"}},
     ),
     new_code_cell("print('below the lines')"),
+    new_markdown_cell(
+        f"## A wide formula\n\nIn the text $S = {LONG}$ goes on.\n\n$$S = {LONG}$$\n\n"
+        "|  | " + " | ".join(f"a long head {n}" for n in range(9)) + " |\n" + "|---" * 10 + "|\n"
+        "| row |" + " 1 |" * 9,
+        metadata={"slideshow": {"slide_type": "slide"}},
+    ),
+    new_markdown_cell(
+        "## What will be bright?\n\n**Predict** before you go on.",
+        metadata={"slideshow": {"slide_type": "slide"}},
+    ),
+    new_code_cell("my_prediction = ..."),
+    WIDE,
+    new_code_cell(
+        "\n".join(f"value_{n} = '{'v' * 60}'" for n in range(60))
+        + "\nprint('\\n'.join(f'name {n:5}   value {n:5}' + '   column' * 9 for n in range(4)))"
+        + "\nprint('A sentence that is printed. ' * 9)",
+        metadata={"slideshow": {"slide_type": "slide"}},
+    ),
+    TALL,
 ]
 
 
@@ -174,15 +214,221 @@ def test_a_slide_higher_than_the_screen_goes_on_below(site, chromium):
     view = chromium.new_page(viewport={"width": 1600, "height": 900})
     view.goto((site.out / "slides" / "02_second.html").as_uri())
     view.wait_for_function("window.Reveal && Reveal.isReady()")
-    seen, heights = "", []
+    seen, heights = [], []
     for _ in range(view.evaluate("Reveal.getTotalSlides()")):
         heights.append(view.evaluate("Reveal.getCurrentSlide().scrollHeight"))
-        seen += view.evaluate("Reveal.getCurrentSlide().innerText")
+        seen.append(view.evaluate("Reveal.getCurrentSlide().innerText"))
         view.evaluate("Reveal.next()")
     view.close()
-    assert len(heights) > 3 and max(heights) <= 720
-    assert re.findall(r"Line (\d+)", seen) == [str(n) for n in range(40)]
-    assert seen.count("A long slide") == len(heights) - 1 and "below the lines" in seen
+    lines = [text for text in seen if "Line " in text]
+    assert len(lines) > 1 and max(heights) <= 720
+    assert re.findall(r"Line (\d+)", "".join(lines)) == [str(n) for n in range(40)]
+    assert all("A long slide" in text for text in lines) and "below the lines" in "".join(seen)
+
+
+def open_page(site, chromium, name, width=1280, height=800):
+    view = chromium.new_page(viewport={"width": width, "height": height})
+    view.goto((site.out / name).as_uri())
+    if name.startswith("slides/"):
+        view.wait_for_function("window.Reveal && Reveal.isReady()")
+    return view
+
+
+SLIDE = """n => {
+  const at = Reveal.getIndices(Reveal.getSlides()[n]);
+  Reveal.slide(at.h, at.v);
+  const slide = Reveal.getCurrentSlide(), top = slide.getBoundingClientRect().top;
+  const seen = [...slide.querySelectorAll("*")].filter(e => e.offsetHeight);
+  const boxes = seen.map(e => e.getBoundingClientRect());
+  return {
+    aspects: seen.filter(e => e.matches("img")).map(
+      e => e.clientWidth / e.clientHeight / (e.naturalWidth / e.naturalHeight)),
+    low: Math.max(...boxes.map(b => b.bottom - top)) / Reveal.getScale(),
+    right: Math.max(...boxes.map(b => b.right)),
+    scrolling: seen.filter(e => e.scrollHeight > e.clientHeight + 2
+      && /auto|scroll/.test(getComputedStyle(e).overflowY)).map(e => e.outerHTML.slice(0, 99)),
+  };
+}"""
+
+
+@pytest.mark.parametrize("name", ["slides/01_first.html", "slides/02_second.html"])
+def test_on_slides_pictures_keep_their_shape_and_nothing_is_cut(site, chromium, name):
+    view = open_page(site, chromium, name, 1280, 720)
+    slides = [view.evaluate(SLIDE, n) for n in range(view.evaluate("Reveal.getTotalSlides()"))]
+    view.close()
+    assert sum(len(slide["aspects"]) for slide in slides) >= 1
+    for slide in slides:
+        assert slide["aspects"] == pytest.approx([1] * len(slide["aspects"]), abs=0.02)
+        assert slide["low"] <= 720 and slide["right"] <= 1281 and slide["scrolling"] == []
+
+
+def test_long_code_is_divided_between_slides_and_no_line_is_lost(site, chromium):
+    view = open_page(site, chromium, "slides/02_second.html", 1280, 720)
+    text = view.evaluate("[...document.querySelectorAll('.source')].map(e => e.innerText)")
+    view.close()
+    parts = [part for part in text if "value_" in part]
+    assert len(parts) > 1
+    assert re.findall(r"value_(\d+) =", "\n".join(parts)) == [str(n) for n in range(60)]
+
+
+def test_on_slides_a_result_comes_one_step_after_the_question(site, chromium):
+    view = open_page(site, chromium, "slides/02_second.html", 1280, 720)
+    result = view.get_by_alt_text("noise, 1100 wide")
+    assert result.evaluate("e => e.closest('.fragment') !== null")
+    view.evaluate(
+        "Reveal.slide(...Object.values(Reveal.getIndices("
+        "document.querySelector('img[alt=\"noise, 1100 wide\"]').closest('section'))).slice(0, 2))"
+    )
+    opacity = "e => getComputedStyle(e.closest('.fragment')).opacity"
+    assert (
+        result.evaluate(opacity) == "0"
+        and view.get_by_text("my_prediction", exact=True).is_visible()
+    )
+    view.evaluate("Reveal.next()")
+    view.wait_for_function(
+        "getComputedStyle(document.querySelector('img[alt=\"noise, 1100 wide\"]')"
+        ".closest('.fragment')).opacity === '1'"
+    )
+    view.close()
+
+
+AXE = ".extras/axe/axe_playwright_python/axe.min.js"
+
+
+@pytest.fixture(scope="module")
+def axe(root):
+    """What axe-core finds on an open page: (rule, an element) for each violation."""
+    script = (root / AXE).read_text(encoding="utf-8")
+
+    def run(view):
+        view.evaluate(script)
+        found = view.evaluate("axe.run({resultTypes: ['violations']})")["violations"]
+        return [(rule["id"], node["html"][:150]) for rule in found for node in rule["nodes"]]
+
+    return run
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_axe_finds_nothing_on_any_page_or_deck(site, chromium, axe, width):
+    for path in sorted(site.out.rglob("*.html")):
+        view = open_page(site, chromium, path.relative_to(site.out).as_posix(), width)
+        assert axe(view) == [], path
+        view.close()
+
+
+def test_axe_finds_a_control_without_a_name(chromium, axe):
+    view = chromium.new_page()
+    view.set_content("<html lang='en'><title>t</title><main><h1>t</h1><input></main></html>")
+    assert [rule for rule, _ in axe(view)] == ["label"]
+    view.close()
+
+
+SCROLLS = """[...document.querySelectorAll("main *")].filter(
+  e => /auto|scroll/.test(getComputedStyle(e).overflowX) && e.scrollWidth > e.clientWidth + 1)"""
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_the_keys_stop_at_what_scrolls_and_nowhere_else(site, chromium, width):
+    view = open_page(site, chromium, "lectures/02_second.html", width)
+    assert view.evaluate(f"{SCROLLS}.filter(e => e.tabIndex !== 0).length") == 0
+    stops = view.evaluate("document.querySelectorAll('main [tabindex]').length")
+    assert stops == view.evaluate(f"{SCROLLS}.length") and (width == 1280 or stops > 3)
+    view.close()
+
+
+def test_code_of_ninety_letters_fits_at_1280(site, chromium):
+    view = open_page(site, chromium, "lectures/02_second.html")
+    wide = (
+        "[...document.querySelectorAll('.source pre')].filter("
+        "e => e.innerText && e.scrollWidth > e.clientWidth)"
+    )
+    assert view.evaluate(f"{wide}.map(e => e.innerText)") == []
+    view.close()
+
+
+def test_printed_columns_keep_their_lines_and_printed_sentences_are_wrapped(site, chromium):
+    view = open_page(site, chromium, "lectures/02_second.html", 400)
+    spaces = "e => getComputedStyle(e.closest('pre')).whiteSpace"
+    assert view.get_by_text("name     0   value").last.evaluate(spaces) == "pre"
+    html = page(site, "lectures/01_first.html")
+    assert re.search(r'<pre class="prose">hello from the kernel', html)
+    view.close()
+
+
+def test_in_print_no_line_of_code_is_cut(site, chromium):
+    view = open_page(site, chromium, "lectures/01_first.html", 700)
+    view.emulate_media(media="print")
+    assert view.evaluate("document.documentElement.scrollWidth") <= 700
+    cut = "[...document.querySelectorAll('pre')].filter(e => e.scrollWidth > e.clientWidth + 1)"
+    assert view.evaluate(f"{cut}.length") == 0
+    assert not view.locator("header").is_visible()
+    view.close()
+
+
+def test_the_contents_follow_the_reader_and_lead_to_each_section(site, chromium):
+    view = open_page(site, chromium, "lectures/02_second.html")
+    links = view.locator(".contents a")
+    heads = [head.strip() for head in view.locator("main h2").all_inner_texts()]
+    assert [text.strip() for text in links.all_inner_texts()] == heads
+    links.nth(3).click()
+    assert view.locator("main h2").nth(3).bounding_box()["y"] < 400
+    assert links.nth(3).is_visible() and links.nth(3).bounding_box()["y"] > 0
+    view.close()
+
+
+def test_on_a_phone_the_header_is_one_line_and_the_contents_are_folded(site, chromium):
+    view = open_page(site, chromium, "lectures/02_second.html", 400)
+    assert view.locator("header").bounding_box()["height"] < 60
+    assert not view.locator(".contents a").first.is_visible()
+    view.get_by_text("All pages").click()
+    assert view.get_by_role("link", name="Glossary").is_visible()
+    view.close()
+
+
+def test_each_lecture_ends_with_a_link_to_the_next(site):
+    end = page(site, "lectures/01_first.html").rsplit('class="turns"', 1)[1]
+    assert re.search(r'<a href="02_second.html" rel="next">Second lecture', end)
+
+
+def test_pictures_are_light_on_pages_and_slides(site):
+    for name in ("lectures/02_second.html", "slides/02_second.html"):
+        html = page(site, name)
+        kinds = re.findall(r'<img [^>]*src="data:image/(\w+)', html)
+        assert kinds == ["webp", "webp"]
+    run = site.runs[Path("lectures/02_second.ipynb")]
+    assert len(page(site, "lectures/02_second.html")) < 0.25 * len(nbformat.writes(run.notebook))
+
+
+def test_the_gallery_shows_every_picture_and_leads_to_its_cell(site):
+    html = page(site, "gallery.html")
+    assert html.count("<figure>") == 2  # the pixel is no picture
+    cells = re.findall(r'href="lectures/02_second.html#(cell-[^"]+)"', html)
+    assert [cells[0], cells[1]] == [f"cell-{WIDE.id}", f"cell-{TALL.id}"]
+    assert all(f'id="{cell}"' in page(site, "lectures/02_second.html") for cell in cells)
+    assert "A caption." in html and "noise, 931 wide" in html
+
+
+def test_the_index_has_a_card_with_a_picture_for_each_lecture(site):
+    index = page(site, "index.html")
+    assert index.count("<h3><a href=") == 2 and 'alt="noise, 1100 wide"' in index
+    assert 'Start with <a href="lectures/01_first.html">' in index
+
+
+def test_only_what_changed_is_run_again(site, course, tmp_path):
+    copy = tmp_path / "course"
+    shutil.copytree(course, copy)
+    again = build_site.Site(copy, copy / "_site")
+    again.build()
+    assert again.fresh == [] and len(again.runs) == 2 and again.faults == []
+    first = copy / "lectures" / "01_first.ipynb"
+    first.write_text(first.read_text().replace("hello from the kernel", "hello again"))
+    changed = build_site.Site(copy, copy / "_site")
+    changed.build()
+    assert [path.name for path in changed.fresh] == ["01_first.ipynb"]
+    assert "hello again" in (copy / "_site" / "lectures" / "01_first.html").read_text()
+    (copy / "course_utils" / "methods" / "cams.py").write_text("x = 1")
+    keys = [build_site.LectureCache(root, root / "_site/.cache")._rest for root in (course, copy)]
+    assert keys[0] != keys[1]  # every lecture rests on the package
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
-"""Run every lecture and build readable pages in _site/ (`make lectures`, `make slides`).
+"""Run every lecture and build pages, slides and a gallery in _site/ (`make lectures`).
 
-At the end stands a table of what each notebook took. The exit status is 1 when a notebook failed or
-a page has a fault (see page_check.py).
+A lecture that did not change since the last build is not run again (see lecture_cache.py). At the
+end stands a table of what each notebook took. The exit status is 1 when a notebook failed or a page
+has a fault (see page_check.py).
 """
 
 import argparse
@@ -13,12 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
+import gallery
 import nbformat
+import page_polish
+import site_index
 from bs4 import BeautifulSoup
+from lecture_cache import LectureCache
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat.v4 import new_markdown_cell, new_notebook
 from notebook_page import TEMPLATES, FormulaError, PageExporter, SlidesExporter, title
-from notebook_run import Run, run_notebook
+from notebook_run import Run
 from page_check import faults
 from pygments.formatters import HtmlFormatter
 from static_widgets import WidgetError
@@ -26,7 +31,7 @@ from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parent.parent
 COURSE = "Targeted visual explanations"
-GREETING = "Each lecture, run from top to bottom. To run them yourself: `make lab`."
+KEPT = (".cache", "ask")  # of an earlier build: runs, and the page that asks in the browser
 REVEAL = ".extras/slides/sphinx_revealjs/_static/revealjs"
 
 
@@ -36,6 +41,7 @@ class Source:
 
     path: Path
     notebook: nbformat.NotebookNode
+    kind: str = ""  # a class of the page's body
 
     @property
     def page(self) -> Path:
@@ -53,41 +59,56 @@ class Source:
 class Site:
     """The built site: pages in folders named as their sources', so that links between them hold."""
 
-    def __init__(self, root: Path, out: Path, slides: bool):
+    def __init__(self, root: Path, out: Path, slides: bool = True):
         self.root, self.out, self.slides = root, out, slides
         self.runs: dict[Path, Run] = {}
+        self.fresh: list[Path] = []  # run in this build
         self.faults: list[str] = []
 
     def build(self) -> None:
-        shutil.rmtree(self.out, ignore_errors=True)
-        self.out.mkdir(parents=True)
+        self.out.mkdir(parents=True, exist_ok=True)
+        for old in self.out.iterdir():
+            if old.name not in KEPT:
+                shutil.rmtree(old) if old.is_dir() else old.unlink()
         self._copy_styles()
-        sources = self._run_lectures() + self._read_texts()
+        lectures = self._run_lectures()
+        shown = {one.path: self._save_pictures(one) for one in lectures}
+        wall = Source(Path("gallery.md"), site_index.gallery(lectures, shown), "gallery")
+        sources = lectures + self._read_texts() + [wall]
         for source in tqdm(sources, desc="Writing", unit="page"):
             self._write(source, sources)
-        self._write(Source(Path("index.md"), self._index(sources)), sources)
+        ask = (self.out / "ask" / "index.html").is_file()
+        others = sources[len(lectures) :]
+        index = site_index.index(COURSE, self.root, lectures, others, shown, self.slides, ask)
+        self._write(Source(Path("index.md"), index, "front"), sources)
         for page in sorted(self.out.rglob("*.html")):
-            self.faults += [f"{page.relative_to(self.out)}: {fault}" for fault in faults(page)]
+            if "ask" not in page.relative_to(self.out).parts[:1]:
+                self.faults += [f"{page.relative_to(self.out)}: {fault}" for fault in faults(page)]
 
     def _run_lectures(self) -> list[Source]:
-        done = []
-        for path in tqdm(
-            sorted((self.root / "lectures").glob("*.ipynb")), desc="Running", unit="lecture"
-        ):
+        done, cache = [], LectureCache(self.root, self.out / ".cache")
+        found = sorted((self.root / "lectures").glob("*.ipynb"))
+        for path in tqdm(found, desc="Running", unit="lecture"):
             name = path.relative_to(self.root)
             try:
-                self.runs[name] = run_notebook(path)
+                self.runs[name], fresh = cache.run(path)
             except (CellExecutionError, CellTimeoutError, DeadKernelError, WidgetError) as error:
                 late = isinstance(error, CellTimeoutError)
-                cure = (
-                    " If this machine has other work, let it finish and build again."
-                    if late
-                    else ""
-                )
+                cure = " If this machine has other work, let it finish and build again." * late
                 self.faults.append(f"{name} did not run to its end: {error}{cure}")
             else:
+                self.fresh += [name] * fresh
                 done.append(Source(name, self.runs[name].notebook))
         return done
+
+    def _save_pictures(self, lecture: Source) -> list[site_index.Small]:
+        """Small copies of a lecture's pictures in pictures/, for the gallery and the cards."""
+        small = []
+        for n, shown in enumerate(gallery.pictures(lecture.notebook)):
+            path = Path("pictures") / f"{lecture.path.stem}_{n:02}.webp"
+            size = gallery.save_small(shown, self.out / path)
+            small.append(site_index.Small(path.as_posix(), size, shown))
+        return small
 
     def _read_texts(self) -> list[Source]:
         """The Markdown pages that the lectures link: notation, glossary, plans."""
@@ -120,8 +141,14 @@ class Site:
             self.faults.append(f"{source.path}: {error}")
             return
         (self.out / page).parent.mkdir(parents=True, exist_ok=True)
-        html = self._fit_links(html, source, page, {one.path: one.page for one in sources})
-        (self.out / page).write_text(html, encoding="utf-8")
+        soup = BeautifulSoup(html, "html.parser")
+        self._fit_links(soup, source, page, {one.path: one.page for one in sources})
+        page_polish.polish(soup)
+        titles = {_url(one.page, page): one.title for one in sources}
+        page_polish.name_links(soup, lambda url: titles.get(url.partition("#")[0]))
+        if not isinstance(exporter, SlidesExporter) and source.kind != "front":
+            page_polish.contents(soup)
+        (self.out / page).write_text(str(soup), encoding="utf-8")
 
     def _around(self, source: Source, page: Path, sources: list[Source]) -> dict:
         """What the template writes around the notebook: navigation, title, where styles lie."""
@@ -136,7 +163,8 @@ class Site:
         return {
             "course": COURSE,
             "title": source.title,
-            "home": source.path.name != "index.md",
+            "home": source.kind != "front",
+            "kind": source.kind,
             "root": "../" * (len(page.parts) - 1),
             "pages": [entry(one) for one in sources],
             "before": entry(before),
@@ -145,11 +173,10 @@ class Site:
             "slides": _url(_deck(source), page) if self.slides and source.lecture else None,
         }
 
-    def _fit_links(self, html: str, source: Source, page: Path, pages: dict[Path, Path]) -> str:
+    def _fit_links(self, soup, source: Source, page: Path, pages: dict[Path, Path]) -> None:
         """Lead links to sources to their pages; name, unlinked, what only the folder has."""
-        soup = BeautifulSoup(html, "html.parser")
         main = soup.find("main")
-        for link in main.find_all("a", href=True) if source.path.name != "index.md" else ():
+        for link in main.find_all("a", href=True) if not source.kind else ():
             path, mark, fragment = link["href"].partition("#")
             if not path or re.match(r"[a-z]+:|//", path) or link.find_parent(class_="turns"):
                 continue
@@ -158,30 +185,17 @@ class Site:
                 link["href"] = _url(pages[target], page) + mark + fragment
             elif (self.root / target).exists():
                 link.name, link.attrs = "span", {"title": f"in the course's folder: {target}"}
-        return str(soup)
-
-    def _index(self, sources: list[Source]) -> nbformat.NotebookNode:
-        lectures = [
-            f"- {_entry(one)}" for one in sources if one.lecture
-        ]  # their titles are numbered
-        texts = [f"- {_entry(one)}" for one in sources if not one.lecture]
-        text = f"# {COURSE}\n\n{GREETING}\n\n" + "\n".join(lectures)
-        text += "\n\n## Beside the lectures\n\n" + "\n".join(texts) if texts else ""
-        return new_notebook(cells=[new_markdown_cell(text)])
 
     def _copy_styles(self) -> None:
         style = (TEMPLATES / "style.css").read_text() + HtmlFormatter().get_style_defs(".highlight")
         (self.out / "style.css").write_text(style)
+        shutil.copy(TEMPLATES / "page.js", self.out)
         if self.slides:
             for name in ("slides.css", "slides.js"):
                 shutil.copy(TEMPLATES / name, self.out)
             (self.out / "reveal").mkdir()
             for name in ("LICENSE", "dist/reveal.js", "dist/reveal.css", "plugin/notes/notes.js"):
                 shutil.copy(ROOT / REVEAL / name, self.out / "reveal")
-
-
-def _entry(source: Source) -> str:
-    return f"[{source.title}]({source.page.as_posix()})"
 
 
 def _deck(source: Source) -> Path:
@@ -209,14 +223,16 @@ def table(runs: dict[Path, Run]) -> str:
 
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--slides", action="store_true", help="build reveal.js slides as well")
+    options.add_argument("--no-slides", action="store_true", help="build no reveal.js slides")
     options.add_argument(
         "--out", type=Path, default=ROOT / "_site", help="where to build (default: _site)"
     )
     chosen = options.parse_args()
-    site = Site(ROOT, chosen.out.resolve(), chosen.slides)
+    site = Site(ROOT, chosen.out.resolve(), not chosen.no_slides)
     site.build()
     print(table(site.runs))
+    if kept := len(site.runs) - len(site.fresh):
+        print(f"{kept} of {len(site.runs)} lectures did not change and were not run again.")
     for fault in site.faults:
         print(f"FAULT  {fault}", file=sys.stderr)
     print(

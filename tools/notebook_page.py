@@ -6,6 +6,7 @@ nbconvert does the rest.
 
 import re
 import unicodedata
+from copy import deepcopy
 from html import escape, unescape
 from pathlib import Path
 from urllib.parse import quote
@@ -53,7 +54,7 @@ def mathml(formula: str, display: str) -> str:
     math = re.sub(r"<mo>([A-Za-z]+)</mo>(?=(<mrow>)?<mo[^>]*>&#x00028;)", r"<mi>\1</mi>", math)
     math = re.sub(r'<(m[ino])([^>]*) mathvariant="([a-z-]+)"([^>]*)>([^<]+)<', _letters, math)
     math = math.replace("<math ", f'<math alttext="{escape(source)}" ', 1)
-    return f'<div class="formula" tabindex="0">{math}</div>' if display == "block" else math
+    return f'<div class="formula">{math}</div>' if display == "block" else math
 
 
 def _letters(found: re.Match) -> str:
@@ -125,9 +126,28 @@ class SlidesExporter(PageExporter):
     """A notebook as slides of reveal.js; slideshow metadata say where a slide begins."""
 
     def from_notebook_node(self, notebook: NotebookNode, resources=None, **options):
+        notebook = answers_after_a_step(notebook)
         notebook, resources = _RevealMetadataPreprocessor().preprocess(notebook, resources)
         self.template_file = "slides.html.j2"
         return super().from_notebook_node(notebook, resources, **options)
+
+
+def answers_after_a_step(notebook: NotebookNode) -> NotebookNode:
+    """On a slide that asks for a prediction, the first result comes with the next step only.
+
+    A copy, in which that cell is a fragment unless the notebook says what it is.
+    """
+    notebook, asked = deepcopy(notebook), False
+    for cell in notebook.cells:
+        slideshow = cell.metadata.setdefault("slideshow", {})
+        kind = slideshow.get("slide_type", "-")
+        if kind in ("slide", "subslide", "fragment"):
+            asked = False
+        if cell.cell_type == "markdown" and re.search(r"\bPredict\b", cell.source):
+            asked = kind not in ("notes", "skip")
+        elif asked and cell.get("outputs") and kind in ("-", ""):
+            slideshow["slide_type"], asked = "fragment", False
+    return notebook
 
 
 def title(notebook: NotebookNode) -> str:

@@ -58,7 +58,8 @@ def _draw(model: str, state: dict[str, dict], buffers: dict[str, dict]) -> str:
         alt = escape(traits.get("tooltip") or "")
         return f'<img alt="{alt}" src="data:image/{traits.get("format", "png")};base64,{data}">'
     if kind in ("HTML", "HTMLMath"):
-        return f"<div>{escape(label)} {traits.get('value', '')}</div>"
+        value = re.sub(r"<style onload=.*?</style>", "", traits.get("value", ""))
+        return f"<div>{escape(label)} {value}</div>" if value or label else ""
     if kind in SILENT:
         return ""
     if kind == "Button":

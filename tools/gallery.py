@@ -1,0 +1,67 @@
+"""Small copies of all pictures of the lectures, as files: for the gallery and the index's cards."""
+
+import base64
+import io
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+from bs4 import BeautifulSoup
+from PIL import Image
+
+WIDTH = 720  # of a small copy, in pixels: twice as wide as it is shown
+LEAST = 120  # pixels: what is smaller is a thumbnail or an icon, no picture
+DATA = re.compile(r"^data:image/(png|jpeg|webp);base64,")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture that a lecture shows.
+
+    Attributes:
+        cell: the id of the cell below which it stands.
+        alt, caption: its words.
+        image: the picture itself.
+    """
+
+    cell: str
+    alt: str
+    caption: str
+    image: Image.Image
+
+
+def pictures(notebook: nbformat.NotebookNode) -> list[Shown]:
+    """The pictures of a notebook that was run, in its order: figures, not tables or panels."""
+    found = []
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            html = output.get("data", {}).get("text/html", "")
+            soup = BeautifulSoup(html if "<figure" in html else "", "html.parser")
+            for figure in soup.find_all("figure"):
+                image = figure.find("img", src=DATA)
+                if image and not figure.find_parent(class_="panel"):
+                    found.append(_shown(cell.get("id", ""), figure, image))
+    return [one for one in found if min(one.image.size) >= LEAST]
+
+
+def _shown(cell: str, figure, image) -> Shown:
+    data = base64.b64decode(DATA.sub("", image["src"]))
+    caption = figure.find("figcaption")
+    words = caption.get_text(" ", strip=True) if caption else ""
+    return Shown(cell, image.get("alt", ""), words, Image.open(io.BytesIO(data)))
+
+
+def save_small(shown: Shown, path: Path) -> tuple[int, int]:
+    """Write a small copy as WebP; its width and height in pixels."""
+    small = shown.image.convert("RGB")
+    small.thumbnail((WIDTH, 2 * WIDTH), Image.Resampling.LANCZOS)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    small.save(path, "webp", quality=82, method=4)
+    return small.size
+
+
+def card_picture(shown: list[Shown]) -> int | None:
+    """Which of a lecture's pictures stands on its card: the first wide one, or the first."""
+    wide = [n for n, one in enumerate(shown) if one.image.width > 1.3 * one.image.height]
+    return (wide or list(range(len(shown))) or [None])[0]
