@@ -350,7 +350,8 @@ def test_sixty_four_cotangents_go_back_at_once(monkeypatch):
     monkeypatch.setattr(
         torch.autograd, "grad", lambda *a, **o: sent.append(a[2].shape) or grad(*a, **o)
     )
-    ForwardPass(RandomNet("mlp"), random_images(n=2), "target").evidence(torch.ones(80, 4))
+    model, x = RandomNet("mlp"), random_images(n=2)
+    ForwardPass(model, x, "target", reshape_transform=lambda a: a).evidence(torch.ones(80, 4))
     assert sent == [(32, 2, 4), (32, 2, 4), (16, 2, 4)]
 
 

@@ -4,6 +4,7 @@ Where a right value exists, it is plain autograd's, with a hook of the test's ow
 """
 
 import copy
+import re
 import threading
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from course_utils import ForwardPass, GradCAM
-from course_utils.errors import ImageError, LayerError
+from course_utils.errors import ClassError, ImageError, LayerError
 
 
 class Wrapped(nn.Module):
@@ -218,6 +219,21 @@ def test_output_picks_one_of_several_tensors():
     expected = GradCAM(Small())(x, why=1).evidence
     got = GradCAM(model, output=lambda y: y[1])(x, why=1).evidence
     torch.testing.assert_close(got, expected)
+
+
+def test_the_line_for_a_dense_output_hands_on_what_was_given():
+    model, x = (
+        Returns(lambda y: (y, y[:, :, None, None].expand(-1, -1, 4, 4))),
+        torch.randn(1, 3, 8, 8),
+    )
+
+    def output(y):
+        return y[1]
+
+    with pytest.raises(ClassError, match="output=output") as error:
+        GradCAM(model, output=output)(x, why=1)
+    line = re.search(r"ForwardPass\(.*\)\)", str(error.value))[0]
+    assert eval(line).shape[:2] == (1, 1)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import GradientEdge
 
 from ..errors import LayerError
 
@@ -9,12 +10,14 @@ from ..errors import LayerError
 SCALES = [2.0**power for power in (14, 7, 0, -7, -14)]
 
 
-def backward(output: Tensor, leaf: Tensor, v: Tensor) -> Tensor | None:
+def backward(
+    output: Tensor | GradientEdge, leaf: Tensor | GradientEdge, v: Tensor
+) -> Tensor | None:
     """dJ/dA of K questions.
 
     Args:
-        output: what the network returned, with its graph.
-        leaf: A, of any shape, where the graph starts.
+        output: what the network returned, with its graph; or a node of it, of float32 or wider.
+        leaf: A, of any shape, where the graph starts; or a node between, of float32 or wider.
         v: dJ/dy, K x the output's shape.
 
     Returns:
@@ -22,7 +25,9 @@ def backward(output: Tensor, leaf: Tensor, v: Tensor) -> Tensor | None:
     """
     with torch.inference_mode(False), torch.no_grad():
         v = v.clone() if v.is_inference() else v
-        if torch.float16 not in (output.dtype, leaf.dtype):
+        if not isinstance(output, Tensor):
+            return _send(output, leaf, v)
+        if torch.float16 not in (output.dtype, getattr(leaf, "dtype", None)):
             return _send(output, leaf, v.to(output.dtype))
         # scaled before, divided after: the largest scale at which nothing overflows
         largest = v.float().flatten(1).abs().amax(dim=1).clamp_min(1e-30)
@@ -39,7 +44,7 @@ def _beside(numbers: Tensor, values: Tensor) -> Tensor:
     return numbers.reshape(-1, *[1] * (values.dim() - 1))
 
 
-def _send(output: Tensor, leaf: Tensor, v: Tensor) -> Tensor | None:
+def _send(output: Tensor | GradientEdge, leaf: Tensor | GradientEdge, v: Tensor) -> Tensor | None:
     try:
         if len(v) > 1:
             try:
@@ -55,7 +60,9 @@ def _send(output: Tensor, leaf: Tensor, v: Tensor) -> Tensor | None:
     return torch.stack(gradients) if gradients else None
 
 
-def _grad(output: Tensor, leaf: Tensor, v: Tensor, batched: bool = False) -> Tensor | None:
+def _grad(
+    output: Tensor | GradientEdge, leaf: Tensor | GradientEdge, v: Tensor, batched: bool = False
+) -> Tensor | None:
     (gradient,) = torch.autograd.grad(
         output, leaf, v, retain_graph=True, is_grads_batched=batched, allow_unused=True
     )

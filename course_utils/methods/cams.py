@@ -138,10 +138,13 @@ class _CAM:
             )
         if not are_classes(x.logits):
             shape = " x ".join(map(str, x.logits.shape))
+            given = ("reshape_transform", "output")
+            same = [f", {name}={name}" for name in given if getattr(self, name) is not None]
             raise ClassError(
                 f"The network's output is {shape}, not N x classes. Say which number of it you "
-                f"mean: ForwardPass(model, x, '{x.layer}').ask(lambda y: y[:, "
-                "0].flatten(1).sum(1)), say, asks about the sum of all that stands under index 0."
+                f"mean: ForwardPass(model, x, '{x.layer}'{''.join(same)})"
+                ".ask(lambda y: y[:, 0].flatten(1).sum(1)), say, asks about the sum of all that "
+                "stands under index 0."
             )
         warn_of_probabilities(self.model, x._output, stacklevel=4)
         return _Answer(x, names_of(self.categories, x.logits))

@@ -43,17 +43,7 @@ class ClosedForm:
 
     def weights(self, v: Tensor) -> Tensor:
         """alpha = v W / (hw): N x K x classes -> N x K x C."""
-        v, matrix = v.to(self._activations.dtype), self.matrix
-        asked = _asked_about(v)
-        if len(asked) <= FEW:
-            return _product(v, matrix, asked) / self._places
-        # contrasts share the posterior and differ in a few Q: all of W is multiplied once an image
-        first = v[:, :1]
-        change = v - first
-        differ = _asked_about(change)
-        if len(differ) <= FEW:
-            return (first @ matrix + _product(change, matrix, differ)) / self._places
-        return v @ matrix / self._places
+        return times(v.to(self._activations.dtype), self.matrix) / self._places
 
     def class_maps(self) -> Tensor:
         """S^c for every class c, N x classes x h x w."""
@@ -65,6 +55,20 @@ class ClosedForm:
             return False
         again, self._asked_about_all = self._asked_about_all, True
         return again or v.shape[1] >= CHUNK
+
+
+def times(v: Tensor, matrix: Tensor) -> Tensor:
+    """v W, where most of v is 0 or the same in all questions: N x K x classes -> N x K x columns."""
+    asked = _asked_about(v)
+    if 2 * len(asked) <= v.shape[-1]:
+        return _product(v, matrix, asked)
+    # contrasts share the posterior and differ in a few Q: all of W is multiplied once an image
+    first = v[:, :1]
+    change = v - first
+    differ = _asked_about(change)
+    if 2 * len(differ) <= v.shape[-1]:
+        return first @ matrix + _product(change, matrix, differ)
+    return v @ matrix
 
 
 def _asked_about(v: Tensor) -> Tensor:
@@ -84,7 +88,7 @@ def _product(v: Tensor, matrix: Tensor, classes: Tensor) -> Tensor:
 Node = Any
 
 
-def _is_parameter(node: Node) -> bool:
+def is_parameter(node: Node) -> bool:
     """Whether a graph node leads to a stored tensor only, transposed at most; None: to no graph."""
     if node is not None and node.name() == "TBackward0":
         node = node.next_functions[0][0]
@@ -94,18 +98,18 @@ def _is_parameter(node: Node) -> bool:
 _RESHAPING = ("ViewBackward0", "UnsafeViewBackward0", "SqueezeBackward1")
 
 
-def _only_restrided(node: Node, leaf: Tensor) -> bool:
+def only_restrided(node: Node, leaf: Tensor, channels: int) -> bool:
     """Whether a graph node hands on the pooled values, N x C, in their order.
 
     In a network of `memory_format=torch.channels_last`, `nn.AdaptiveAvgPool2d(1)` ends in such a
     node. It writes other strides on the same memory and moves no value.
     """
-    n, channels = leaf.shape[:2]
-    dense = leaf.is_contiguous() or leaf.is_contiguous(memory_format=torch.channels_last)
+    # image after image; otherwise the mean of A may lie in memory in another order
+    dense = leaf.stride(0) * len(leaf) == leaf.numel()
     return (
-        dense  # otherwise the mean of A may lie in memory in another order
+        dense
         and node.name().startswith("AsStridedBackward")
-        and tuple(node._saved_size) == (n, channels, 1, 1)
+        and tuple(node._saved_size) == (len(leaf), channels, 1, 1)
         and tuple(node._saved_stride)[:2] == (channels, 1)
         and not node._saved_storage_offset
     )
@@ -125,9 +129,9 @@ def pooling_linear_head(output: Tensor, leaf: Tensor) -> Tensor | None:
         return None
     weight, (*bias, node, matrix) = node._saved_mat2, (n for n, _ in node.next_functions)
     # W and b must not be computed from A by another way round
-    if node is None or weight is None or not all(map(_is_parameter, [*bias, matrix])):
+    if node is None or weight is None or not all(map(is_parameter, [*bias, matrix])):
         return None
-    while node.name() in _RESHAPING or _only_restrided(node, leaf):
+    while node.name() in _RESHAPING or only_restrided(node, leaf, leaf.shape[1]):
         node = node.next_functions[0][0]
     # pooled over dimensions 2 and 3; counted from the end, autograd stores them modulo 2^64
     if node.name() != "MeanBackward1" or sorted(d % 2**64 % 4 for d in node._saved_dim) != [2, 3]:

@@ -18,8 +18,9 @@ from .grids import check_grid, grid_fold
 from .head import not_on_the_way, undisturbed
 from .inputs import Inputs, check_finite, images_of
 from .layers import Target, find_layer, run_from_target
+from .pooled_head import PooledHead, pooled_head
 from .scores import are_classes, class_probabilities, warn_of_probabilities
-from .unchanged import Unchanged
+from .unchanged import Unchanged, weights_of_head
 from .watching import watch
 
 
@@ -77,15 +78,26 @@ class ForwardPass:
             )
             self.activations = self._wide(self._reshape_transform(self._leaf.detach()))
             check_grid(self.activations, self.layer, len(self), len(self.size))
-        plain = reshape_transform is None and self.activations.shape == self._leaf.shape
-        matrix = pooling_linear_head(self._output, self._leaf) if plain else None
-        weights = model.parameters() if matrix is None else [matrix]
-        self._unchanged = Unchanged(weights, self._output)
-        self._closed_form = (
-            None if matrix is None else ClosedForm(matrix, self.activations, self._unchanged)
-        )
+        self._read_head(own_reshape=reshape_transform is not None)
         self._class_maps: Tensor | None = None
         self.grad_cams: dict[tuple, Tensor] = {}  # S^P by P: every contrast is compared with it
+
+    def _read_head(self, own_reshape: bool) -> None:
+        """Whether the head is of a kind that has a shorter way than a backward pass through all."""
+        leaf, channels_first = self._leaf, self.activations.shape == self._leaf.shape
+        matrix = None
+        if channels_first and not own_reshape:
+            matrix = pooling_linear_head(self._output, leaf)
+        weights = weights_of_head(self.model, self._output) if matrix is None else [matrix]
+        self._unchanged = Unchanged(weights, self._output)
+        self._closed_form: ClosedForm | None = None
+        self._pooled_head: PooledHead | None = None
+        if matrix is not None:
+            self._closed_form = ClosedForm(matrix, self.activations, self._unchanged)
+        elif not own_reshape:
+            channels = 1 if channels_first else leaf.dim() - 1
+            fold = self._reshape_transform
+            self._pooled_head = pooled_head(self._output, leaf, channels, fold)
 
     def __len__(self) -> int:
         return len(self.logits)
@@ -117,6 +129,10 @@ class ForwardPass:
         v = self._per_image(v)
         if self._closed_form is not None:
             return self._closed_form.weights(v)
+        if self._pooled_head is not None:
+            with undisturbed(self.model):
+                self._unchanged.check()
+                return self._pooled_head.weights(v)
         chunks = v.split(max(1, CHUNK // len(self)), dim=1)
         return torch.cat([self.gradients(few).flatten(3).mean(dim=3) for few in chunks], dim=1)
 

@@ -1,0 +1,167 @@
+"""Heads that pool first: questions go back through vectors only, not through grids.
+
+Most heads read A (N x C x h x w) channel by channel, into one number or a few for each channel: a
+ReLU, a mean or maximum over places (spatial positions), a flattening. What follows (linear layers,
+norms) works on these numbers z. So dJ/dz answers a question, and the way from z to A is the same for
+all questions: alpha_k = mean_ij dJ/dA^k_ij = sum_m c_km dJ/dz_km, with c worked out once.
+"""
+
+from functools import cached_property
+from math import prod
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import GradientEdge
+
+from .backward import backward
+from .closed_form import Node, is_parameter, only_restrided, times
+from .grids import Fold
+
+CHUNK = 256  # questions answered at once: they are vectors
+
+_ELEMENTWISE = {
+    f"{name}Backward0"
+    for name in ("Clone", "Relu", "LeakyRelu", "Hardtanh", "Hardswish", "Silu", "Gelu", "Elu")
+}
+_POOLS = {
+    f"{name}Backward0"
+    for name in ("AdaptiveAvgPool2D", "AdaptiveMaxPool2D", "AvgPool2D", "MaxPool2DWithIndices")
+}
+_VIEWS = {"ViewBackward0", "UnsafeViewBackward0", "SqueezeBackward1", "SqueezeBackward2"}
+
+
+class PooledHead:
+    """Weights alpha of a head that pools first.
+
+    Args:
+        output: what the network returned, with its graph.
+        leaf: A as the layer gives it, where the graph starts.
+        path: the operations from the output back to A.
+        waist: which of them gives z.
+        fold: reads a tensor of the leaf's shape as N x C x h x w.
+    """
+
+    def __init__(self, output: Tensor, leaf: Tensor, path: list[Node], waist: int, fold: Fold):
+        self._output, self._leaf, self._fold = output, leaf, fold
+        self._path, self._waist = path, waist
+        self._last = self._linear(0)
+
+    def weights(self, v: Tensor) -> Tensor:
+        """alpha: N x K x classes -> N x K x C."""
+        way = self._through_z if self._first is None else self._through_the_first
+        return torch.cat([way(few) for few in v.split(max(1, CHUNK // len(v)), dim=1)], dim=1)
+
+    def _through_z(self, v: Tensor) -> Tensor:
+        """alpha_k = sum_m c_km dJ/dz_km."""
+        gradient, c = self._gradient(v, self._waist), self._coefficients
+        return (gradient.reshape(*gradient.shape[:2], *c.shape[1:]) * c[:, None]).sum(dim=3)
+
+    def _through_the_first(self, v: Tensor) -> Tensor:
+        """The same, where a linear layer reads z."""
+        assert self._first is not None
+        return self._gradient(v, self._waist - 1) @ self._first
+
+    def _gradient(self, v: Tensor, number: int) -> Tensor:
+        """dJ / d(what an operation of the path gives), N x K x ... ."""
+        start: Tensor | GradientEdge = self._output
+        if self._last is not None and number > 0:
+            v = times(v.to(self._last.dtype), self._last)
+            if number == 1:
+                return v
+            start = GradientEdge(self._path[1], 0)
+        gradient = backward(start, GradientEdge(self._path[number], 0), v.transpose(0, 1))
+        assert gradient is not None  # the operation lies on the way
+        return gradient.transpose(0, 1)
+
+    @cached_property
+    def _coefficients(self) -> Tensor:
+        """c, N x C x M: the backward pass from z to A is linear, and c is its derivative."""
+        end = GradientEdge(self._path[self._waist], 0)
+        with torch.inference_mode(False), torch.enable_grad():
+            z = torch.ones(_shape(end.node), dtype=self._leaf.dtype, device=self._leaf.device)
+            z.requires_grad_()
+            (gradient,) = torch.autograd.grad(end, self._leaf, z, create_graph=True)
+            grid = self._fold(gradient)
+            (c,) = torch.autograd.grad(grid.flatten(2).mean(dim=2).sum(), z)
+        return c.reshape(*grid.shape[:2], -1)
+
+    @cached_property
+    def _first(self) -> Tensor | None:
+        """Of a large linear layer that reads z: sum_m c_km W_okm, outputs x C.
+
+        With several numbers for each channel it is the largest of all: VGG's has 400 MB. Where all
+        channels are pooled alike, reading it once is enough.
+        """
+        matrix, c = self._linear(self._waist - 1), self._coefficients
+        if matrix is None or c.shape[2] == 1 or not (c == c[:1, :1]).all():
+            return None
+        return (matrix.reshape(-1, c.shape[2]) @ c[0, 0]).unflatten(0, (len(matrix), -1))
+
+    def _linear(self, number: int) -> Tensor | None:
+        """W, outputs x inputs, if an operation of the path is y = W z + b; else None."""
+        node = self._path[max(0, number)]
+        if number < 0 or node.name() != "AddmmBackward0" or node._saved_alpha != 1:
+            return None
+        reads_z = node.next_functions[1][0] is self._path[number + 1]
+        return node._saved_mat2.detach().T if reads_z else None
+
+
+def pooled_head(output: Tensor, leaf: Tensor, channels: int, fold: Fold) -> PooledHead | None:
+    """The head, if it pools first; None otherwise.
+
+    Args:
+        output, leaf, fold: as for `PooledHead`.
+        channels: the axis of the leaf that holds the channels.
+    """
+    path: list[Node] = []
+    node = output.grad_fn
+    while node is not None and getattr(node, "variable", None) is not leaf:
+        path.append(node)
+        ways = [n for n, _ in node.next_functions if _leads_to(n, leaf) or not is_parameter(n)]
+        if len(ways) != 1:
+            return None
+        (node,) = ways
+    if node is None or leaf.dtype not in (torch.float32, torch.float64):
+        return None
+    waist, axis, shape = len(path), channels, tuple(leaf.shape)
+    for number in reversed(range(len(path))):
+        after = _channels_after(path[number], axis, shape, leaf)
+        if after < 0:
+            break
+        waist, axis, shape = number, after, _shape(path[number])
+        if len(shape) == 2:
+            break  # what follows mixes the channels
+    small = waist < len(path) and 2 * prod(shape) <= leaf.numel()
+    return PooledHead(output, leaf, path, waist, fold) if axis == 1 and small else None
+
+
+def _leads_to(node: Node, leaf: Tensor) -> bool:
+    return getattr(node, "variable", None) is leaf
+
+
+def _shape(node: Node) -> tuple[int, ...]:
+    """The shape of what an operation gave."""
+    return tuple(node._input_metadata[0].shape)
+
+
+def _channels_after(node: Node, axis: int, shape: tuple[int, ...], leaf: Tensor) -> int:
+    """Where the channels are after an operation on `shape`; -1 if it is none channel by channel."""
+    name, after = node.name(), _shape(node)
+    if name in _ELEMENTWISE:
+        return axis
+    if name in _POOLS:
+        return axis if axis == 1 and len(shape) == 4 else -1
+    if name == "PermuteBackward0":
+        dims = [d % 2**64 % len(shape) for d in node._saved_dims]
+        return dims.index(axis) if dims[0] == 0 else -1
+    if name == "MeanBackward1":
+        dims = [d % 2**64 % len(shape) for d in node._saved_dim]
+        if axis in dims or 0 in dims:
+            return -1
+        return axis if len(after) == len(shape) else axis - sum(d < axis for d in dims)
+    if name.startswith("AsStridedBackward"):
+        pooled = axis == 1 and shape == (*shape[:2], 1, 1) and only_restrided(node, leaf, shape[1])
+        return 1 if pooled else -1
+    if name in _VIEWS:  # N x C x ... -> N x (C ...)
+        return 1 if axis == 1 and after == (shape[0], prod(shape[1:])) else -1
+    return -1

@@ -1,0 +1,112 @@
+"""Heads that pool first are answered through vectors: the same numbers, without grids."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from course_utils import ForwardPass
+
+
+class Net(nn.Module):
+    """A target layer of 4 channels on a 4 x 6 grid, and a head of one's choice."""
+
+    def __init__(self, head, *modules):
+        super().__init__()
+        torch.manual_seed(1)
+        self.target = nn.Conv2d(3, 4, 3, padding=1)
+        self.parts, self.head = nn.ModuleList(m() for m in modules), head
+
+    def forward(self, x):
+        return self.head(self.target(x), *self.parts)
+
+
+def flat(pool):
+    return lambda a, one, two: two(one(pool(a).flatten(1)).relu())
+
+
+def last(a, norm, linear):
+    """Channels last, pooled, a norm between."""
+    return linear(norm(a.permute(0, 2, 3, 1)).permute(0, 3, 1, 2).mean((2, 3)))
+
+
+HEADS = {
+    "relu, mean, linear": Net(lambda a, f: f(F.relu(a).mean((2, 3))), lambda: nn.Linear(4, 5)),
+    "mean, norm, linear": Net(
+        lambda a, n, f: f(n(a.mean((2, 3)))), lambda: nn.LayerNorm(4), lambda: nn.Linear(4, 5)
+    ),
+    "mean, two layers": Net(
+        lambda a, f, g: g(F.hardswish(f(F.adaptive_avg_pool2d(a, 1).flatten(1)))),
+        lambda: nn.Linear(4, 7),
+        lambda: nn.Linear(7, 5),
+    ),
+    "maximum, flattened": Net(
+        flat(lambda a: F.max_pool2d(a, 2)), lambda: nn.Linear(24, 7), lambda: nn.Linear(7, 5)
+    ),
+    "averages that overlap": Net(
+        flat(lambda a: F.avg_pool2d(a, 3, 2, 1)), lambda: nn.Linear(24, 7), lambda: nn.Linear(7, 5)
+    ),
+    "relu, then flattened": Net(
+        flat(lambda a: F.adaptive_avg_pool2d(a.relu(), 2)),
+        lambda: nn.Linear(16, 7),
+        lambda: nn.Linear(7, 5),
+    ),
+    "largest of all": Net(lambda a, f: f(a.amax((2, 3))), lambda: nn.Linear(4, 5)),
+    "a norm at every place": Net(last, lambda: nn.LayerNorm(4), lambda: nn.Linear(4, 5)),
+}
+POOLED = [name for name in HEADS if name not in ("largest of all", "a norm at every place")]
+
+
+def images(n=2):
+    return torch.randn(n, 3, 4, 6, generator=torch.Generator().manual_seed(2))
+
+
+@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("count", [1, 3, 300])
+def test_the_answers_are_those_of_a_backward_pass_to_the_grid(name, count):
+    v = torch.randn(2, count, 5, generator=torch.Generator().manual_seed(3))
+    got = ForwardPass(HEADS[name], images(), "target").weights(v)
+    plain = ForwardPass(HEADS[name], images(), "target", reshape_transform=lambda a: a)
+    torch.testing.assert_close(got, plain.weights(v), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", POOLED)
+def test_no_gradient_of_a_grid_is_made_for_further_questions(name, monkeypatch):
+    seen, sizes, grad = ForwardPass(HEADS[name], images(), "target"), [], torch.autograd.grad
+    seen.weights(torch.eye(5))
+
+    def watched(*args, **options):
+        found = grad(*args, **options)
+        sizes.extend(g.numel() for g in found)
+        return found
+
+    monkeypatch.setattr(torch.autograd, "grad", watched)
+    seen.weights(torch.eye(5)[:1])
+    assert max(sizes, default=0) <= 2 * 24  # of the grids of two images, 2 x 96
+
+
+def mixed(a, linear):
+    """The weights depend on A: the second way must not be forgotten."""
+    return F.linear(a.relu().mean((2, 3)), linear.weight * a.mean())
+
+
+def transposed(a, linear):
+    """Height and width are taken for channels."""
+    return linear(a[..., :4].transpose(1, 2).relu().mean((2, 3)))
+
+
+@pytest.mark.parametrize("head", [mixed, transposed], ids=lambda h: h.__name__)
+def test_a_head_that_resembles_pooling_is_answered_rightly(head):
+    model = Net(head, lambda: nn.Linear(4, 5))
+    got = ForwardPass(model, images(), "target").weights(torch.eye(5))
+    plain = ForwardPass(model, images(), "target", reshape_transform=lambda a: a)
+    torch.testing.assert_close(got, plain.weights(torch.eye(5)))
+
+
+def test_weights_changed_between_two_questions_are_noticed():
+    model = Net(HEADS["mean, two layers"].head, lambda: nn.Linear(4, 7), lambda: nn.Linear(7, 5))
+    seen = ForwardPass(model, images(), "target")
+    seen.weights(torch.eye(5))
+    model.parts[1].weight.data.mul_(2)
+    with pytest.raises(RuntimeError, match="weights changed"):
+        seen.weights(torch.eye(5))
