@@ -279,6 +279,46 @@ def test_a_guess_comes_first_and_is_judged(fresh):
     assert said in fresh.locator("#photo").get_attribute("aria-label")
 
 
+def test_the_lesson_goes_on_to_the_next_question_and_the_next_step(fresh):
+    fresh.locator("#show").click()
+    first, second = (fresh.locator("#next button").nth(n) for n in (0, 1))
+    assert first.get_attribute("class") == "done" and not second.get_attribute("class")
+    second.click()
+    assert fresh.locator("#aim").is_visible() and not fresh.locator("#after").is_visible()
+    fresh.locator("#next .on").click()
+    fresh.wait_for_function("state.sample.name === 'chelsea'")
+    assert fresh.locator("#steps [aria-current=step]").inner_text() == "2 A cat"
+
+
+def test_a_guess_on_a_bird_is_also_held_against_the_known_answer(fresh):
+    mask = known_parts(bird("flamingo"), "flamingo", "spoonbill")
+    row, column = np.argwhere(mask)[mask.sum() // 2] / 128
+    box = fresh.locator("#aim").bounding_box()
+    fresh.mouse.click(box["x"] + column * box["width"], box["y"] + row * box["height"])
+    assert "Your guess lies on it." in fresh.locator("#answer").inner_text()
+    fresh.locator("#next button").nth(0).click()
+    fresh.locator("#aim").click(position={"x": 5, "y": 300})
+    assert "Your guess missed it." in fresh.locator("#answer").inner_text()
+
+
+def test_who_wishes_guesses_before_every_answer(fresh):
+    fresh.locator("#show").click()
+    fresh.locator("#numbers summary").click()
+    fresh.locator("#first").check()
+    fresh.locator("#kinds input[value=absent]").check(force=True)
+    assert fresh.locator("#aim").is_visible()
+
+
+def test_the_map_fades_in_but_not_where_motion_is_unwelcome(fresh):
+    fresh.locator("#show").click()
+    fresh.wait_for_function("$('map').classList.contains('seen')")
+    fade = "getComputedStyle($('map')).transitionDuration"
+    assert fresh.evaluate(fade) == "0s"
+    fresh.emulate_media(reduced_motion="no-preference")
+    assert fresh.evaluate(fade) == "0.9s"
+    fresh.emulate_media(reduced_motion="reduce")
+
+
 def test_the_map_can_be_hidden_signed_and_drawn_as_strong_as_it_is(fresh):
     fresh.locator("#show").click()
     fresh.locator("#numbers summary").click()
@@ -356,7 +396,7 @@ def test_the_answer_is_quick(fresh):
 
 
 def test_a_missing_file_is_named(fresh, site, tmp_path):
-    fresh.evaluate("open('nobody')")
+    fresh.evaluate("openPicture('nobody')")
     fresh.wait_for_function("$('status').textContent.includes('data/nobody.js is missing')")
 
 

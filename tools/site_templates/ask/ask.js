@@ -98,7 +98,8 @@ function verdict(sample, answer) {
   if (!state.guess || !answer.peak) return "";
   const far = Math.hypot(state.guess[0] - answer.peak[0], state.guess[1] - answer.peak[1]);
   const percent = `${Math.round(100 * far)} % of the picture's width from the peak`;
-  let words = `Your guess is ${percent}: the network looked elsewhere. Who is right?`;
+  const who = "the known answer" in answer.inside ? "" : " Who is right?";
+  let words = `Your guess is ${percent}: the network looked elsewhere.${who}`;
   if (far <= HIT) words = `Your guess is ${percent}: a hit.`;
   else if (far <= NEAR) words = `Your guess is ${percent}: near.`;
   return words;
@@ -122,7 +123,15 @@ function knownSaid(sample, answer) {
   const share = answer.inside["the known answer"];
   if (share === undefined || Number.isNaN(share)) return "";
   const parts = differences(sample.names[state.p], sample.names[state.q]).join(" and ");
-  return `Known answer, outlined: ${parts}. Of the map, ${percentOf(share)} lies there.`;
+  const yours = state.guess ? ` Your guess ${onMask(sample, state.guess) ? "lies on it" : "missed it"}.` : "";
+  return `Known answer, outlined: ${parts}.${yours} Of the map, ${percentOf(share)} lies there.`;
+}
+
+/** Whether a place lies on the known answer, or within a sixteenth of the side, as the course counts. */
+function onMask(sample, [x, y]) {
+  const side = sample.size, mask = knownAnswer(sample, state, side);
+  return mask.some((there, i) => there
+    && Math.hypot((i % side) + 0.5 - x * side, Math.floor(i / side) + 0.5 - y * side) <= side / 16);
 }
 
 /** Which lecture explains what was just seen. */
@@ -189,9 +198,14 @@ function writeQuestion() {
       state.sample.probabilities, state[which], (c) => change({ [which]: c }, which)));
     return button;
   };
-  const parts = { why: ["Why ", name("p"), "?"],
-    absent: ["What if ", name("p"), "’s evidence were absent?"],
-    contrast: ["Why ", name("p"), ", rather than ", name("q"), "?"] };
+  const kept = (...together) => { // no line begins with a comma
+    const span = Object.assign(document.createElement("span"), { className: "kept" });
+    span.append(...together);
+    return span;
+  };
+  const parts = { why: ["Why ", kept(name("p"), "?")],
+    absent: ["What if ", kept(name("p"), "’s"), " evidence were absent?"],
+    contrast: ["Why ", kept(name("p"), ","), " rather than ", kept(name("q"), "?")] };
   $("question").replaceChildren(...parts[state.kind]);
 }
 
@@ -230,6 +244,7 @@ function show() {
   $("status").textContent = `${asked} ${said.join(" ")}`;
   reveal(false);
   drawBar();
+  tickOff();
 }
 
 /** The question alone, and a cross to place: the map stays hidden until a guess is made. */
@@ -247,7 +262,7 @@ function askForGuess() {
 function reveal(hidden) {
   const fresh = hidden !== state.hidden;
   state.hidden = hidden;
-  [$("aim").hidden, $("before").hidden, $("after").hidden] = [!hidden, !hidden, hidden];
+  [$("aim").hidden, $("before").hidden, $("show").hidden, $("after").hidden] = [!hidden, !hidden, !hidden, hidden];
   $("legend").style.visibility = hidden ? "hidden" : "";
   $("numbers").hidden = hidden;
   if (hidden || fresh) $("map").classList.remove("seen");
@@ -276,19 +291,23 @@ function syncControls() {
   }
 }
 
-/** A question of the lesson: class names become numbers; without names, the most probable ones. */
-function pose(question) {
+/** P and Q of a question of the lesson, by number; without names, the most probable classes. */
+function numbered(question) {
   const { names, probabilities } = state.sample;
   const order = [...names.keys()].sort((a, b) => probabilities[b] - probabilities[a]);
   const number = (name, place) => (name && names.includes(name) ? names.indexOf(name) : order[place]);
-  Object.assign(state, { kind: question.kind, p: number(question.p, 0), q: number(question.q, 1),
-    view: "positive", hint: question.hint });
+  return { p: number(question.p, 0), q: number(question.q, 1) };
+}
+
+/** Put a question of the lesson. */
+function pose(question) {
+  Object.assign(state, { ...numbered(question), kind: question.kind, view: "positive", hint: question.hint });
   syncControls();
   askForGuess();
 }
 
 /** Show a picture and put the first question to it. */
-async function open(name, question = null) {
+async function openPicture(name, question = null) {
   let sample;
   try {
     sample = await load(name);
@@ -302,21 +321,42 @@ async function open(name, question = null) {
   state.sample = sample;
   put($("photo"), sample.pixels, sample.shown);
   $("map").classList.remove("seen");
-  $("next").replaceChildren(...own.map((one) => {
-    const button = Object.assign(document.createElement("button"), { type: "button" });
-    const top = [...sample.names.keys()].sort((a, b) => sample.probabilities[b] - sample.probabilities[a]);
-    const pick = (given, place) => (given ? sample.names.indexOf(given) : top[place]);
-    button.textContent = sentence({ kind: one.kind, p: pick(one.p, 0), q: pick(one.q, 1) }, sample.names);
-    button.addEventListener("click", () => {
-      pose(one);
-      $("aim").focus();
-    });
-    return button;
-  }));
+  writeNext(own);
   document.querySelectorAll("#gallery button").forEach((button) => {
     button.setAttribute("aria-pressed", button.dataset.name === name);
   });
   pose(question || own[0]);
+}
+
+/** The questions of this step as buttons, and at their end the way to the next step. */
+function writeNext(questions) {
+  const button = (words, act) => {
+    const made = Object.assign(document.createElement("button"), { type: "button", textContent: words });
+    made.addEventListener("click", act);
+    return made;
+  };
+  const buttons = questions.map((one) => {
+    const { p, q } = numbered(one);
+    return button(sentence({ kind: one.kind, p, q }, state.sample.names), () => {
+      pose(one);
+      $("aim").focus({ focusVisible: false });
+    });
+  });
+  const next = STEPS[state.step + 1];
+  if (next) {
+    const on = button(`Step ${state.step + 2}: ${next.title} →`, () => openStep(state.step + 1).then(() => scrollTo(0, 0)));
+    on.className = "on";
+    buttons.push(on);
+  }
+  $("next").replaceChildren(...buttons);
+}
+
+/** Tick off the question that has just been answered. */
+function tickOff() {
+  const asked = sentence(state, state.sample.names);
+  for (const button of $("next").children) {
+    if (button.textContent === asked) button.classList.add("done");
+  }
 }
 
 function openStep(number) {
@@ -333,12 +373,12 @@ function openStep(number) {
     button.type = "button";
     button.dataset.name = one.name;
     button.append(image, one.label);
-    button.addEventListener("click", () => open(one.name).then(() => $("stage").scrollIntoView({ block: "nearest" })));
+    button.addEventListener("click", () => openPicture(one.name).then(() => $("stage").scrollIntoView({ block: "nearest" })));
     item.append(button);
     return item;
   }));
   $("own").hidden = number !== STEPS.length - 1;
-  return open(step.sample);
+  return openPicture(step.sample);
 }
 
 /** The guess: a click, or the cross moved by the arrow keys and Enter. */

@@ -42,23 +42,38 @@ const maps = {
 
   /** Bilinear enlargement, pixel centres aligned (align_corners=False in PyTorch). */
   upsample(grid, [h, w], [height, width]) {
-    const along = (small, large) => Array.from({ length: large }, (_, i) => {
-      const at = Math.max(0, ((i + 0.5) * small) / large - 0.5);
-      const low = Math.min(Math.floor(at), small - 1);
-      return [low, Math.min(low + 1, small - 1), at - low];
-    });
-    const columns = along(w, width), made = new Float64Array(height * width);
-    along(h, height).forEach(([top, bottom, down], y) => {
-      columns.forEach(([left, right, across], x) => {
-        const above = grid[top * w + left] * (1 - across) + grid[top * w + right] * across;
-        const below = grid[bottom * w + left] * (1 - across) + grid[bottom * w + right] * across;
-        made[y * width + x] = above * (1 - down) + below * down;
-      });
-    });
+    const along = (small, large) => {
+      const low = new Int32Array(large), high = new Int32Array(large), share = new Float64Array(large);
+      for (let i = 0; i < large; i++) {
+        const at = Math.max(0, ((i + 0.5) * small) / large - 0.5);
+        low[i] = Math.min(Math.floor(at), small - 1);
+        high[i] = Math.min(low[i] + 1, small - 1);
+        share[i] = at - low[i];
+      }
+      return { low, high, share };
+    };
+    const down = along(h, height), across = along(w, width);
+    const wide = new Float64Array(h * width), made = new Float64Array(height * width);
+    for (let y = 0; y < h; y++) {
+      for (let x = 0; x < width; x++) {
+        const left = grid[y * w + across.low[x]], right = grid[y * w + across.high[x]];
+        wide[y * width + x] = left + across.share[x] * (right - left);
+      }
+    }
+    for (let y = 0; y < height; y++) {
+      const top = down.low[y] * width, bottom = down.high[y] * width, share = down.share[y];
+      for (let x = 0; x < width; x++) {
+        made[y * width + x] = wide[top + x] + share * (wide[bottom + x] - wide[top + x]);
+      }
+    }
     return made;
   },
 
-  peak: (values) => values.reduce((a, b) => Math.max(a, b), 0),
+  peak(values) {
+    let top = 0;
+    for (let i = 0; i < values.length; i++) if (values[i] > top) top = values[i];
+    return top;
+  },
 
   /** What speaks for, in [0, 1]: ReLU, enlarge, divide by the maximum. All zeros if nothing does. */
   positive(grid, shape, size) {
@@ -164,14 +179,13 @@ const maps = {
     let now = mask;
     for (let turn = 0; turn < times; turn++) {
       const next = now.slice();
-      for (let y = 0; y < height; y++) {
-        for (let x = 0; x < width; x++) {
-          if (!now[y * width + x]) continue;
-          for (let dy = -1; dy <= 1; dy++) {
-            for (let dx = -1; dx <= 1; dx++) {
-              const beside = y + dy >= 0 && y + dy < height && x + dx >= 0 && x + dx < width;
-              if (beside && (corners || !dx || !dy)) next[(y + dy) * width + x + dx] = 1;
-            }
+      for (let i = 0; i < now.length; i++) {
+        if (!now[i]) continue;
+        const x = i % width, y = (i - x) / width;
+        for (let dy = -1; dy <= 1; dy++) {
+          for (let dx = -1; dx <= 1; dx++) {
+            const there = y + dy >= 0 && y + dy < height && x + dx >= 0 && x + dx < width;
+            if (there && (corners || !dx || !dy)) next[i + dy * width + dx] = 1;
           }
         }
       }
@@ -182,16 +196,16 @@ const maps = {
 
   /** The map laid over the picture: RGBA bytes. `tables`: see build_ask.colour_tables. */
   overlay(rgba, map, size, tables, half) {
-    const drawn = rgba.slice(), { dark, light, fade } = tables;
-    map.forEach((value, i) => {
-      const at = 4 * i, step = 3 * Math.round(255 * Math.min(1, Math.max(0, value)));
+    const drawn = new Uint8ClampedArray(rgba), above = new Uint8Array(map.length);
+    const { dark, light, fade } = tables, [red, green, blue] = [0, 1, 2].map((c) => fade.map((row) => row[c] / 255));
+    for (let i = 0; i < map.length; i++) {
+      const at = 4 * i, step = 3 * Math.round(255 * Math.min(1, Math.max(0, map[i])));
       for (let k = 0; k < 3; k++) {
-        const [r, g, b] = fade[k];
-        const ground = (r * rgba[at] + g * rgba[at + 1] + b * rgba[at + 2]) / 255;
+        const ground = red[k] * rgba[at] + green[k] * rgba[at + 1] + blue[k] * rgba[at + 2];
         drawn[at + k] = dark[step + k] + ground * (light[step + k] - dark[step + k]);
       }
-    });
-    const above = Uint8Array.from(map, (value) => value >= half);
+      above[i] = map[i] >= half ? 1 : 0;
+    }
     return maps.lined(drawn, above, maps.grown(above, size, 1, false), 255);
   },
 
@@ -218,9 +232,9 @@ const maps = {
 
   /** One grey on all that lies in `outer` and not in `inner`. */
   lined(rgba, inner, outer, grey) {
-    outer.forEach((there, i) => {
-      if (there && !inner[i]) rgba.fill(grey, 4 * i, 4 * i + 3);
-    });
+    for (let i = 0; i < outer.length; i++) {
+      if (outer[i] && !inner[i]) rgba[4 * i] = rgba[4 * i + 1] = rgba[4 * i + 2] = grey;
+    }
     return rgba;
   },
 };

@@ -176,7 +176,7 @@ function listenForPhotos(web) {
       SAMPLES.own = sample;
       const top = sample.probabilities.indexOf(maps.peak(sample.probabilities));
       said.textContent = `The network calls it ${sample.names[top]} (probability ${chooser.digits(sample.probabilities[top])}).`;
-      await open("own");
+      await openPicture("own");
       $("stage").scrollIntoView({ block: "nearest" });
     } catch (error) {
       said.textContent = error.message;
