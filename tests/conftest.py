@@ -22,6 +22,7 @@ sys.modules.setdefault("rfc3987_syntax", None)
 gc.disable()  # until all tests are collected
 
 NOT_TESTED = "not tested here: "
+AXE = ".extras/axe/axe_playwright_python/axe.min.js"
 
 
 def pytest_collection_modifyitems(items):
@@ -127,6 +128,19 @@ def chromium():
         browser = playwright.chromium.launch(executable_path=path, args=flags)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def axe(root):
+    """What axe-core finds on an open page: (rule, an element) for each violation."""
+    script = (root / AXE).read_text(encoding="utf-8")
+
+    def run(view):
+        view.evaluate(script)
+        found = view.evaluate("axe.run({resultTypes: ['violations']})")["violations"]
+        return [(rule["id"], node["html"][:150]) for rule in found for node in rule["nodes"]]
+
+    return run
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from urllib.parse import unquote
 
+import ask_network
 import build_ask
 import nbformat
 import numpy as np
@@ -357,6 +358,23 @@ def test_a_search_without_a_hit_says_so_and_escape_leaves_the_question(fresh):
     assert fresh.evaluate("state.sample.names[state.p]") == "flamingo"
 
 
+@pytest.mark.parametrize("width", [400, 1280])
+def test_axe_finds_nothing(fresh, axe, site, width):
+    fresh.set_viewport_size({"width": width, "height": 850})
+    found = axe(fresh)
+    fresh.locator("#show").click()
+    fresh.locator("#numbers summary").click()
+    found += axe(fresh)
+    fresh.locator("#p").click()
+    found += axe(fresh)
+    fresh.keyboard.press("Escape")
+    fresh.locator("#steps button").nth(2).click()
+    fresh.wait_for_function("state.sample.name === 'coffee'")
+    found += axe(fresh)
+    fresh.set_viewport_size({"width": 400, "height": 850})
+    assert found == []
+
+
 @pytest.mark.parametrize("width", [320, 400, 1280])
 def test_nothing_is_wider_than_the_window(fresh, width):
     fresh.set_viewport_size({"width": width, "height": 850})
@@ -401,6 +419,37 @@ def test_a_missing_file_is_named(fresh, site, tmp_path):
 
 
 # --- the build ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """A page of one bird is quickly built."""
+    monkeypatch.setattr(build_ask, "_photos", lambda classifier: [])
+    monkeypatch.setattr(build_ask, "SPECIES_SHOWN", ("flamingo",))
+
+
+def test_what_an_older_page_left_goes_and_its_network_stays(few, tmp_path):
+    files = ("old.js", "data/old.js", "network/classifier.onnx")
+    files += ("runtime/ort-wasm-simd-threaded.wasm",)
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("1234")
+    page = build_ask.build(tmp_path)
+    assert [(tmp_path / name).exists() for name in files] == [False, False, True, True]
+    assert "photo.js" in page.read_text() and '"modelBytes": 4' in course(tmp_path)
+    assert "photo.js" not in build_ask.build(tmp_path, web=False).read_text()
+    assert not (tmp_path / "network").exists() and "modelBytes" not in course(tmp_path)
+
+
+def course(folder):
+    return (folder / "data" / "course.js").read_text(encoding="utf-8")
+
+
+def test_without_npm_the_network_is_refused_in_a_sentence(monkeypatch, tmp_path):
+    monkeypatch.setattr(ask_network, "MODULES", tmp_path)
+    monkeypatch.setattr(ask_network.shutil, "which", lambda _: None)
+    with pytest.raises(ask_network.WebError, match="needs npm"):
+        ask_network.fetch_runtime()
 
 
 def test_the_page_is_small(site):

@@ -292,22 +292,6 @@ def test_on_slides_a_result_comes_one_step_after_the_question(site, chromium):
     view.close()
 
 
-AXE = ".extras/axe/axe_playwright_python/axe.min.js"
-
-
-@pytest.fixture(scope="module")
-def axe(root):
-    """What axe-core finds on an open page: (rule, an element) for each violation."""
-    script = (root / AXE).read_text(encoding="utf-8")
-
-    def run(view):
-        view.evaluate(script)
-        found = view.evaluate("axe.run({resultTypes: ['violations']})")["violations"]
-        return [(rule["id"], node["html"][:150]) for rule in found for node in rule["nodes"]]
-
-    return run
-
-
 @pytest.mark.parametrize("width", [1280, 400])
 def test_axe_finds_nothing_on_any_page_or_deck(site, chromium, axe, width):
     for path in sorted(site.out.rglob("*.html")):

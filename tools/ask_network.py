@@ -19,6 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 RUNTIME = "onnxruntime-web@1.30.0"
 PACKAGES, MODULES = ROOT / ".extras" / "web", ROOT / ".extras" / "web-npm"
 FILES = ("ort.wasm.min.js", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
+MODEL = "classifier.onnx"
+FOLDERS = ("network", "runtime")  # of the page's
 OUTPUTS = ["activations", "logits", "class_maps"]
 
 
@@ -44,33 +46,33 @@ class Questioned(nn.Module):
         return activations, logits, maps.unflatten(2, activations.shape[2:])
 
 
-def add_network(out: Path, classifier: nn.Module) -> dict:
+def add_network(out: Path, classifier: nn.Module) -> None:
     """Write network/ and runtime/ into the page's folder.
 
     Weights stay float32. Rounded to float16 they change maps on the scale 0 to 1 by up to 0.03, and
     weak ones by 0.01 at the median, measured on the course's photos.
 
-    Returns:
-        What the page must know: how a photo is prepared, and how much there is to fetch.
-
     Raises:
         WebError: a package is missing.
     """
-    model = out / "network" / "classifier.onnx"
-    model.parent.mkdir(exist_ok=True)
-    export(classifier, model)
+    (out / "network").mkdir(exist_ok=True)
+    export(classifier, out / "network" / MODEL)
     _copy_runtime(out / "runtime")
-    prepare = classifier.preprocess
+
+
+def recipe(out: Path, preprocess) -> dict:
+    """What the page must know: how a photo is prepared, and how much there is to fetch."""
+    model, wasm = f"network/{MODEL}", f"runtime/{FILES[2]}"
     return {
-        "resize": prepare.resize,
-        "crop": prepare.crop,
-        "mean": prepare.mean,
-        "std": prepare.std,
-        "model": "network/classifier.onnx",
-        "modelBytes": model.stat().st_size,
+        "resize": preprocess.resize,
+        "crop": preprocess.crop,
+        "mean": preprocess.mean,
+        "std": preprocess.std,
+        "model": model,
+        "modelBytes": (out / model).stat().st_size,
         "runtime": f"runtime/{FILES[0]}",
-        "wasm": f"runtime/{FILES[2]}",
-        "wasmBytes": (out / "runtime" / FILES[2]).stat().st_size,
+        "wasm": wasm,
+        "wasmBytes": (out / wasm).stat().st_size,
     }
 
 

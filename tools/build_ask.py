@@ -34,12 +34,13 @@ Publish it:  copy {site} to any server of files. On GitHub, the workflow
              .github/workflows/pages.yml does so (Settings, Pages, Source: GitHub Actions)."""
 
 
-def build(out: Path, web: bool = False) -> Path:
+def build(out: Path, web: bool | None = None) -> Path:
     """Write the page and its data.
 
     Args:
         out: the folder of the page, such as _site/ask; it is made anew.
-        web: whether the network itself goes with it, for a visitor's own photos.
+        web: whether the network itself goes with it, for a visitor's own photos. None: if an
+            earlier build put it there, it stays.
 
     Returns:
         The page's path.
@@ -49,8 +50,8 @@ def build(out: Path, web: bool = False) -> Path:
     """
     from course_utils.networks.classifiers import load_classifier
 
-    shutil.rmtree(out, ignore_errors=True)
-    (out / "data").mkdir(parents=True)
+    kept = web is None and all((out / folder).is_dir() for folder in ask_network.FOLDERS)
+    _clear(out, ask_network.FOLDERS if kept else ())
     networks = {"photos": load_classifier(), "birds": load_classifier("birds")}
     listed = []
     for name, entry, data in [*_photos(networks["photos"]), *_birds(networks["birds"])]:
@@ -58,12 +59,24 @@ def build(out: Path, web: bool = False) -> Path:
         listed.append({"name": name, **entry})
     common = {**_common(networks), "samples": listed}
     if web:
-        common["web"] = ask_network.add_network(out, networks["photos"])
+        ask_network.add_network(out, networks["photos"])
+    if web or kept:
+        common["web"] = ask_network.recipe(out, networks["photos"].preprocess)
     _script(out / "data" / "course.js", "const COURSE", common)
-    for name in PAGE + ("photo.js",) * web:
+    for name in PAGE + ("photo.js",) * ("web" in common):
         shutil.copy(TEMPLATES / name, out)
-    _write_pages(out, web)
+    _write_pages(out, "web" in common)
     return out / "index.html"
+
+
+def _clear(out: Path, kept: tuple[str, ...]) -> None:
+    """Empty the page's folder, but for these folders in it."""
+    for old in out.iterdir() if out.is_dir() else ():
+        if old.is_file():
+            old.unlink()
+        elif old.name not in kept:
+            shutil.rmtree(old)
+    (out / "data").mkdir(parents=True)
 
 
 def _write_pages(out: Path, web: bool) -> None:

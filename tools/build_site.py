@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
+import build_ask
 import gallery
 import nbformat
 import page_polish
@@ -228,6 +229,7 @@ def main() -> int:
         "--out", type=Path, default=ROOT / "_site", help="where to build (default: _site)"
     )
     chosen = options.parse_args()
+    build_ask.build(chosen.out.resolve() / "ask")  # first: the index links it
     site = Site(ROOT, chosen.out.resolve(), not chosen.no_slides)
     site.build()
     print(table(site.runs))
