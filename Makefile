@@ -41,6 +41,7 @@ test:            ## run every test, all lectures included (SYSTEM=no installs no
 
 lectures:        ## run every lecture; pages, slides and a gallery in _site/, usable without internet
 	@$(PYTHON) tools/set_up.py slides
+	@test -f _site/ask/photo.js || $(VENV)/python tools/build_ask.py
 	@$(VENV)/python tools/build_site.py $(ARGS)
 
 web:             ## the page that answers in the browser, with the network in it, in _site/ask/ (needs npm)

@@ -40,8 +40,10 @@ LONG = " + ".join(f"S_{{{n}}}" for n in range(30))
 FIRST = [
     new_markdown_cell(
         "# First lecture\n\nThe mean $\\alpha_k^c$ of\n\n$$S^c = \\sum_k \\alpha_k^c A^k$$\n\n"
-        "| a | b |\n|---|---|\n| 1 | 2 |\n\nGo on to [why rather than](02_second.ipynb#Why,-rather-than?), "
-        "read the [glossary](../docs/glossary.md#Terms) or open [the helper](../course_utils/methods/cams.py).",
+        "| a | b |\n|---|---|\n| 1 | 2 |\n\nGo on to "
+        "[why rather than](02_second.ipynb#Why,-rather-than?), "
+        "read the [glossary](../docs/glossary.md#Terms) or open "
+        "[the helper](../course_utils/methods/cams.py).",
         metadata={"slideshow": {"slide_type": "slide"}},
     ),
     new_markdown_cell("<details><summary>Hint</summary>\n\nMind the **sign**.\n\n</details>"),
@@ -60,7 +62,8 @@ SECOND = [
     new_code_cell(
         "import ipywidgets as w\nfrom IPython.display import display\n"
         "out = w.Output()\nchoice = w.Dropdown(description='Class', options=['cat', 'cup'])\n"
-        "def show(change):\n    out.clear_output()\n    with out:\n        print('asked about the', choice.value)\n"
+        "def show(change):\n    out.clear_output()\n"
+        "    with out:\n        print('asked about the', choice.value)\n"
         "choice.observe(show, 'value')\nshow(None)\ndisplay(w.VBox([w.HBox([choice]), out]))"
     ),
     new_code_cell("choice.value = 'cup'"),
@@ -179,20 +182,24 @@ def test_the_table_tells_time_and_memory_of_each_notebook(site):
         assert run.seconds > 0 and 20 < run.peak_mib < 2000  # a bare Python kernel: some 60 MiB
 
 
+def watched(view):
+    """What goes wrong on a page, or is asked of a network, as it comes."""
+    troubles = []
+    view.on("requestfailed", lambda request: troubles.append(f"failed: {request.url[:99]}"))
+    view.on(
+        "request",
+        lambda request: request.url.startswith("http") and troubles.append(request.url),
+    )
+    view.on("console", lambda message: message.type == "error" and troubles.append(message.text))
+    view.on("pageerror", lambda error: troubles.append(str(error)))
+    return troubles
+
+
 @pytest.mark.parametrize("width", [1280, 400])
 def test_pages_load_without_internet_and_fit_the_window(site, chromium, width):
     for path in sorted(site.out.glob("*/*.html")) + [site.out / "index.html"]:
         view = chromium.new_page(viewport={"width": width, "height": 800})
-        troubles = []
-        view.on("requestfailed", lambda request: troubles.append(f"failed: {request.url[:99]}"))
-        view.on(
-            "request",
-            lambda request: request.url.startswith("http") and troubles.append(request.url),
-        )
-        view.on(
-            "console", lambda message: message.type == "error" and troubles.append(message.text)
-        )
-        view.on("pageerror", lambda error: troubles.append(str(error)))
+        troubles = watched(view)
         view.goto(path.as_uri())
         assert troubles == [], path
         assert view.evaluate("document.documentElement.scrollWidth") <= width, path
@@ -421,7 +428,8 @@ def test_only_what_changed_is_run_again(site, course, tmp_path):
         r"\alpha_k^c = \frac{1}{hw}\sum_{i,j} \frac{\partial y_c}{\partial A^k_{ij}}",
         r"\operatorname{ReLU}\left(\sum_c p_c S^c - S^Q\right)",
         r"\begin{aligned} a &= b \\ c &= d \end{aligned}",
-        r"\underbrace{\mathbf{1}_Q}_{\text{one-hot}} \in \mathbb{R}^{N \times K}, \quad \lVert x \rVert_2 \ge 0",
+        r"\underbrace{\mathbf{1}_Q}_{\text{one-hot}} \in \mathbb{R}^{N \times K}, \quad "
+        r"\lVert x \rVert_2 \ge 0",
     ],
 )
 def test_formulae_of_the_course_can_be_set(formula):

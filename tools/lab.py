@@ -27,6 +27,18 @@ def has_display() -> bool:
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
+def settings() -> dict[str, str]:
+    """What is added to the process's environment: defaults that a learner's own settings go before.
+
+    tools/jupyter/labconfig: no question about news covers the first lecture.
+    """
+    path = [str(ROOT / "tools" / "jupyter"), os.environ.get("JUPYTER_CONFIG_PATH", "")]
+    return {
+        "JUPYTER_CONFIG_PATH": os.pathsep.join(filter(None, path)),
+        "JUPYTER_PREFER_ENV_PATH": "1",  # this environment's kernel, not one of the home folder
+    }
+
+
 def main() -> None:
     call = command(sys.argv[1:])
     if "--no-browser" in call:
@@ -34,9 +46,7 @@ def main() -> None:
             "No display here: open the address below in a browser. Ctrl-C twice stops JupyterLab.",
             flush=True,
         )
-    os.environ["JUPYTER_PREFER_ENV_PATH"] = (
-        "1"  # this environment's kernel, not a `python3` of the home folder
-    )
+    os.environ.update(settings())
     os.execv(sys.executable, call)
 
 

@@ -1,0 +1,54 @@
+"""What the README promises: its example runs as it stands, its table says what the lectures say."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+import site_index
+
+README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_example_runs_as_it_stands(tmp_path, monkeypatch, capsys):
+    code = re.search(r"```python\n(.*?)```", README, re.DOTALL)[1]
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert (tmp_path / "answer.png").stat().st_size > 20_000
+    assert names["answer"].strength.shape == (1, 2)
+    assert "random" in capsys.readouterr().out  # the fall stands beside that of random regions
+
+
+def test_each_lecture_is_in_the_table_with_its_own_minutes(root):
+    rows = re.findall(r"^\| \[[^]]+\]\((lectures/[^)]+)\) \| [^|]+ \| (\d+) \|", README, re.M)
+    said = {path: f"{minutes} minutes" for path, minutes in rows}
+    lectures = sorted((root / "lectures").glob("*.ipynb"))
+    own = {
+        str(path.relative_to(root)): site_index.minutes(nbformat.read(path, as_version=4))
+        for path in lectures
+    }
+    assert said == own
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\((?!https?:|#)([^)#]+)", README))
+def test_what_the_readme_links_is_there(root, target):
+    assert (root / target).exists()
+
+
+def test_marks_in_the_benchmarks_table_are_explained():
+    table = README.split("<!-- benchmark -->")[1]
+    assert table.index("*(tie)*") < table.index("<details>") and "*~*" in table
+
+
+def test_no_pop_up_about_news_covers_the_first_lecture(root):
+    import lab
+    from jupyterlab_server.settings_utils import _get_overrides
+
+    monkey = pytest.MonkeyPatch()
+    with monkey.context() as changed:
+        for name, value in lab.settings().items():
+            changed.setenv(name, value)
+        found, error = _get_overrides(str(root))
+    assert not error
+    assert found["@jupyterlab/apputils-extension:notification"]["fetchNews"] == "false"
