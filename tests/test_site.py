@@ -29,8 +29,11 @@ def picture(width, height):
         f"buffer = io.BytesIO()\nsmall.resize(({width}, {height})).save(buffer, 'png')\n"
         "data = base64.b64encode(buffer.getvalue()).decode()\n"
         f"style, alt = '{style}', 'noise, {width} wide'\n"
-        'HTML(f\'<figure style="margin:0.5em 0;overflow-x:auto"><img alt="{alt}" style="{style}"\'\n'
-        "     f' src=\"data:image/png;base64,{data}\"><figcaption>A caption.</figcaption></figure>')",
+        "box = 'margin:0.5em 0;overflow-x:auto'\n"
+        'words = f\'alt="{alt}" style="{style}"\'\n'
+        "source = f'src=\"data:image/png;base64,{data}\"'\n"
+        "caption = '<figcaption>A caption.</figcaption>'\n"
+        "HTML(f'<figure style=\"{box}\"><img {words} {source}>{caption}</figure>')",
         metadata={"jupyter": {"source_hidden": True}},
     )
 
