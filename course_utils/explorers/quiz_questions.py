@@ -1,4 +1,4 @@
-"""The quiz of lecture 6: what each choice gets wrong or right, and where the course says so."""
+"""The quizzes of lectures 6 and A2: what each choice gets wrong or right, and where the course says so."""
 
 from .quiz import QuizQuestion
 
@@ -142,5 +142,40 @@ QUESTIONS = [
         },
         "Both maps are the same picture.",
         ("Lecture 5, the trap", L5),
+    ),
+]
+
+OWN_NETWORK = [
+    QuizQuestion(
+        "A network with one logit says 'yes'. You ask 'why yes?' and 'why yes, rather than no?'",
+        {
+            "The second map is sharper.": "Sharpness does not come from the question.",
+            "It is one map, up to a factor.": "Yes and no are two ends of one logit.",
+            "The second map shows what speaks for no.": "That is the negative part of the first.",
+        },
+        "It is one map, up to a factor.",
+        ("Lecture A2, a network of your own", "#1.-A-network-of-your-own"),
+    ),
+    QuizQuestion(
+        "Your network is right on every test picture. Its maps point at a corner. What now?",
+        {
+            "Nothing: it is right.": "On pictures that share the corner with the training set.",
+            "Crop the corner out of the picture that is shown.": "The network still reads it.",
+            "Change the corner, and see whether the answers change.": "A map names a suspect; the "
+            "intervention tells whether the network relies on it.",
+        },
+        "Change the corner, and see whether the answers change.",
+        ("Lecture A2, the shortcut", "#3.-The-shortcut"),
+    ),
+    QuizQuestion(
+        "A map hits the right part on 21 of 21 photos. What may you write?",
+        {
+            "It always hits the part.": "21 cases leave room for failures that you have not met.",
+            "It hit the part in 21 of 21; with 95 % confidence that is above 84 %.": "The count, "
+            "and an interval that says what the count allows.",
+            "Nothing before a thousand photos.": "Twenty known answers say a lot, if you say twenty.",
+        },
+        "It hit the part in 21 of 21; with 95 % confidence that is above 84 %.",
+        ("Lecture A2, the checklist", "#5.-Before-you-show-a-map-to-anybody"),
     ),
 ]
