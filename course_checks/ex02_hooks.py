@@ -1,6 +1,7 @@
 """Cases, right answers and known mistakes of ex02_gradcam: capturing, and the whole pipeline."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -142,23 +143,34 @@ def _signed(model, name: str, x: Tensor, c: list[int]) -> Tensor:
     return ForwardPass(model, x, name).evidence(v)[:, 0]
 
 
-def pipeline(model: nn.Module, layer_names: list[str], x: Tensor, c: list[int]) -> Tensor:
+def _by_hand(model, name: str, x: Tensor, c: list[int]) -> Tensor:
+    """The same in one pass: the mistakes are tried many times."""
+    A, gradient = capture(model, name, x, c)
+    return torch.einsum("nk,nkij->nij", gradient.mean((2, 3)), A)
+
+
+def pipeline(
+    model: nn.Module, layer_names: list[str], x: Tensor, c: list[int], signed=_signed
+) -> Tensor:
     """By the course's package: N x L x H x W."""
     size = tuple(x.shape[-2:])
     return torch.stack(
-        [positive_maps(_signed(model, name, x, c), size) for name in layer_names], dim=1
+        [positive_maps(signed(model, name, x, c), size) for name in layer_names], dim=1
     )
 
 
+_pipeline = partial(pipeline, signed=_by_hand)
+
+
 def _late_relu(model, layer_names, x, c) -> Tensor:
-    large = [upsample(_signed(model, name, x, c), x.shape[-2:]).relu() for name in layer_names]
+    large = [upsample(_by_hand(model, name, x, c), x.shape[-2:]).relu() for name in layer_names]
     return torch.stack(
         [maps / maps.amax((1, 2), keepdim=True).clamp(min=1e-12) for maps in large], dim=1
     )
 
 
 def _without_relu(model, layer_names, x, c) -> Tensor:
-    large = [upsample(_signed(model, name, x, c), x.shape[-2:]) for name in layer_names]
+    large = [upsample(_by_hand(model, name, x, c), x.shape[-2:]) for name in layer_names]
     return torch.stack([maps / maps.amax((1, 2), keepdim=True) for maps in large], dim=1)
 
 
@@ -173,21 +185,21 @@ def _by_maximum(model, layer_names, x, c) -> Tensor:
 
 
 def _one_scale(model, layer_names, x, c) -> Tensor:
-    large = [upsample(_signed(model, name, x, c).relu(), x.shape[-2:]) for name in layer_names]
+    large = [upsample(_by_hand(model, name, x, c).relu(), x.shape[-2:]) for name in layer_names]
     large = torch.stack(large, dim=1)
     return large / large.amax(dim=(1, 2, 3), keepdim=True).clamp(min=1e-12)
 
 
 PIPELINE_MISTAKES = (
     Mistake("the maps are right, but layers and images have changed places: N x L x H x W.",
-            lambda *case: pipeline(*case).transpose(0, 1), share=0.5),
+            lambda *case: _pipeline(*case).transpose(0, 1), share=0.5),
     Mistake("all your maps come from the first layer: use each name of the list in its turn, and see that "
             "no hook from before is still there.",
-            lambda model, names, x, c: pipeline(model, names[:1] * len(names), x, c)),
+            lambda model, names, x, c: _pipeline(model, names[:1] * len(names), x, c)),
     Mistake("these are maps of the predicted class, not of c.",
-            lambda model, names, x, c: pipeline(model, names, x, model(x).argmax(1).tolist())),
+            lambda model, names, x, c: _pipeline(model, names, x, model(x).argmax(1).tolist())),
     Mistake("every image was asked about the first class of c: pair image n with c[n].",
-            lambda model, names, x, c: pipeline(model, names, x, c[:1] * len(c))),
+            lambda model, names, x, c: _pipeline(model, names, x, c[:1] * len(c))),
     Mistake("the negative places are still there: ReLU before you enlarge.", _without_relu),
     Mistake("the ReLU comes before the enlargement: after it, negative places have already eaten "
             "their positive neighbours.", _late_relu),

@@ -158,13 +158,9 @@ def cases_change(seed: int) -> list[Case]:
 def _differ(
     model: nn.Module, x: Tensor, x_after: Tensor, P: list[int], made_of=lambda y: y
 ) -> Tensor:
-    """Image by image."""
     with torch.no_grad():
-        rows = [
-            (made_of(model(b[None]))[0, c] - made_of(model(a[None]))[0, c])
-            for a, b, c in zip(x, x_after, P)
-        ]
-    return torch.stack(rows)
+        gap = made_of(model(x_after)) - made_of(model(x))
+    return gap[range(len(P)), P]
 
 
 def change(model: nn.Module, x: Tensor, x_after: Tensor, P: list[int]) -> Tensor:
@@ -198,9 +194,9 @@ CHANGE_MISTAKES = (
 
 
 def cases_compare(seed: int) -> list[Case]:
-    """Changes with a zero and a tie among them."""
+    """Changes with a zero and a tie among them. Of a prime number no share is 0.5 or 0.7, a guess."""
     cases = []
-    for k, n in enumerate((15, 11 + seed % 4, 20)):
+    for k, n in enumerate((13, 17 if seed % 2 else 11, 19)):
         changes, controls = random(seed + k, n) + 0.3, random(seed + k + 3, n)
         changes[seed % n], controls[(seed + 1) % n] = 0, 0
         controls[(seed + 2) % n] = changes[(seed + 2) % n] = 0.5

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from scipy.ndimage import label
-from scipy.stats import rankdata
 from torch import Tensor
 
 from .chance import dice
@@ -147,7 +146,9 @@ class _Rules:
 
 def _ranks(maps: Tensor) -> Tensor:
     """The ranks of each map's places, without their mean, at length 1 (0 for a flat map)."""
-    ranks = torch.from_numpy(rankdata(maps.flatten(1).numpy(), axis=1))
+    flat = maps.flatten(1).double()
+    above = flat[:, :, None] - flat[:, None, :]
+    ranks = above.sign().sum(dim=2)  # by how many it is higher, less by how many it is lower
     return F.normalize(ranks - ranks.mean(dim=1, keepdim=True), dim=1)
 
 
@@ -317,9 +318,8 @@ def _places_differ(maps: Tensor, p: int, truth: int, other: Tensor) -> bool:
 
 def _place(values: Tensor) -> list[int] | None:
     """Row and column of the largest value, if it is positive."""
-    if not (values > 0).any():
-        return None
-    return [int(i) for i in torch.unravel_index(values.argmax(), values.shape)]
+    row, column = divmod(int(values.argmax()), values.shape[1])
+    return [row, column] if values[row, column] > 0 else None
 
 
 def _error(logits: Tensor, maps: Tensor, truth: int) -> dict[str, Any]:

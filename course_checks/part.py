@@ -6,6 +6,7 @@ hidden cases, and by the tests, which feed it wrong submissions.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from math import isnan
 from typing import Any
 
@@ -119,31 +120,32 @@ class Part:
             return self._failed(answer)
         if self.marker is not None:
             return self.marker(answer, *_built(case))
-        wrong = ((mistake, self._wrong(mistake, case)) for mistake in self.mistakes)
-        return self._compared(answer, self.right(case), wrong, case)
+        return self._compared(answer, *_known(self, _Same(case)), case)
 
     def _wanted(self, case: Case) -> str:
         return f"`{self.answer}` must give {kind(self.right(case))}." if self.reference else ""
 
     def right(self, case: Case) -> Any:
         """The right answer to a case, made of plain types."""
-        return plain(self.reference(*_built(case)))
+        return _known(self, _Same(case))[0]
 
-    def _wrong(self, mistake: Mistake, case: Case) -> Any:
-        """The answer that a mistake gives; a `Failure` where it stops."""
-        try:
-            return plain(mistake.makes(*_built(case)))
-        except Exception as error:  # wrong code stops in its own ways
-            return Failure(type(error).__name__, str(error)[:300])
+    def worths(self, case: Case) -> tuple[tuple[float, tuple[str, ...]], ...]:
+        """What each known mistake is worth in this case, and which keys it has right."""
+        return _worths(self, _Same(case)) if self.reference else ()
 
-    def worths(self, case: Case) -> tuple:
-        """What each known mistake is worth in this case."""
-        if self.reference is None:
-            return ()
-        right = self.right(case)
-        wrong = [(mistake, self._wrong(mistake, case)) for mistake in self.mistakes]
-        found = [self._compared(answer, right, wrong, case) for _, answer in wrong]
-        return tuple((verdict.share, verdict.right) for verdict in found)
+    def worth(self, answer: Any, right: Any, known: list) -> tuple[float, tuple[str, ...]]:
+        """What `_compared` finds, without its words: cases are drawn by this, many times."""
+        if isinstance(answer, Failure):
+            return 0.0, ()
+        if type(right) is dict:
+            if type(answer) is not dict or set(answer) != set(right):
+                return 0.0, ()
+            good = tuple(key for key in right if self._close(answer[key], right[key]))
+            return len(good) / len(right), good
+        if self._close(answer, right):
+            return 1.0, ()
+        near = (m.share for m, other in known if m.share and self._close(answer, other))
+        return max(near, default=0.0), ()
 
     def _failed(self, failure: Failure) -> Verdict:
         if failure.error == "NotImplementedError":
@@ -212,6 +214,40 @@ class Part:
             return "it is NaN: look for a division by zero."
         says = self.explains(key, got, *_built(case)) if self.explains else ""
         return says or f"you have {shown(got)}, which is not right."
+
+
+class _Same:
+    """A case as a key: the same if it is the very same object."""
+
+    def __init__(self, case: Case):
+        self.case = case
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.case is self.case
+
+    def __hash__(self) -> int:
+        return id(self.case)
+
+
+@lru_cache(maxsize=128)  # a hand-in's answers, and guesses, are judged against the same ones
+def _known(part: Part, key: _Same) -> tuple[Any, list[tuple[Mistake, Any]]]:
+    """The right answer to a case, and what each known mistake answers (a `Failure` if it stops)."""
+    built = _built(key.case)  # once for all of them: none leaves anything on a network
+    right = plain(part.reference(*built))
+    return right, [(mistake, _wrong(mistake, built)) for mistake in part.mistakes]
+
+
+def _wrong(mistake: Mistake, built: Case) -> Any:
+    try:
+        return plain(mistake.makes(*built))
+    except Exception as error:  # wrong code stops in its own ways
+        return Failure(type(error).__name__, str(error)[:300])
+
+
+@lru_cache(maxsize=128)
+def _worths(part: Part, key: _Same) -> tuple[tuple[float, tuple[str, ...]], ...]:
+    right, known = _known(part, key)
+    return tuple(part.worth(answer, right, known) for _, answer in known)
 
 
 def _loose_kind(value: Any) -> str:

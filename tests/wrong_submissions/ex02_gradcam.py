@@ -149,7 +149,7 @@ WRONG = (
     Wrong(
         "ex02_pipeline",
         ("model, layer_name, x, c)\n", "model, layer_name, x, model(x).argmax(1).tolist())\n"),
-        0.5,
+        0,
         "maps of the predicted class",
     ),
     Wrong(

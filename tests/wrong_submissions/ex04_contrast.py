@@ -79,7 +79,7 @@ WRONG = (
     Wrong(
         "ex04_identities",
         ('torch.einsum("nq,nqij->nij", p, maps)', 'torch.einsum("nq,nqij->nij", p, right)'),
-        2.25,
+        1.5,  # 0 is right in two cases, and a guess
         "as they were handed over",
     ),
     Wrong(
