@@ -413,7 +413,14 @@ def test_the_answer_is_quick(fresh):
     print(f"first {first:.0f} ms, change {times[4]:.0f} ms (fastest {times[0]:.0f})")
 
 
-def test_a_missing_file_is_named(fresh, site, tmp_path):
+def test_of_two_pictures_chosen_in_haste_the_last_is_shown(fresh):
+    fresh.evaluate("Promise.all([openPicture('china'), openPicture('stork')])")
+    assert fresh.evaluate("state.sample.name") == "stork"
+    fresh.evaluate("Promise.all([openPicture('camera'), openPicture('stork')])")
+    assert fresh.evaluate("state.sample.name") == "stork"
+
+
+def test_a_missing_file_is_named(fresh):
     fresh.evaluate("openPicture('nobody')")
     fresh.wait_for_function("$('status').textContent.includes('data/nobody.js is missing')")
 

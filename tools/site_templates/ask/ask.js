@@ -5,7 +5,7 @@ const SAMPLES = {}; // pictures with their class maps, each from a script of its
 const $ = (id) => document.getElementById(id);
 const tables = Object.fromEntries(Object.entries(COURSE.colours).map(
   ([name, table]) => [name, typeof table === "string" ? maps.bytes(table) : table]));
-const state = { step: 0, sample: null, kind: "contrast", p: 0, q: 0, loss: "cross_entropy",
+const state = { step: 0, wanted: "", sample: null, kind: "contrast", p: 0, q: 0, loss: "cross_entropy",
   view: "positive", guess: null, hint: "", hidden: true };
 const HIT = 0.1, NEAR = 0.25; // of the picture's width: how far a guess lies from the peak
 const HEAD_START = 20; // milliseconds until a fresh map begins to fade in
@@ -273,6 +273,7 @@ function reveal(hidden) {
 
 /** Another P, Q, kind or loss: answered at once, or after a guess where the visitor wants that. */
 function change(what, focus = null) {
+  if (!state.sample) return; // nothing has arrived yet
   Object.assign(state, what);
   syncControls();
   if (state.hidden || ($("first").checked && !("view" in what))) {
@@ -307,8 +308,9 @@ function pose(question) {
 }
 
 /** Show a picture and put the first question to it. */
-async function openPicture(name, question = null) {
+async function openPicture(name) {
   let sample;
+  state.wanted = name;
   try {
     sample = await load(name);
   } catch (error) {
@@ -316,6 +318,8 @@ async function openPicture(name, question = null) {
     $("status").textContent = error.message;
     return;
   }
+  if (state.wanted !== name) return; // the visitor has chosen another one since
+  $("status").classList.add("unseen");
   const lesson = STEPS[state.step];
   const own = name === lesson.sample ? lesson.next : STEPS[2].next;
   state.sample = sample;
@@ -325,7 +329,7 @@ async function openPicture(name, question = null) {
   document.querySelectorAll("#gallery button").forEach((button) => {
     button.setAttribute("aria-pressed", button.dataset.name === name);
   });
-  pose(question || own[0]);
+  pose(own[0]);
 }
 
 /** The questions of this step as buttons, and at their end the way to the next step. */
@@ -386,6 +390,7 @@ function listenForGuess() {
   const aim = $("aim");
   let cross = [0.5, 0.5];
   aim.addEventListener("focus", () => { if (aim.matches(":focus-visible")) drawMarks(cross, null); });
+  aim.addEventListener("blur", () => { if (state.hidden) drawMarks(null, null); });
   aim.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
     if (!step) return;
@@ -416,6 +421,7 @@ function start() {
     input.addEventListener("change", () => change({ [input.name]: input.value }));
   });
   $("show").addEventListener("click", () => {
+    if (!state.sample) return;
     show();
     $("p").focus();
   });
