@@ -295,6 +295,27 @@ def test_a_readme_without_marks_is_left_alone(tmp_path, text):
     assert readme.read_text() == text
 
 
+def test_the_readme_has_one_line_for_each_network_and_the_peers_of_the_first():
+    first, second = results([1.0] * 3, [2.0] * 3), results([1.5] * 3, [2.0] * 3)
+    second.title = "other"
+    text = report.compact([first, second])
+    assert "| tiny | 1.00 |\n| other | 1.50 |\n" in text
+    assert text.count("captum") == 1
+
+
+def test_what_a_few_classes_stand_for_is_marked():
+    made = results([9.0] * 3, [9.0] * 3, task="all classes")
+    made.sampled = True
+    assert report.time_cell(made, Course, "all classes") == "~9.00"
+
+
+def test_a_sample_of_classes_is_multiplied(network):
+    few = benchmark.Network("tiny", network.model, "conv", size=8, sample=4)
+    with contenders.at_work(Course, network.model, "conv", network.images()) as worker:
+        call, factor = benchmark.every(worker, few)
+        assert len(call()) == 4 and factor == CLASSES / 4
+
+
 def test_fewer_than_three_rounds_are_refused(capsys):
     with pytest.raises(SystemExit):
         benchmark.arguments(["--rounds", "2"])

@@ -23,8 +23,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from typing import Any
 
 import psutil
+import timm
 import torch
 import torchvision
 from benchmark_contenders import CONTENDERS, Contender, at_work, disagreement
@@ -50,6 +52,8 @@ class Network:
     model: nn.Module
     layer: str
     size: int = 224
+    fold: Callable[[Tensor], Tensor] = lambda a: a  # the layer's output as N x C x h x w
+    sample: int = 0  # so many classes stand for all, where a map of each takes minutes
 
     def images(self, count: int = 1) -> Tensor:
         """Noise, count x 3 x size x size: neither time nor memory depends on what is seen."""
@@ -82,7 +86,37 @@ def efficientnet_lite0() -> Network:
     return Network("efficientnet_lite0 (trained)", model, model.layer)
 
 
-NETWORKS = {"resnet50": resnet50, "efficientnet_lite0": efficientnet_lite0}
+def patches(tokens: Tensor) -> Tensor:
+    """The tokens of 14 x 14 patches without the class token, as N x C x 14 x 14."""
+    return tokens[:, 1:].unflatten(1, (14, 14)).movedim(-1, 1)
+
+
+def untrained(name: str, layer: str, **how: Any) -> Callable[[], Network]:
+    """A network of torchvision, or of timm where it says so, with random weights."""
+
+    def make() -> Network:
+        torch.manual_seed(0)
+        library, _, plain = name.rpartition("/")
+        create = timm.create_model if library == "timm" else torchvision.models.get_model
+        return Network(f"{name} (random weights)", create(plain).eval(), layer, **how)
+
+    return make
+
+
+# The first two beside the other libraries and with memory; the others with the course alone, so
+# that the whole takes a quarter of an hour.
+COMPARED = {"resnet50": resnet50, "efficientnet_lite0": efficientnet_lite0}
+TOKENS: dict[str, Any] = {"fold": patches, "sample": 32}
+FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
+    "vgg16": ("features.29", {}),
+    "densenet121": ("features", {}),
+    "mobilenet_v3_large": ("features", {}),
+    "convnext_tiny": ("features", {}),
+    "vit_b_16": ("encoder.layers.encoder_layer_11.ln_1", TOKENS),
+    "swin_t": ("norm", {"fold": lambda a: a.movedim(-1, 1)}),
+    "timm/vit_small_patch16_224": ("blocks.11.norm1", TOKENS),
+}
+NETWORKS = COMPARED | {name: untrained(name, at, **how) for name, (at, how) in FAMILIES.items()}
 
 
 # A task prepares, untimed, and returns the call to time and by what to multiply its time.
@@ -98,9 +132,11 @@ def ten(worker: Contender, network: Network) -> Timed:
 
 
 def every(worker: Contender, network: Network) -> Timed:
-    """Where each class is a pass of its own, ten of them stand for all."""
+    """Where each class is a pass of its own, ten of them stand for all; else what is said so."""
     if worker.a_pass_per_question:
         return partial(worker.gradcam, network.ten), network.total / TEN
+    if network.sample:
+        return partial(worker.gradcam, range(network.sample)), network.total / network.sample
     return partial(worker.every_class, network.total), 1
 
 
@@ -220,7 +256,10 @@ def check_same_work(
     """Stops the benchmark when a contender's maps are not the definition's."""
     for contender in contenders:
         x = network.images()
-        far = disagreement(contender, network.model, network.layer, x, network.ten, network.total)
+        total = None if network.sample else network.total
+        far = disagreement(
+            contender, network.model, network.layer, x, network.ten, total, network.fold
+        )
         if not far <= TOLERANCE:
             sys.exit(
                 f"{contender.title} does not do the same work on {network.title}: its maps differ "
@@ -232,7 +271,8 @@ def check_same_work(
 def measure(name: str, contenders: Sequence[type[Contender]], rounds: int, memory: bool) -> Results:
     """Everything about one network."""
     network = NETWORKS[name]()
-    results = Results(network.title, network.total, BATCH, busy=psutil.cpu_percent(interval=2))
+    busy = psutil.cpu_percent(interval=2)
+    results = Results(network.title, network.total, BATCH, busy, sampled=bool(network.sample))
     if results.busy > BUSY:
         print(
             f"Other programs use {results.busy:.0f} % of this machine: expect noise.",
@@ -284,7 +324,12 @@ def main(words: Sequence[str] | None = None) -> None:
         sys.exit(f"Not installed: {', '.join(missing)}. `make benchmark` installs them and starts.")
     keep_freed_memory()
     rounds = 3 if options.quick else options.rounds
-    measured = [measure(name, CONTENDERS, rounds, not options.quick) for name in options.networks]
+    measured = [
+        measure(name, CONTENDERS, rounds, not options.quick)
+        if name in COMPARED
+        else measure(name, CONTENDERS[:1], rounds, memory=False)
+        for name in options.networks
+    ]
     print(page(measured, TOLERANCE))
     if not options.quick:
         (ROOT / "docs").mkdir(exist_ok=True)

@@ -4,7 +4,7 @@ All do the same work for one network, target layer and image: Grad-CAM maps of g
 Contrast-CAM maps (J = cross-entropy with Q) for given Q. `disagreement` measures that they do.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 
@@ -263,7 +263,11 @@ def at_work(
 
 
 def reference(
-    model: nn.Module, layer: str, x: Tensor, classes: Sequence[int]
+    model: nn.Module,
+    layer: str,
+    x: Tensor,
+    classes: Sequence[int],
+    fold: Callable[[Tensor], Tensor] = lambda a: a,
 ) -> tuple[Tensor, Tensor]:
     """Grad-CAM and Contrast-CAM evidence by their definitions, one backward pass a map.
 
@@ -284,7 +288,8 @@ def reference(
 
     def evidence(question: Tensor) -> Tensor:
         (gradient,) = torch.autograd.grad(question, kept[0], retain_graph=True)
-        return (gradient.mean(dim=(-2, -1), keepdim=True) * kept[0].detach()).sum(dim=1)[0]
+        weights = fold(gradient).mean(dim=(-2, -1), keepdim=True)
+        return (weights * fold(kept[0].detach())).sum(dim=1)[0]
 
     losses = [F.cross_entropy(y, torch.tensor([q])) for q in classes]
     return torch.stack([evidence(y[0, c]) for c in classes]), torch.stack(
@@ -298,25 +303,27 @@ def disagreement(
     layer: str,
     x: Tensor,
     classes: Sequence[int],
-    total: int,
+    total: int | None,
+    fold: Callable[[Tensor], Tensor] = lambda a: a,
 ) -> float:
     """How far a contender's answers are from the definitions', for every kind of question.
 
     Args:
         contender, model, layer, x: as for `at_work`; x is one image.
         classes: asked for as Grad-CAM, as Contrast-CAM and as further questions.
-        total: how many classes the network knows.
+        total: how many classes the network knows; None: maps of all of them are not compared.
+        fold: reads the layer's output as N x C x h x w.
 
     Returns:
         The largest max |maps - expected| / max |expected|.
     """
-    gradcam, contrast = reference(model, layer, x, classes)
+    gradcam, contrast = reference(model, layer, x, classes, fold)
     with at_work(contender, model, layer, x) as worker:
         worker.keep(classes[0])
         further = torch.cat([worker.further(c) for c in classes])
         answers = [(worker.gradcam(classes), gradcam), (worker.contrast(classes), contrast)]
         answers.append((further, gradcam))
-        if not worker.a_pass_per_question:
+        if total is not None and not worker.a_pass_per_question:
             answers.append((worker.every_class(total)[list(classes)], gradcam))
         return max(_difference(maps, worker.render(expected)) for maps, expected in answers)
 

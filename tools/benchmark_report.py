@@ -29,7 +29,8 @@ noise and the table says *tie*: always with this course, in the first row.
 - All maps agree with Grad-CAM's definition to {tolerance} of their largest value; that is checked
   before anything is timed. They are compared as each library hands them over: at the layer's
   resolution, but grad-cam always enlarges them to the image's.
-- ~ marks ten classes measured and multiplied: there, each class is a forward pass of its own.
+- ~ marks a few classes measured and multiplied: ten where each class is a forward pass of its own,
+  32 of a vision transformer.
 - *Closed form off*: what the course costs where the head is more than pooling and one linear layer.
 - *Weights frozen by hand*: with `requires_grad_(False)` on the whole network (captum) or on all but
   the target layer (the other two, which fail when everything is frozen), so that PyTorch keeps and
@@ -54,6 +55,7 @@ class Results:
         ratios: (contender, task) -> time / the round's plain forward, one number a round.
         saved, peak: contender -> bytes for a batch (None where it cannot be measured).
         difference: contender -> how far its maps are from the definition's.
+        sampled: whether a few classes stand for all.
     """
 
     title: str
@@ -65,6 +67,7 @@ class Results:
     saved: dict[type[Contender], int] = field(default_factory=dict)
     peak: dict[type[Contender], int | None] = field(default_factory=dict)
     difference: dict[type[Contender], float] = field(default_factory=dict)
+    sampled: bool = False
 
     @property
     def contenders(self) -> list[type[Contender]]:
@@ -103,13 +106,13 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def extrapolated(contender: type[Contender], task: str) -> bool:
-    return task == "all classes" and contender.a_pass_per_question
+def extrapolated(results: Results, contender: type[Contender], task: str) -> bool:
+    return task == "all classes" and (contender.a_pass_per_question or results.sampled)
 
 
 def time_cell(results: Results, contender: type[Contender], task: str) -> str:
     ratios = results.ratios[contender, task]
-    cell = "~" * extrapolated(contender, task) + multiple(median(ratios))
+    cell = "~" * extrapolated(results, contender, task) + multiple(median(ratios))
     if not issubclass(contender, Course):
         standing = verdict(results.ratios[Course, task], ratios)
         cell += {"ahead": "", "tie": " (tie)", "behind": " (faster)"}[standing]
@@ -184,6 +187,7 @@ def page(measured: list[Results], tolerance: float) -> str:
         f"This course against the libraries as documented: {tally(measured, AS_DOCUMENTED)}; "
         f"against the same libraries with weights frozen by hand: {tally(measured, FROZEN)}.",
     ]
+    parts += ["## Every network", families_table(measured)] if len(measured) > 1 else []
     for results in measured:
         parts += [
             f"## {results.title}",
@@ -205,30 +209,33 @@ def forward_line(results: Results) -> str:
 
 KEY = (
     "*(tie)*: the middle halves of the rounds overlap, so the difference is within the noise. "
-    "*(faster)*: faster than this course. *~*: ten classes measured and multiplied, since there "
-    "each class is a forward pass of its own."
+    "*(faster)*: faster than this course. *~*: a few classes measured and multiplied."
 )
 
 
+def families_table(measured: list[Results]) -> str:
+    """This course on every network, one a line."""
+    tasks = measured[0].tasks
+    rows = [[r.title] + [time_cell(r, Course, t) for t in tasks] for r in measured]
+    return table(["this course, times a forward pass", *tasks], rows)
+
+
 def compact(measured: list[Results]) -> str:
-    """For the README: one table, of the first network; the others, and the memory, are folded."""
+    """For the README: the libraries on the first network, the course on all; memory is folded."""
 
     def few(results: Results) -> list[type[Contender]]:
         return [Course, *(c for c in results.contenders if c in AS_DOCUMENTED)]
 
-    def times(results: Results) -> list[str]:
-        return [f"{results.title}. {forward_line(results)}", time_table(results, few(results))]
-
-    first, *others = measured
-    folded = [memory_table(first, few(first))] if first.saved else []
-    for results in others:
-        folded += times(results)
-        folded += [memory_table(results, few(results))] if results.saved else []
-    where = " What was measured, and how: [docs/benchmark.md](docs/benchmark.md)."
-    parts = [*times(first), KEY]
+    first = measured[0]
+    parts = [f"{first.title}. {forward_line(first)}", time_table(first, few(first)), KEY]
+    parts += [families_table(measured)] if len(measured) > 1 else []
+    folded = []
+    for results in measured:
+        if results.saved:
+            folded += [f"{results.title}.", memory_table(results, few(results))]
     if folded:
-        head = "<details><summary>Memory, and another network</summary>"
-        parts += [head, *folded, "</details>"]
+        parts += ["<details><summary>Memory</summary>", *folded, "</details>"]
+    where = " What was measured, and how: [docs/benchmark.md](docs/benchmark.md)."
     return "\n\n".join([*parts, circumstances(measured) + where])
 
 
