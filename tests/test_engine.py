@@ -1,4 +1,4 @@
-"""What ForwardPass promises: right maps from one forward pass, and a network left as it was found."""
+"""What ForwardPass promises: right maps of one forward pass, and a network left as it was."""
 
 import pytest
 import torch
@@ -64,7 +64,7 @@ def test_weights_are_the_mean_gradients():
 
 
 def test_an_in_place_relu_after_the_layer_does_not_touch_the_activations():
-    # alpha_1 = W_1 / 16, for one place in four passes a gradient: S^1 = A_1 / 4, S^2 = A_0 - A_1 / 2
+    # alpha_1 = W_1 / 16, one place in four passes a gradient: S^1 = A_1 / 4, S^2 = A_0 - A_1 / 2
     seen = ForwardPass(HandNet("inplace"), PHOTO, "layer1")
     close(seen.evidence(ONE_HOT), torch.stack([A0, A1 / 4, A0 - A1 / 2])[None])
 

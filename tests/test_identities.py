@@ -20,7 +20,7 @@ many = settings(
 
 @st.composite
 def passes(draw, heads=RandomNet.heads, scale=1.0, n=st.integers(1, 3)):
-    """A kept pass of a random network in float64: 1 to 4 channels, 2 to 6 classes, any small grid."""
+    """A kept pass of a random network in float64: 1 to 4 channels, 2 to 6 classes, a small grid."""
     grid = draw(st.integers(2, 5)), draw(st.integers(2, 5))
     seed = draw(st.integers(0, 10**6))
     channels, classes = draw(st.integers(1, 4)), draw(st.integers(2, 6))

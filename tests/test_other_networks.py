@@ -1,4 +1,5 @@
-"""Networks as others bring them: wrapped, threaded, in half precision, with several inputs or outputs.
+"""Networks as others bring them: wrapped, threaded, in half precision, with several
+inputs or outputs.
 
 Where a right value exists, it is plain autograd's, with a hook of the test's own.
 """

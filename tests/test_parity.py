@@ -1,4 +1,4 @@
-"""The engine against others' answers: captum, finite differences, and transformers written out by hand.
+"""The engine against others' answers: captum, finite differences, transformers by hand.
 
 Random weights, fixed seeds, small images: what is compared are numbers, not pictures.
 """
@@ -62,7 +62,7 @@ def narrow_vgg16():
 
 @lru_cache(maxsize=3)  # every test leaves its network as it was, which test_engine.py proves
 def build(library, name):
-    """A network of ten classes; batch norm's statistics and the head drawn, so that nothing is zero."""
+    """A network of ten classes; batch norm's statistics and the head drawn, so none is zero."""
     torch.manual_seed(0)
     if library == "timm":
         model = timm.create_model(name, num_classes=10)
@@ -117,7 +117,7 @@ def test_architectures_agree_with_captum_and_with_themselves(library, name, laye
 
 
 def slopes(model, x, layer, direction, step=1e-5):
-    """d y / d t at t = 0 when t times `direction`, one number a channel, is added all over the layer."""
+    """d y / d t at t = 0 when t times `direction`, one number a channel, is added everywhere."""
 
     def y(t):
         shift = (t * direction).view(1, -1, 1, 1)

@@ -1,10 +1,10 @@
-"""Measure the default layer on one network of every family of torchvision and timm (random weights).
+"""Measure the default layer on one network of every family of torchvision and timm.
 
     .venv/bin/python tools/measure_layers.py [part of a name]
 
 For each: the layer, its grid, at how many places the gradient reaches the output, and how far the
-evidence is from plain autograd with a hook. The layer passes the rule where it runs once, and both the
-grid and the gradient have more than one place.
+evidence is from plain autograd with a hook. The layer passes the rule where it runs once, and both
+the grid and the gradient have more than one place.
 """
 
 import sys
@@ -29,9 +29,10 @@ NETWORKS = [
     *(("timm", name, 96) for name in (
         "resnet10t", "resnetv2_50x1_bit", "dla34", "tresnet_m", "tf_efficientnet_lite0",
         "mobilenetv3_small_050", "convnext_atto", "convnextv2_atto", "regnety_002", "nfnet_f0",
-        "ghostnet_050", "hrnet_w18_small", "repvgg_a0", "cspresnet50", "res2net50_14w_8s", "skresnet18",
-        "poolformer_s12", "edgenext_xx_small", "fastvit_t8", "mobileone_s0",
-        "starnet_s1", "inception_next_atto", "rexnet_100", "vovnet39a", "xception41", "mobilenetv4_conv_small",
+        "ghostnet_050", "hrnet_w18_small", "repvgg_a0", "cspresnet50", "res2net50_14w_8s",
+        "skresnet18", "poolformer_s12", "edgenext_xx_small", "fastvit_t8", "mobileone_s0",
+        "starnet_s1", "inception_next_atto", "rexnet_100", "vovnet39a", "xception41",
+        "mobilenetv4_conv_small",
     )),
     ("timm", "mobilevit_xxs", 128),
     ("timm", "mobilevitv2_050", 128),
@@ -40,8 +41,9 @@ NETWORKS = [
         "beit_base_patch16_224", "eva02_tiny_patch14_224", "cait_xxs24_224", "convit_tiny",
         "levit_128s", "mixer_s16_224", "resmlp_12_224", "xcit_nano_12_p16_224", "pvt_v2_b0",
         "coatnet_nano_rw_224", "swin_tiny_patch4_window7_224", "swinv2_cr_tiny_224", "nest_tiny",
-        "twins_svt_small", "visformer_tiny", "volo_d1_224", "tnt_s_legacy_patch16_224", "pit_ti_224",
-        "coat_tiny", "efficientformer_l1", "gmlp_s16_224", "davit_tiny", "focalnet_tiny_srf", 
+        "twins_svt_small", "visformer_tiny", "volo_d1_224", "tnt_s_legacy_patch16_224",
+        "pit_ti_224", "coat_tiny", "efficientformer_l1", "gmlp_s16_224", "davit_tiny",
+        "focalnet_tiny_srf",
     )),
     ("timm", "crossvit_tiny_240", 240),
     ("timm", "maxvit_nano_rw_256", 256),

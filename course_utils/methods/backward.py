@@ -21,7 +21,8 @@ def backward(
         v: dJ/dy, K x the output's shape.
 
     Returns:
-        K x the leaf's shape; float32 where the network runs in float16. None: y does not depend on A.
+        K x the leaf's shape; float32 where the network runs in float16. None: y does
+        not depend on A.
     """
     with torch.inference_mode(False), torch.no_grad():
         v = v.clone() if v.is_inference() else v
@@ -72,6 +73,6 @@ def _grad(
 def reentrant(where: str) -> str:
     """The sentence for activation checkpointing of the old kind."""
     return (
-        f"Activation checkpointing of the old kind (use_reentrant=True) stands {where}, and keeps no "
-        "gradient there. Switch checkpointing off, or use checkpoint(..., use_reentrant=False)."
+        f"Activation checkpointing of the old kind (use_reentrant=True) stands {where}, and keeps "
+        "no gradient there. Switch checkpointing off, or use checkpoint(..., use_reentrant=False)."
     )

@@ -1,8 +1,8 @@
 """Heads that pool and multiply by a matrix: their gradients are read off the weights.
 
 Most CNNs end in y = W mean_ij(A) + b, the mean over all places (spatial positions). Then alpha^c is
-row c of W / (hw), the same for every image, and no backward pass is needed: the answers are those of
-`ForwardPass`, in a hundredth of the time.
+row c of W / (hw), the same for every image, and no backward pass is needed: the answers are those
+of `ForwardPass`, in a hundredth of the time.
 """
 
 from typing import Any
@@ -58,7 +58,7 @@ class ClosedForm:
 
 
 def times(v: Tensor, matrix: Tensor) -> Tensor:
-    """v W, where most of v is 0 or the same in all questions: N x K x classes -> N x K x columns."""
+    """v W, N x K x columns, where most of v is 0 or the same in all questions."""
     asked = _asked_about(v)
     if 2 * len(asked) <= v.shape[-1]:
         return _product(v, matrix, asked)
@@ -83,8 +83,8 @@ def _product(v: Tensor, matrix: Tensor, classes: Tensor) -> Tensor:
     return v.index_select(-1, classes) @ matrix.index_select(0, classes)
 
 
-# A node of autograd's graph. What it saved (`_saved_mat2`, ...) depends on the operation, so that no
-# type says it.
+# A node of autograd's graph. What it saved (`_saved_mat2`, ...) depends on the operation, so
+# that no type says it.
 Node = Any
 
 

@@ -70,8 +70,8 @@ def of_the_network(error: Exception, model: nn.Module) -> LayerError | None:
     name, text = type(model).__name__, str(error)
     if any(isinstance(m, torch.jit.ScriptModule) for m in model.modules()):
         return LayerError(
-            f"{name} is a TorchScript network: its layers take no hooks, so no layer will do. Ask the "
-            "nn.Module that it was made from."
+            f"{name} is a TorchScript network: its layers take no hooks, so no layer will do. Ask "
+            "the nn.Module that it was made from."
         )
     if "use_reentrant" in text or "Checkpointing is not compatible" in text:
         return LayerError(reentrant("after the layer"))
@@ -80,8 +80,8 @@ def of_the_network(error: Exception, model: nn.Module) -> LayerError | None:
     packed = any(kind.startswith(quantised) and "qat" not in kind for kind in kinds)
     if packed and not isinstance(error, TypeError):
         return LayerError(
-            f"{name} is quantised: its layers have no gradient. Ask the network of floats that it was "
-            "made from."
+            f"{name} is quantised: its layers have no gradient. Ask the network of floats that it "
+            "was made from."
         )
     return None
 
@@ -99,8 +99,9 @@ def _of_the_layer(
         ran = _parts_that_ran(model, x, target, output)
         if ran:
             return LayerError(
-                f"'{target.name}' itself never ran: the network calls its parts directly, as traced "
-                f"(torch.fx) and checkpointed networks do. Choose one of them, such as '{ran}'."
+                f"'{target.name}' itself never ran: the network calls its parts directly, as "
+                f"traced (torch.fx) and checkpointed networks do. Choose one of them, "
+                f"such as '{ran}'."
             )
     better = _better(model, x, target, output)
     return LayerError(f"{text} By default it is '{better}'.") if better else None

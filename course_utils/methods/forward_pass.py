@@ -37,7 +37,8 @@ class ForwardPass:
             N x C x D x H x W, and signals, N x C x L. For a network with several inputs, a tuple of
             them, handed on in this order, or a dict, by name.
         layer: the target layer, by name or module; None for the last one with places.
-        reshape_transform: for layers of unusual shape, a function from their output to N x C x h x w.
+        reshape_transform: for layers of unusual shape, a function from their output to
+            N x C x h x w.
         output: a function from what the network returns to the tensor that is asked about. Without
             it, that is the tensor returned, or the `logits` in a dict or an object.
 
@@ -221,8 +222,8 @@ class ForwardPass:
             if not isinstance(answer, Tensor) or answer.numel() != len(self):
                 got = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
                 raise ValueError(
-                    f"A question must give one number per image, {len(self)} here, but it gave {got}. "
-                    "Do not average over the batch (reduction='none')."
+                    f"A question must give one number per image, {len(self)} here, but it gave "
+                    f"{got}. Do not average over the batch (reduction='none')."
                 )
             if not answer.requires_grad:
                 raise ValueError(

@@ -49,9 +49,9 @@ def grid_fold(
         )
     if fold is None and not single:
         raise LayerError(
-            f"'{name}' gives {shape}, which is not {wanted} for a {' x '.join(map(str, size))} image. "
-            "Choose a layer with such an output, or pass reshape_transform=, a function from this "
-            f"output to {wanted}."
+            f"'{name}' gives {shape}, which is not {wanted} for a {' x '.join(map(str, size))} "
+            "image. Choose a layer with such an output, or pass reshape_transform=, a function "
+            f"from this output to {wanted}."
         )
     if fold is None or prod(fold(output).shape[2:]) == 1:
         raise LayerError(
@@ -86,9 +86,9 @@ def _skew(grid: Sequence[int], image: Sequence[int]) -> float:
 def _channels_first(model: nn.Module, shape: Sequence[int], size: Sequence[int]) -> bool | None:
     """Whether N x . x . x . is N x C x h x w or N x h x w x C; None when it is neither.
 
-    Both can look possible (56 x 56 x 96): the reading with the more equal strides is taken. As small
-    grids are rounded, strides that differ by less than a quarter pass for channels first, PyTorch's
-    rule, except in the families known for the other order.
+    Both can look possible (56 x 56 x 96): the reading with the more equal strides is taken. As
+    small grids are rounded, strides that differ by less than a quarter pass for channels first,
+    PyTorch's rule, except in the families known for the other order.
     """
     if len(size) == 1:  # one stride cannot be unequal; a signal's length does not grow
         return shape[2] <= size[0] or shape[1] > size[0]

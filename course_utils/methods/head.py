@@ -22,7 +22,7 @@ _guard = threading.Lock()
 
 
 def _lock(model: nn.Module) -> Any:
-    """The network's own lock: it is put into evaluation mode, and a hook hung on it, by one at a time."""
+    """The network's own lock: it is put into evaluation mode, and hooked, by one at a time."""
     key = next(model.parameters(), model)
     with _guard:
         return _locks.setdefault(key, threading.RLock())
@@ -160,8 +160,8 @@ def the_output(model: nn.Module, returned: Any, output: Picker | None = None) ->
         raise TypeError(f"output= gave a {type(picked).__name__}, not a tensor.")
     kind, name = type(picked).__name__, type(model).__name__
     raise TypeError(
-        f"{name} returned a {kind}{_contents(picked)}, not a tensor. Say which number to ask about: "
-        f"ForwardPass(model, x, output=lambda y: {_an_item(picked)}).ask(lambda y: "
+        f"{name} returned a {kind}{_contents(picked)}, not a tensor. Say which number to ask "
+        f"about: ForwardPass(model, x, output=lambda y: {_an_item(picked)}).ask(lambda y: "
         "y.flatten(1).mean(dim=1)), one number for each image."
     )
 
@@ -199,6 +199,6 @@ def not_on_the_way(name: str) -> LayerError:
 def not_under_inference_mode(model: nn.Module) -> LayerError:
     return LayerError(
         f"The forward method of this {type(model).__name__}, or of a part of it, runs under "
-        "torch.inference_mode, which keeps no gradient at any layer. Remove that decorator or block; "
-        "ForwardPass takes care of the gradient itself."
+        "torch.inference_mode, which keeps no gradient at any layer. Remove that decorator or "
+        "block; ForwardPass takes care of the gradient itself."
     )

@@ -35,8 +35,8 @@ def find_layer(model: nn.Module, layer: str | nn.Module | Target | None = None) 
 
     Args:
         model: the network.
-        layer: a name as in `layer_names(model)`, a module of the network, what this function found before,
-            or None for the layer of a known family.
+        layer: a name as in `layer_names(model)`, a module of the network, what this function found
+            before, or None for the layer of a known family.
 
     Raises:
         LayerError: no such layer (the closest real names are given).
@@ -208,10 +208,10 @@ def _nothing_fits(model: nn.Module, images: Tensor, watched: Watched) -> LayerEr
     name, size = type(model).__name__, " x ".join(map(str, images.shape[2:]))
     if watched.cut:
         return LayerError(
-            f"No gradient of {name}'s output reaches a layer with more than one place: the network's "
-            "own code cuts it (no_grad, detach, argmax), or it is zero all over, as where a softmax or "
-            "sigmoid at the end answers exactly 1: then ask the logits. Name a layer after "
-            f"the cut; this network has: {', '.join(layer_names(model)[:12])}."
+            f"No gradient of {name}'s output reaches a layer with more than one place: the "
+            "network's own code cuts it (no_grad, detach, argmax), or it is zero all over, as where "
+            "a softmax or sigmoid at the end answers exactly 1: then ask the logits. Name a layer "
+            f"after the cut; this network has: {', '.join(layer_names(model)[:12])}."
         )
     return LayerError(
         f"No layer of this {name} that runs once gives a grid of more than one place for a {size} "

@@ -2,8 +2,8 @@
 
 Most heads read A (N x C x h x w) channel by channel, into one number or a few for each channel: a
 ReLU, a mean or maximum over places (spatial positions), a flattening. What follows (linear layers,
-norms) works on these numbers z. So dJ/dz answers a question, and the way from z to A is the same for
-all questions: alpha_k = mean_ij dJ/dA^k_ij = sum_m c_km dJ/dz_km, with c worked out once.
+norms) works on these numbers z. So dJ/dz answers a question, and the way from z to A is the same
+for all questions: alpha_k = mean_ij dJ/dA^k_ij = sum_m c_km dJ/dz_km, with c worked out once.
 """
 
 from functools import cached_property

@@ -1,8 +1,9 @@
-"""Whether weights still are what they were: a kept pass must not mix old activations with new weights.
+"""Whether weights still are what they were: no kept pass may mix old activations with new weights.
 
-PyTorch counts changes of a tensor, but not those made through `.data` (averaging of weights, clipping,
-many a tool). So a sample of the values is kept beside the counts: of every row one number, each from
-another column. Copies would double the memory, and reading all weights would cost more than an answer.
+PyTorch counts changes of a tensor, but not those made through `.data` (averaging of weights,
+clipping, many a tool). So a sample of the values is kept beside the counts: of every row one
+number, each from another column. Copies would double the memory, and reading all weights would cost
+more than an answer.
 """
 
 from collections.abc import Iterable, Iterator
