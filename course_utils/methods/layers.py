@@ -209,9 +209,9 @@ def _nothing_fits(model: nn.Module, images: Tensor, watched: Watched) -> LayerEr
     if watched.cut:
         return LayerError(
             f"No gradient of {name}'s output reaches a layer with more than one place: the "
-            "network's own code cuts it (no_grad, detach, argmax), or it is zero all over, as where "
-            "a softmax or sigmoid at the end answers exactly 1: then ask the logits. Name a layer "
-            f"after the cut; this network has: {', '.join(layer_names(model)[:12])}."
+            "network's own code cuts it (no_grad, detach, argmax), or it is zero all over, as "
+            "where a softmax or sigmoid at the end answers exactly 1: then ask the logits. Name a "
+            f"layer after the cut; this network has: {', '.join(layer_names(model)[:12])}."
         )
     return LayerError(
         f"No layer of this {name} that runs once gives a grid of more than one place for a {size} "
