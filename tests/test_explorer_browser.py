@@ -1,6 +1,8 @@
-"""The explorer as a learner meets it: in JupyterLab, in a browser, with the mouse and with the keys alone.
+"""The explorer as a learner meets it: in JupyterLab, in a browser, with the mouse and with the keys
+alone.
 
-One visit, in steps, since JupyterLab takes long to start. Screenshots of it are left in pytest's temporary folder.
+One visit, in steps, since JupyterLab takes long to start. Screenshots of it are left in pytest's
+temporary folder.
 """
 
 import json
@@ -20,7 +22,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from PIL import Image
 
 SECONDS = 120  # for anything: the machine may be slow, and busy with other tests
-HARMLESS = ()  # parts of console messages that are JupyterLab's own; none is known for the tested version
+# parts of console messages that are JupyterLab's own; none is known for the tested version
+HARMLESS = ()
 CELLS = [
     new_markdown_cell("# Explorer"),
     new_code_cell(
@@ -38,7 +41,9 @@ CELLS = [
 
 @contextmanager
 def jupyterlab(folder):
-    """The address of a JupyterLab on a free port, with nothing of the user's; it ends here, whatever happens."""
+    """The address of a JupyterLab on a free port, with nothing of the user's; it ends here,
+    whatever happens.
+    """
     parts = ("CONFIG", "DATA", "RUNTIME")
     private = {f"JUPYTER_{part}_DIR": str(folder / part.lower()) for part in parts}
     private |= {
@@ -127,7 +132,8 @@ def control(page, label: str):
 def focused(page) -> str:
     """The label of the control that has the focus."""
     return page.evaluate(
-        "document.querySelector(`label[for='${document.activeElement.id || 'none'}']`)?.innerText ?? ''"
+        "document.querySelector(`label[for='${document.activeElement.id "
+        "|| 'none'}']`)?.innerText ?? ''"
     )
 
 
@@ -162,7 +168,9 @@ def run_with_the_keys(page) -> None:
 
 
 def ask_with_the_keys(page) -> None:
-    """No key typed into a list is taken by JupyterLab for a command: "banana" would insert four cells."""
+    """No key typed into a list is taken by JupyterLab for a command: "banana" would insert four
+    cells.
+    """
     cells = page.locator(".jp-Notebook-cell").count()
     page.keyboard.press("Escape")
     page.keyboard.press("ArrowUp")

@@ -1,4 +1,6 @@
-"""The quizzes of lectures 6 and A2: what each choice gets wrong or right, and where the course says so."""
+"""The quizzes of lectures 6 and A2: what each choice gets wrong or right, and where the course
+says so.
+"""
 
 from .quiz import QuizQuestion
 
@@ -73,7 +75,7 @@ QUESTIONS = [
     QuizQuestion(
         "Why does a far Q nearly always give about the same map as Grad-CAM?",
         {
-            "S^Q is small, and the posterior's evidence lies where P's does.": "Both were measured.",
+            "S^Q is small, and the posterior's evidence lies where P's does.": "Both measured.",
             "The two classes share features.": "Far classes share little; that is why little is "
             "removed.",
             "The gradient vanishes.": "It does not vanish: it is nearly the one of P.",
@@ -173,7 +175,8 @@ OWN_NETWORK = [
             "It always hits the part.": "21 cases leave room for failures that you have not met.",
             "It hit the part in 21 of 21; with 95 % confidence that is above 84 %.": "The count, "
             "and an interval that says what the count allows.",
-            "Nothing before a thousand photos.": "Twenty known answers say a lot, if you say twenty.",
+            "Nothing before a thousand photos.": "Twenty known answers say a lot, if you say "
+            "twenty.",
         },
         "It hit the part in 21 of 21; with 95 % confidence that is above 84 %.",
         ("Lecture A2, the checklist", "#5.-Before-you-show-a-map-to-anybody"),
