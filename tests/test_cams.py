@@ -324,7 +324,7 @@ def torch_copy(explanation):
 )
 def test_an_explanation_can_be_copied_and_saved(copied):
     explanation = GradCAM(named())(PHOTO, why=[0, 1], keep=True)
-    explanation.maps
+    explanation.maps  # noqa: B018
     got = copied(explanation)
     assert repr(got) == repr(explanation) and got.size == (2, 2)
     assert torch.equal(got.evidence, explanation.evidence)
