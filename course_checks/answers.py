@@ -30,7 +30,8 @@ _LENGTH = 8  # bytes of the number that says how long the JSON is
 
 @dataclass(frozen=True)
 class Failure:
-    """The learner's code raised: `error` is the exception's class, `line` the line of their function
+    """The learner's code raised: `error` is the exception's class, `line` the line of their
+    function
     (0 if not known)."""
 
     error: str

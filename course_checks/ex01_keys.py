@@ -134,5 +134,6 @@ def _reader(method: str) -> str:
         return "Its picture is Grad-CAM's here, but the label goes by the question it was made for."
     return (
         "Who can read its result: one who can interpret units and layers (I), one who knows what "
-        "'mattered' means to the method (D), or one who knows the classes that a question named (T)?"
+        "'mattered' means to the method (D), or one who "
+        "knows the classes that a question named (T)?"
     )

@@ -1,4 +1,6 @@
-"""Cases, right answers and known mistakes of ex01_questions: reading predictions, choosing P and Q."""
+"""Cases, right answers and known mistakes of ex01_questions: reading predictions, choosing P and
+Q.
+"""
 
 from math import exp
 
@@ -160,8 +162,8 @@ CHOOSE_MISTAKES = (
         share=0.5,
     ),
     Mistake(
-        "your far Q is the last *column* of the table, the same for every image. Take the last in the "
-        "order of probability.",
+        "your far Q is the last *column* of the table, the same for every image. Take the last in "
+        "the order of probability.",
         lambda y, names: [row | {"far Q": names[-1]} for row in choice(y, names, (0, 1, -1))],
         share=0.5,
     ),

@@ -138,8 +138,8 @@ def _once(seed: int) -> list[Case]:
 
 
 _UNKNOWN = (
-    "A name that the network does not know must get the answer 'no such class', before you look for "
-    "its number."
+    "A name that the network does not know must get the answer 'no such class', before you look "
+    "for its number."
 )
 
 PARTS = (

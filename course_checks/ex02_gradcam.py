@@ -1,4 +1,6 @@
-"""Checks of ex02_gradcam: Grad-CAM from its parts, an overlay, and a measure for the layer study."""
+"""Checks of ex02_gradcam: Grad-CAM from its parts, an overlay, and a measure for the layer
+study.
+"""
 
 import numpy as np
 import torch
@@ -35,7 +37,8 @@ def _overlay(image: Tensor, heat: Tensor, colour: Tensor, opacity: float) -> Ten
 
 _OVERLAY_MISTAKES = (
     Mistake(
-        "you mixed with the same opacity everywhere: where the map is 0, the photo must stay as it is.",
+        "you mixed with the same opacity everywhere: "
+        "where the map is 0, the photo must stay as it is.",
         lambda image, heat, colour, opacity: _overlay(
             image, torch.ones_like(heat), colour, opacity
         ),
@@ -125,8 +128,8 @@ def _of_signed(maps: Tensor, box: list[int]) -> Tensor:
 
 _SHARE_MISTAKES = (
     Mistake(
-        "rows and columns have changed places: a box is (left, top, right, bottom), and a tensor is "
-        "indexed by row first.",
+        "rows and columns have changed places: a box is (left, top, right, bottom), and a tensor "
+        "is indexed by row first.",
         lambda maps, box: _shares(maps, box, swapped=True),
     ),
     Mistake(
@@ -154,7 +157,8 @@ _SHARE_MISTAKES = (
         share=0.3,
     ),
     Mistake(
-        "a faint map was divided by 1 rather than by its own, smaller sum. Only a sum of 0 needs care.",
+        "a faint map was divided by 1 rather than by its "
+        "own, smaller sum. Only a sum of 0 needs care.",
         lambda maps, box: _shares(maps, box) * maps.relu().sum((1, 2)).clamp(max=1),
         share=0.5,
     ),

@@ -15,22 +15,48 @@ from .networks import Network
 from .part import Case, Mistake
 
 FAILURES = (
-    ("written into", "`backward()` writes a gradient into every parameter on its way. "
-     "`torch.autograd.grad` gives the gradient of what you name, and leaves the network alone."),
-    ("still on the network", "Whoever hangs up a hook takes it down: keep the handle that "
-     "`register_forward_hook` returns, and call its `remove()` after the forward pass."),
-    ("to not have been used", "What your hook kept is not on the way to the logits: a copy that was "
-     "put aside. Let the hook *return* the tensor that it keeps, so that the network goes on from it."),
-    ("does not require grad", "The graph is cut: what you differentiate was detached, or computed "
-     "under `torch.no_grad()`. Keep the layer's output as it is."),
-    ("in-place operation", "The next layer writes over what it is given. Hand on a *clone* of the tensor that "
-     "you keep: the network may write over the clone."),
-    ("modified inplace", "A backward hook cannot follow a layer that is written over by the next one. Let a "
-     "forward hook keep the output, hand on a clone, and use `torch.autograd.grad`."),
-    ("only for scalar", "Autograd starts from one number: sum the logits that are asked for. The images "
-     "of a batch do not meet in the network, so each keeps its own gradient."),
+    (
+        "written into",
+        "`backward()` writes a gradient into every parameter on its way. "
+        "`torch.autograd.grad` gives the gradient of what you name, and leaves the network alone.",
+    ),
+    (
+        "still on the network",
+        "Whoever hangs up a hook takes it down: keep the handle that "
+        "`register_forward_hook` returns, and call its `remove()` after the forward pass.",
+    ),
+    (
+        "to not have been used",
+        "What your hook kept is not on the way to the logits: a copy that "
+        "was "
+        "put aside. Let the hook *return* the tensor that "
+        "it keeps, so that the network goes on from it.",
+    ),
+    (
+        "does not require grad",
+        "The graph is cut: what you differentiate was detached, or computed "
+        "under `torch.no_grad()`. Keep the layer's output as it is.",
+    ),
+    (
+        "in-place operation",
+        "The next layer writes over what it is given. Hand on a *clone* of the "
+        "tensor that "
+        "you keep: the network may write over the clone.",
+    ),
+    (
+        "modified inplace",
+        "A backward hook cannot follow a layer that is written over by the next "
+        "one. Let a "
+        "forward hook keep the output, hand on a clone, and use `torch.autograd.grad`.",
+    ),
+    (
+        "only for scalar",
+        "Autograd starts from one number: sum the logits that are asked for. The "
+        "images "
+        "of a batch do not meet in the network, so each keeps its own gradient.",
+    ),
     ("no attribute", "A layer's name may have dots: `model.get_submodule(layer_name)` finds it."),
-)  # fmt: skip
+)
 
 
 def _images(seed: int, n: int, h: int, w: int) -> Tensor:
@@ -59,7 +85,9 @@ def cases_capture(seed: int) -> list[Case]:
 
 
 def capture(model: nn.Module, layer_name: str, x: Tensor, c: list[int], ask=None) -> list[Tensor]:
-    """By the course's engine, whose graph begins at the layer; `ask` makes another question of y."""
+    """By the course's engine, whose graph begins at the layer; `ask` makes another question of
+    y.
+    """
     leaf, y = run_from_layer(model, layer_name, model.get_submodule(layer_name), x)
     (gradient,) = torch.autograd.grad((ask or _of_its_own)(y, c), leaf)
     return [leaf.detach(), gradient]
@@ -89,40 +117,70 @@ def _half_overwritten(model: nn.Module, layer_name: str, x: Tensor, c: list[int]
 
 
 IN_PLACE = (
-    "the layer after this one works *in place*: it writes over the very tensor that your hook kept, "
-    "so that you hold the next layer's output. Let the hook hand on a copy: the network may write "
-    "over the copy."
+    "the layer after this one works *in place*: it writes over the very tensor that your hook "
+    "kept, so that you hold the next layer's output. Let the hook hand on a copy: the network may "
+    "write over the copy."
 )
 CAPTURE_MISTAKES = (
     Mistake(IN_PLACE, _overwritten),
-    Mistake("your activations are right, but the gradient is that of the *next* layer's output, which "
-            "works in place: differentiate by the tensor from before.", _half_overwritten, share=0.5),
-    Mistake("you differentiated the probability. Grad-CAM asks about the logit y_c: no softmax "
-            "before the gradient.",
-            _asking(lambda y, c: _of_its_own(y.softmax(1), c))),
-    Mistake("you asked about the predicted class. Ask about c, which need not be the predicted one.",
-            _asking(lambda y, c: y.amax(dim=1).sum())),
-    Mistake("every image has a class of its own, but you asked about the classes of *all* images in "
-            "each row. Pair row n with c[n].",
-            _asking(lambda y, c: y[:, c].sum())),
-    Mistake("you asked about the first class of c for all images: pair image n with c[n].",
-            _asking(lambda y, c: y[:, c[0]].sum())),
-    Mistake("you differentiated minus the cross-entropy, which mixes in all other classes. Grad-CAM asks "
-            "about the logit y_c alone.",
-            _asking(lambda y, c: -F.cross_entropy(y, torch.tensor(c), reduction="sum"))),
-    Mistake("you differentiated the cross-entropy. Grad-CAM asks about the logit y_c alone.",
-            _asking(lambda y, c: F.cross_entropy(y, torch.tensor(c), reduction="sum"))),
-    Mistake("you asked for the logit of the first image only, so that the others got no gradient: sum the "
-            "logits of all images.",
-            _asking(lambda y, c: y[0, c[0]])),
-    Mistake("you summed over all classes: then the gradient belongs to no class at all.",
-            _asking(lambda y, c: y.sum())),
-    Mistake("the *mean* over the batch divides every gradient by N: an image's gradient must not "
-            "depend on how many others are beside it. Take the sum.",
-            _asking(lambda y, c: _of_its_own(y, c) / len(c)), share=0.5),
-    Mistake("the two are right, but in the other order: first A, then the gradient.",
-            lambda *case: capture(*case)[::-1], share=0.5),
-)  # fmt: skip
+    Mistake(
+        "your activations are right, but the gradient is that of the *next* layer's output, "
+        "which "
+        "works in place: differentiate by the tensor from before.",
+        _half_overwritten,
+        share=0.5,
+    ),
+    Mistake(
+        "you differentiated the probability. Grad-CAM asks about the logit y_c: no softmax "
+        "before the gradient.",
+        _asking(lambda y, c: _of_its_own(y.softmax(1), c)),
+    ),
+    Mistake(
+        "you asked about the predicted class. Ask about c, which need not be the predicted one.",
+        _asking(lambda y, c: y.amax(dim=1).sum()),
+    ),
+    Mistake(
+        "every image has a class of its own, but you asked about the classes of *all* images "
+        "in "
+        "each row. Pair row n with c[n].",
+        _asking(lambda y, c: y[:, c].sum()),
+    ),
+    Mistake(
+        "you asked about the first class of c for all images: pair image n with c[n].",
+        _asking(lambda y, c: y[:, c[0]].sum()),
+    ),
+    Mistake(
+        "you differentiated minus the cross-entropy, which mixes in all other classes. "
+        "Grad-CAM asks "
+        "about the logit y_c alone.",
+        _asking(lambda y, c: -F.cross_entropy(y, torch.tensor(c), reduction="sum")),
+    ),
+    Mistake(
+        "you differentiated the cross-entropy. Grad-CAM asks about the logit y_c alone.",
+        _asking(lambda y, c: F.cross_entropy(y, torch.tensor(c), reduction="sum")),
+    ),
+    Mistake(
+        "you asked for the logit of the first image only, so that the others got no gradient: "
+        "sum the "
+        "logits of all images.",
+        _asking(lambda y, c: y[0, c[0]]),
+    ),
+    Mistake(
+        "you summed over all classes: then the gradient belongs to no class at all.",
+        _asking(lambda y, c: y.sum()),
+    ),
+    Mistake(
+        "the *mean* over the batch divides every gradient by N: an image's gradient must not "
+        "depend on how many others are beside it. Take the sum.",
+        _asking(lambda y, c: _of_its_own(y, c) / len(c)),
+        share=0.5,
+    ),
+    Mistake(
+        "the two are right, but in the other order: first A, then the gradient.",
+        lambda *case: capture(*case)[::-1],
+        share=0.5,
+    ),
+)
 
 
 # --- the whole pipeline ---------------------------------------------------------------------------
@@ -191,20 +249,40 @@ def _one_scale(model, layer_names, x, c) -> Tensor:
 
 
 PIPELINE_MISTAKES = (
-    Mistake("the maps are right, but layers and images have changed places: N x L x H x W.",
-            lambda *case: _pipeline(*case).transpose(0, 1), share=0.5),
-    Mistake("all your maps come from the first layer: use each name of the list in its turn, and see that "
-            "no hook from before is still there.",
-            lambda model, names, x, c: _pipeline(model, names[:1] * len(names), x, c)),
-    Mistake("these are maps of the predicted class, not of c.",
-            lambda model, names, x, c: _pipeline(model, names, x, model(x).argmax(1).tolist())),
-    Mistake("every image was asked about the first class of c: pair image n with c[n].",
-            lambda model, names, x, c: _pipeline(model, names, x, c[:1] * len(c))),
+    Mistake(
+        "the maps are right, but layers and images have changed places: N x L x H x W.",
+        lambda *case: _pipeline(*case).transpose(0, 1),
+        share=0.5,
+    ),
+    Mistake(
+        "all your maps come from the first layer: use each name of the list in its turn, and "
+        "see that "
+        "no hook from before is still there.",
+        lambda model, names, x, c: _pipeline(model, names[:1] * len(names), x, c),
+    ),
+    Mistake(
+        "these are maps of the predicted class, not of c.",
+        lambda model, names, x, c: _pipeline(model, names, x, model(x).argmax(1).tolist()),
+    ),
+    Mistake(
+        "every image was asked about the first class of c: pair image n with c[n].",
+        lambda model, names, x, c: _pipeline(model, names, x, c[:1] * len(c)),
+    ),
     Mistake("the negative places are still there: ReLU before you enlarge.", _without_relu),
-    Mistake("the ReLU comes before the enlargement: after it, negative places have already eaten "
-            "their positive neighbours.", _late_relu),
-    Mistake("the weight of a channel is the *mean* of its gradient over the places, not the maximum.",
-            _by_maximum),
-    Mistake("each map has its own maximum, of this image at this layer: divide by that one, not by a "
-            "maximum over several layers.", _one_scale, share=0.5),
-)  # fmt: skip
+    Mistake(
+        "the ReLU comes before the enlargement: after it, negative places have already eaten "
+        "their positive neighbours.",
+        _late_relu,
+    ),
+    Mistake(
+        "the weight of a channel is the *mean* of its gradient over the places, not the maximum.",
+        _by_maximum,
+    ),
+    Mistake(
+        "each map has its own maximum, of this image at this layer: divide by that one, not "
+        "by a "
+        "maximum over several layers.",
+        _one_scale,
+        share=0.5,
+    ),
+)

@@ -27,23 +27,43 @@ def weights(gradient: Tensor) -> Tensor:
 
 
 WEIGHT_MISTAKES = (
-    Mistake("this is the *maximum* over the places. The weight is the mean: every place has a say.",
-            lambda g: g.amax((2, 3))),
-    Mistake("this is the *sum* over the places. Divide by their number, or the weights grow with the "
-            "size of the layer.", lambda g: g.sum((2, 3)), share=0.5),
-    Mistake("you averaged over the channels and kept the places: expected one number for each image "
-            "and channel, (N, C).", lambda g: g.mean(1)),
-    Mistake("you averaged over the batch as well. Each image has weights of its own: (N, C).",
-            lambda g: g.mean((0, 2, 3))),
+    Mistake(
+        "this is the *maximum* over the places. The weight is the mean: every place has a say.",
+        lambda g: g.amax((2, 3)),
+    ),
+    Mistake(
+        "this is the *sum* over the places. Divide by their number, or the weights grow with "
+        "the "
+        "size of the layer.",
+        lambda g: g.sum((2, 3)),
+        share=0.5,
+    ),
+    Mistake(
+        "you averaged over the channels and kept the places: expected one number for each "
+        "image "
+        "and channel, (N, C).",
+        lambda g: g.mean(1),
+    ),
+    Mistake(
+        "you averaged over the batch as well. Each image has weights of its own: (N, C).",
+        lambda g: g.mean((0, 2, 3)),
+    ),
     Mistake("only one of the two directions of the grid is averaged away.", lambda g: g.mean(3)),
-    Mistake("a weight may be negative: such a channel speaks against c. Keep the sign.",
-            lambda g: g.abs().mean((2, 3))),
-    Mistake("you cut the negative gradients off before averaging; that is another method. Keep them.",
-            lambda g: g.relu().mean((2, 3))),
+    Mistake(
+        "a weight may be negative: such a channel speaks against c. Keep the sign.",
+        lambda g: g.abs().mean((2, 3)),
+    ),
+    Mistake(
+        "you cut the negative gradients off before averaging; that is another method. Keep them.",
+        lambda g: g.relu().mean((2, 3)),
+    ),
     Mistake("a weight may be negative: no ReLU here.", lambda g: g.mean((2, 3)).relu()),
-    Mistake("the numbers are right. Drop the two axes of length 1: expected (N, C).",
-            lambda g: g.mean((2, 3), keepdim=True), share=0.5),
-)  # fmt: skip
+    Mistake(
+        "the numbers are right. Drop the two axes of length 1: expected (N, C).",
+        lambda g: g.mean((2, 3), keepdim=True),
+        share=0.5,
+    ),
+)
 
 
 # --- the weighted sum -----------------------------------------------------------------------------
@@ -69,24 +89,45 @@ def _terms(A: Tensor, alpha: Tensor) -> Tensor:
 
 
 EVIDENCE_MISTAKES = (
-    Mistake("no ReLU yet: S is the *signed* map. The negative places are needed in exercise 3.",
-            lambda A, alpha: evidence(A, alpha).relu(), share=0.5),
-    Mistake("you cut each channel's share at zero *before* the sum. Channels that speak against c must "
-            "be able to lower the sum.", lambda A, alpha: _terms(A, alpha).relu().sum(1)),
-    Mistake("this is the *mean* over the channels. Sum them: only the sum adds up to the logit.",
-            lambda A, alpha: _terms(A, alpha).mean(1), share=0.5),
-    Mistake("the weights are missing: the sum of the feature maps belongs to no class.",
-            lambda A, alpha: A.sum(1)),
-    Mistake("the negative activations are gone: not every layer ends with a ReLU. Multiply A as it is.",
-            lambda A, alpha: evidence(A.relu(), alpha)),
+    Mistake(
+        "no ReLU yet: S is the *signed* map. The negative places are needed in exercise 3.",
+        lambda A, alpha: evidence(A, alpha).relu(),
+        share=0.5,
+    ),
+    Mistake(
+        "you cut each channel's share at zero *before* the sum. Channels that speak against c "
+        "must "
+        "be able to lower the sum.",
+        lambda A, alpha: _terms(A, alpha).relu().sum(1),
+    ),
+    Mistake(
+        "this is the *mean* over the channels. Sum them: only the sum adds up to the logit.",
+        lambda A, alpha: _terms(A, alpha).mean(1),
+        share=0.5,
+    ),
+    Mistake(
+        "the weights are missing: the sum of the feature maps belongs to no class.",
+        lambda A, alpha: A.sum(1),
+    ),
+    Mistake(
+        "the negative activations are gone: not every layer ends with a ReLU. Multiply A as it is.",
+        lambda A, alpha: evidence(A.relu(), alpha),
+    ),
     Mistake("the weights have lost their sign.", lambda A, alpha: evidence(A, alpha.abs())),
-    Mistake("you summed over the images as well: each has a map of its own.",
-            lambda A, alpha: evidence(A, alpha).sum(0)),
-    Mistake("you used the first image's weights for all images.",
-            lambda A, alpha: evidence(A, alpha[:1].expand_as(alpha))),
-    Mistake("these are the weighted feature maps; they still have to be summed over the channels.",
-            _terms, share=0.3),
-)  # fmt: skip
+    Mistake(
+        "you summed over the images as well: each has a map of its own.",
+        lambda A, alpha: evidence(A, alpha).sum(0),
+    ),
+    Mistake(
+        "you used the first image's weights for all images.",
+        lambda A, alpha: evidence(A, alpha[:1].expand_as(alpha)),
+    ),
+    Mistake(
+        "these are the weighted feature maps; they still have to be summed over the channels.",
+        _terms,
+        share=0.3,
+    ),
+)
 
 
 # --- from the small map to the drawn one ----------------------------------------------------------
@@ -132,39 +173,82 @@ def _batch_max(S: Tensor, size) -> Tensor:
 MAP_FAILURES = (
     (
         "spatial dimensions",
-        "`F.interpolate` reads the axes as images, channels, height, width. Lend the maps an axis of "
-        "length 1 for the channels: `S[:, None]`, and take it away afterwards: `[:, 0]`.",
+        "`F.interpolate` reads the axes as images, channels, height, width. Lend the maps an axis "
+        "of length 1 for the channels: `S[:, None]`, and take it away afterwards: `[:, 0]`.",
     ),
     (
         "got 3D input",
-        "`F.interpolate` wants images, channels, height, width: lend the maps an axis for the channels.",
+        "`F.interpolate` wants images, channels, height, "
+        "width: lend the maps an axis for the channels.",
     ),
 )
 MAP_MISTAKES = (
-    Mistake("you enlarged first and cut at zero afterwards: then negative places eat their positive "
-            "neighbours. ReLU first.", lambda S, size: _divided(upsample(S, size).relu())),
-    Mistake("this is `align_corners=True`, which stretches the grid so that its outer places lie on the "
-            "picture's edge. Each place covers an equal part of the picture: `align_corners=False`.",
-            lambda S, size: _divided(_enlarged(S, size, mode="bilinear", align_corners=True)), share=0.5),
-    Mistake("these are blocks: the nearest place, repeated. Enlarge bilinearly.",
-            lambda S, size: _divided(_enlarged(S, size, mode="nearest")), share=0.5),
-    Mistake("this is bicubic: it swings below zero beside a peak. Enlarge bilinearly.",
-            lambda S, size: _divided(_enlarged(S, size, mode="bicubic", align_corners=False))),
-    Mistake("you divided by one maximum for the whole batch: a strong map makes its neighbour pale. Each "
-            "map has its own.", _batch_max, share=0.5),
-    Mistake("you divided by the maximum of the *small* map; enlarging lowers the peaks. Divide last.",
-            lambda S, size: upsample(_divided(S.relu()), size), share=0.5),
-    Mistake("the division is missing: a map's largest value must be 1.",
-            lambda S, size: upsample(S.relu(), size), share=0.5),
-    Mistake("the smallest value was shifted to 0: a map without evidence for c would then be bright "
-            "somewhere. Cut at zero instead.", _min_max),
-    Mistake("the smallest value was shifted to 0: a map that is positive everywhere would then have a dark "
-            "place. Divide by the maximum only.", lambda S, size: _min_max(S.relu(), size)),
-    Mistake("places that speak against c look as if they spoke for it: ReLU, not the absolute value.",
-            lambda S, size: positive_maps(S.abs(), size)),
-    Mistake("the negative places are still there: ReLU.", lambda S, size: _divided(upsample(S, size))),
-    Mistake("height and width have changed places: size is (H, W).",
-            lambda S, size: positive_maps(S, size[::-1])),
-    Mistake("the numbers are right; drop the axis of length 1: expected (N, H, W).",
-            lambda S, size: positive_maps(S, size)[:, None], share=0.5),
-)  # fmt: skip
+    Mistake(
+        "you enlarged first and cut at zero afterwards: then negative places eat their "
+        "positive "
+        "neighbours. ReLU first.",
+        lambda S, size: _divided(upsample(S, size).relu()),
+    ),
+    Mistake(
+        "this is `align_corners=True`, which stretches the grid so that its outer places lie "
+        "on the "
+        "picture's edge. Each place covers an equal "
+        "part of the picture: `align_corners=False`.",
+        lambda S, size: _divided(_enlarged(S, size, mode="bilinear", align_corners=True)),
+        share=0.5,
+    ),
+    Mistake(
+        "these are blocks: the nearest place, repeated. Enlarge bilinearly.",
+        lambda S, size: _divided(_enlarged(S, size, mode="nearest")),
+        share=0.5,
+    ),
+    Mistake(
+        "this is bicubic: it swings below zero beside a peak. Enlarge bilinearly.",
+        lambda S, size: _divided(_enlarged(S, size, mode="bicubic", align_corners=False)),
+    ),
+    Mistake(
+        "you divided by one maximum for the whole batch: a strong map makes its neighbour "
+        "pale. Each "
+        "map has its own.",
+        _batch_max,
+        share=0.5,
+    ),
+    Mistake(
+        "you divided by the maximum of the *small* map; enlarging lowers the peaks. Divide last.",
+        lambda S, size: upsample(_divided(S.relu()), size),
+        share=0.5,
+    ),
+    Mistake(
+        "the division is missing: a map's largest value must be 1.",
+        lambda S, size: upsample(S.relu(), size),
+        share=0.5,
+    ),
+    Mistake(
+        "the smallest value was shifted to 0: a map without evidence for c would then be "
+        "bright "
+        "somewhere. Cut at zero instead.",
+        _min_max,
+    ),
+    Mistake(
+        "the smallest value was shifted to 0: a map that is positive everywhere would then "
+        "have a dark "
+        "place. Divide by the maximum only.",
+        lambda S, size: _min_max(S.relu(), size),
+    ),
+    Mistake(
+        "places that speak against c look as if they spoke for it: ReLU, not the absolute value.",
+        lambda S, size: positive_maps(S.abs(), size),
+    ),
+    Mistake(
+        "the negative places are still there: ReLU.", lambda S, size: _divided(upsample(S, size))
+    ),
+    Mistake(
+        "height and width have changed places: size is (H, W).",
+        lambda S, size: positive_maps(S, size[::-1]),
+    ),
+    Mistake(
+        "the numbers are right; drop the axis of length 1: expected (N, H, W).",
+        lambda S, size: positive_maps(S, size)[:, None],
+        share=0.5,
+    ),
+)

@@ -29,7 +29,8 @@ PARTS = (
         draws=maps.cases_violations,
         reference=maps.violations,
         mistakes=maps.VIOLATION_MISTAKES,
-        expects="The first case keeps both identities, two break one of them each, the last breaks both.",
+        expects="The first case keeps both identities, two break one of them each, the last "
+        "breaks both.",
     ),
     Part(
         name="ex03_rebuild",

@@ -14,7 +14,9 @@ from .part import Case, Mistake
 
 
 def cases_delete(seed: int) -> list[Case]:
-    """A batch; an empty map beside a full one; a map with fewer positive pixels than are asked for."""
+    """A batch; an empty map beside a full one; a map with fewer positive pixels than are asked
+    for.
+    """
     more = 2 * (seed % 3)
     return [
         _delete_case(seed, 2, 6, 8 + more, 0.22),
@@ -102,39 +104,68 @@ def _one_ranking(x: Tensor, heat: Tensor, share: float, fill: Tensor) -> Tensor:
 
 
 EMPTY = (
-    "a map without positive pixels points nowhere, and yet you delete something. Delete positive pixels "
-    "only, even if they are fewer than the share."
+    "a map without positive pixels points nowhere, and yet you delete something. Delete positive "
+    "pixels only, even if they are fewer than the share."
 )
 DELETE_MISTAKES = (
     Mistake(EMPTY, lambda x, heat, share, fill: _by_mask(x, _above_last(heat, share), fill)),
     Mistake(EMPTY, lambda x, heat, share, fill: _by_mask(x, _top(heat, share), fill)),
     Mistake(EMPTY, lambda x, heat, share, fill: _by_mask(x, _unstable_top(heat, share), fill)),
-    Mistake("you deleted the *lowest* pixels of the map.",
-            lambda x, heat, share, fill: _by_mask(x, _top(heat, share, largest=False), fill)),
-    Mistake("you kept what should go and deleted the rest: exchange x and fill.",
-            lambda x, heat, share, fill: _by_mask(fill, _top(heat, share) & (heat > 0), x), share=0.3),
-    Mistake("you compared the map's *values* with the share. A share of the pixels is meant: the k "
-            "highest, whatever their values.",
-            lambda x, heat, share, fill: _by_mask(x, heat > 1 - share, fill)),
-    Mistake("you compared the map's *values* with the share. A share of the pixels is meant: the k "
-            "highest, whatever their values.",
-            lambda x, heat, share, fill: _by_mask(x, heat > share, fill)),
-    Mistake("you compared the map's *values* with a part of its maximum. A share of the pixels is meant: "
-            "the k highest, whatever their values.", _above_share_of_maximum),
-    Mistake("k is rounded *down*: int(share * H * W). You rounded to the nearest whole number.",
-            _of_count(round), share=0.5),
+    Mistake(
+        "you deleted the *lowest* pixels of the map.",
+        lambda x, heat, share, fill: _by_mask(x, _top(heat, share, largest=False), fill),
+    ),
+    Mistake(
+        "you kept what should go and deleted the rest: exchange x and fill.",
+        lambda x, heat, share, fill: _by_mask(fill, _top(heat, share) & (heat > 0), x),
+        share=0.3,
+    ),
+    Mistake(
+        "you compared the map's *values* with the share. A share of the pixels is meant: the k "
+        "highest, whatever their values.",
+        lambda x, heat, share, fill: _by_mask(x, heat > 1 - share, fill),
+    ),
+    Mistake(
+        "you compared the map's *values* with the share. A share of the pixels is meant: the k "
+        "highest, whatever their values.",
+        lambda x, heat, share, fill: _by_mask(x, heat > share, fill),
+    ),
+    Mistake(
+        "you compared the map's *values* with a part of its maximum. A share of the pixels is "
+        "meant: "
+        "the k highest, whatever their values.",
+        _above_share_of_maximum,
+    ),
+    Mistake(
+        "k is rounded *down*: int(share * H * W). You rounded to the nearest whole number.",
+        _of_count(round),
+        share=0.5,
+    ),
     Mistake("k is rounded *down*: int(share * H * W). You rounded up.", _of_count(ceil), share=0.5),
-    Mistake("every image lost the pixels of the first map: each has a map of its own.",
-            lambda x, heat, share, fill: delete(x, heat[:1].expand_as(heat), share, fill)),
-    Mistake("every image got the fill of the first one: each has a fill of its own.",
-            lambda x, heat, share, fill: delete(x, heat, share, fill[:1].expand_as(fill)), share=0.5),
-    Mistake("you ranked the pixels of all images together, so that a strong map loses more than its "
-            "neighbour. Each image loses its own k.", _one_ranking),
+    Mistake(
+        "every image lost the pixels of the first map: each has a map of its own.",
+        lambda x, heat, share, fill: delete(x, heat[:1].expand_as(heat), share, fill),
+    ),
+    Mistake(
+        "every image got the fill of the first one: each has a fill of its own.",
+        lambda x, heat, share, fill: delete(x, heat, share, fill[:1].expand_as(fill)),
+        share=0.5,
+    ),
+    Mistake(
+        "you ranked the pixels of all images together, so that a strong map loses more than "
+        "its "
+        "neighbour. Each image loses its own k.",
+        _one_ranking,
+    ),
     Mistake("k is a share of *all* pixels, not of the positive ones.", _of_positive, share=0.5),
-    Mistake("you put zeros in the hole, which is a grey colour to a network. Put the fill there.",
-            lambda x, heat, share, fill: _by_mask(x, _top(heat, share) & (heat > 0), torch.zeros_like(x)),
-            share=0.5),
-)  # fmt: skip
+    Mistake(
+        "you put zeros in the hole, which is a grey colour to a network. Put the fill there.",
+        lambda x, heat, share, fill: _by_mask(
+            x, _top(heat, share) & (heat > 0), torch.zeros_like(x)
+        ),
+        share=0.5,
+    ),
+)
 
 
 # --- what became of the logit ---------------------------------------------------------------------
@@ -168,33 +199,59 @@ def change(model: nn.Module, x: Tensor, x_after: Tensor, P: list[int]) -> Tensor
 
 
 CHANGE_MISTAKES = (
-    Mistake("you took the change of the probability. The claim is about the logit of P: no softmax, which "
-            "mixes in what happens to all other classes.",
-            lambda *case: _differ(*case, made_of=lambda y: y.softmax(1))),
-    Mistake("you took the change of the *logarithm* of the probability. The claim is about the logit of P: "
-            "no log-softmax, which mixes in what happens to all other classes.",
-            lambda *case: _differ(*case, made_of=lambda y: y.log_softmax(1))),
-    Mistake("this is the logit after the deletion. Take the logit before away from it.",
-            lambda model, x, after, P: model(after)[range(len(P)), P]),
-    Mistake("the sign is turned round: after minus before, so that a rise is positive.",
-            lambda *case: -change(*case), share=0.3),
-    Mistake("a fall and a rise are not the same: keep the sign.", lambda *case: change(*case).abs()),
-    Mistake("you followed the predicted class. Follow P, whatever the network predicts.",
-            lambda model, x, after, P: model(after).amax(1) - model(x).amax(1)),
-    Mistake("P has a class for each image: pair row n with P[n].",
-            lambda model, x, after, P: (model(after) - model(x))[:, P], share=0.3),
-    Mistake("you used the first class of P for all images: pair row n with P[n].",
-            lambda model, x, after, P: (model(after) - model(x))[:, P[0]], share=0.3),
-    Mistake("give one number for each image; the mean comes later.",
-            lambda *case: change(*case).mean(), share=0.3),
-)  # fmt: skip
+    Mistake(
+        "you took the change of the probability. The claim is about the logit of P: no "
+        "softmax, which "
+        "mixes in what happens to all other classes.",
+        lambda *case: _differ(*case, made_of=lambda y: y.softmax(1)),
+    ),
+    Mistake(
+        "you took the change of the *logarithm* of the probability. The claim is about the "
+        "logit of P: "
+        "no log-softmax, which mixes in what happens to all other classes.",
+        lambda *case: _differ(*case, made_of=lambda y: y.log_softmax(1)),
+    ),
+    Mistake(
+        "this is the logit after the deletion. Take the logit before away from it.",
+        lambda model, x, after, P: model(after)[range(len(P)), P],
+    ),
+    Mistake(
+        "the sign is turned round: after minus before, so that a rise is positive.",
+        lambda *case: -change(*case),
+        share=0.3,
+    ),
+    Mistake(
+        "a fall and a rise are not the same: keep the sign.", lambda *case: change(*case).abs()
+    ),
+    Mistake(
+        "you followed the predicted class. Follow P, whatever the network predicts.",
+        lambda model, x, after, P: model(after).amax(1) - model(x).amax(1),
+    ),
+    Mistake(
+        "P has a class for each image: pair row n with P[n].",
+        lambda model, x, after, P: (model(after) - model(x))[:, P],
+        share=0.3,
+    ),
+    Mistake(
+        "you used the first class of P for all images: pair row n with P[n].",
+        lambda model, x, after, P: (model(after) - model(x))[:, P[0]],
+        share=0.3,
+    ),
+    Mistake(
+        "give one number for each image; the mean comes later.",
+        lambda *case: change(*case).mean(),
+        share=0.3,
+    ),
+)
 
 
 # --- compared with the control --------------------------------------------------------------------
 
 
 def cases_compare(seed: int) -> list[Case]:
-    """Changes with a zero and a tie among them. Of a prime number no share is 0.5 or 0.7, a guess."""
+    """Changes with a zero and a tie among them. Of a prime number no share is 0.5 or 0.7, a
+    guess.
+    """
     cases = []
     for k, n in enumerate((13, 17 if seed % 2 else 11, 19)):
         changes, controls = random(seed + k, n) + 0.3, random(seed + k + 3, n)
@@ -220,19 +277,40 @@ def _share(yes: Tensor) -> float:
 
 
 COMPARE_MISTAKES = (
-    Mistake("a change of exactly 0 is no rise, and a tie is no win: `>`, not `>=`.",
-            lambda a, b: {"rises": _share(a >= 0), "control rises": _share(b >= 0), "wins": _share(a >= b),
-                          "advantage": compare(a, b)["advantage"]}, share=0.5),
-    Mistake("a tie is no win: `>`, not `>=`.",
-            lambda a, b: compare(a, b) | {"wins": _share(a >= b)}, share=0.7),
-    Mistake("these are numbers of questions. Give shares: divide by how many there are.",
-            lambda a, b: {k: v * (len(a) if k != "advantage" else 1) for k, v in compare(a, b).items()},
-            share=0.5),
-    Mistake("the advantage is a difference: the map's mean change *minus* the control's.",
-            lambda a, b: compare(a, b) | {"advantage": a.mean().item()}, share=0.5),
-    Mistake("'wins' compares the map with the control, question by question, not with 0.",
-            lambda a, b: compare(a, b) | {"wins": _share((a > 0) & (b <= 0))}, share=0.5),
-    Mistake("'wins' counts the control's wins: the map wins where its change is the larger one.",
-            lambda a, b: compare(a, b) | {"wins": _share(b > a)}, share=0.5),
+    Mistake(
+        "a change of exactly 0 is no rise, and a tie is no win: `>`, not `>=`.",
+        lambda a, b: {
+            "rises": _share(a >= 0),
+            "control rises": _share(b >= 0),
+            "wins": _share(a >= b),
+            "advantage": compare(a, b)["advantage"],
+        },
+        share=0.5,
+    ),
+    Mistake(
+        "a tie is no win: `>`, not `>=`.",
+        lambda a, b: compare(a, b) | {"wins": _share(a >= b)},
+        share=0.7,
+    ),
+    Mistake(
+        "these are numbers of questions. Give shares: divide by how many there are.",
+        lambda a, b: {k: v * (len(a) if k != "advantage" else 1) for k, v in compare(a, b).items()},
+        share=0.5,
+    ),
+    Mistake(
+        "the advantage is a difference: the map's mean change *minus* the control's.",
+        lambda a, b: compare(a, b) | {"advantage": a.mean().item()},
+        share=0.5,
+    ),
+    Mistake(
+        "'wins' compares the map with the control, question by question, not with 0.",
+        lambda a, b: compare(a, b) | {"wins": _share((a > 0) & (b <= 0))},
+        share=0.5,
+    ),
+    Mistake(
+        "'wins' counts the control's wins: the map wins where its change is the larger one.",
+        lambda a, b: compare(a, b) | {"wins": _share(b > a)},
+        share=0.5,
+    ),
     Mistake("map and control have changed places.", lambda a, b: compare(b, a)),
-)  # fmt: skip
+)

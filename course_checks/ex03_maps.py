@@ -1,4 +1,6 @@
-"""Cases, right answers and known mistakes of ex03_counterfactual: the map and its two identities."""
+"""Cases, right answers and known mistakes of ex03_counterfactual: the map and its two
+identities.
+"""
 
 from functools import partial
 
@@ -17,7 +19,9 @@ random = partial(normal, 49979687, 29)
 
 
 def cases_against(seed: int) -> list[Case]:
-    """A single image; a batch; an image in which nothing speaks against the class, beside another."""
+    """A single image; a batch; an image in which nothing speaks against the class, beside
+    another.
+    """
     more = seed % 3
     empty, rising = random(seed, 2, 4, 3, 5 + more).abs(), random(seed + 1, 2, 4, 3, 5 + more)
     rising[seed % 2] = rising[seed % 2].abs()
@@ -49,38 +53,72 @@ def _share_of_maximum(values: Tensor) -> Tensor:
 
 
 AGAINST_MISTAKES = (
-    Mistake("this is Grad-CAM, what speaks *for* the class: you forgot to negate.",
-            lambda A, g: signed(A, g).relu()),
-    Mistake("everything is zero: you negated *after* the ReLU had thrown the negative places away. "
-            "Negate the weights, or the sum, before it.", lambda A, g: -signed(A, g).relu()),
-    Mistake("everything is zero. After a ReLU nothing negative is left to be found, so negate before it; "
-            "and pool by the mean, as a maximum over the places is hardly ever negative.",
-            lambda A, g: torch.zeros_like(A[:, 0])),
-    Mistake("the ReLU is missing: places that speak for the class are still there, as negative values.",
-            lambda A, g: -signed(A, g), share=0.5),
-    Mistake("this is 1 minus Grad-CAM: bright wherever nothing is said for the class. \"Absent\" does not "
-            "mean the rest of the picture: negate the gradient, not the finished map.",
-            lambda A, g: 1 - _share_of_maximum(signed(A, g).relu())),
-    Mistake("you divided by the maximum. That belongs to the drawing, and hides how much there is.",
-            lambda A, g: _share_of_maximum(against(A, g)), share=0.5),
-    Mistake("you multiplied the gradient with A place by place. It has to be pooled first: one weight for "
-            "each channel, the mean over its places.",
-            lambda A, g: (-g * A).sum(1).relu()),
-    Mistake("this is the absolute value: places that speak for the class are bright, too.",
-            lambda A, g: signed(A, g).abs()),
-    Mistake("this is Grad-CAM turned upside down. Where *nothing* is said for the class, nothing need be "
-            "said against it: negate the gradient, not the finished map.",
-            lambda A, g: signed(A, g).relu().amax((1, 2), keepdim=True) - signed(A, g).relu()),
-    Mistake("you kept only the channels that speak against the class. The others must be able to "
-            "outweigh them: sum all channels, then ReLU.",
-            lambda A, g: torch.einsum("nk,nkij->nij", (-g.mean((2, 3))).relu(), A)),
-    Mistake("you cut the gradient at zero before taking its mean over the places.",
-            lambda A, g: torch.einsum("nk,nkij->nij", (-g).relu().mean((2, 3)), A)),
-    Mistake("the weight of a channel is the *mean* of its gradient over the places, not the maximum.",
-            lambda A, g: _by_maximum(A, g).relu()),
-    Mistake("the weight is the *mean* over the places; this is their sum.",
-            lambda A, g: against(A, g) * A[0, 0].numel(), share=0.5),
-)  # fmt: skip
+    Mistake(
+        "this is Grad-CAM, what speaks *for* the class: you forgot to negate.",
+        lambda A, g: signed(A, g).relu(),
+    ),
+    Mistake(
+        "everything is zero: you negated *after* the ReLU had thrown the negative places away. "
+        "Negate the weights, or the sum, before it.",
+        lambda A, g: -signed(A, g).relu(),
+    ),
+    Mistake(
+        "everything is zero. After a ReLU nothing negative is left to be found, so negate "
+        "before it; "
+        "and pool by the mean, as a maximum over the places is hardly ever negative.",
+        lambda A, g: torch.zeros_like(A[:, 0]),
+    ),
+    Mistake(
+        "the ReLU is missing: places that speak for the class are still there, as negative values.",
+        lambda A, g: -signed(A, g),
+        share=0.5,
+    ),
+    Mistake(
+        'this is 1 minus Grad-CAM: bright wherever nothing is said for the class. "Absent" '
+        "does not "
+        "mean the rest of the picture: negate the gradient, not the finished map.",
+        lambda A, g: 1 - _share_of_maximum(signed(A, g).relu()),
+    ),
+    Mistake(
+        "you divided by the maximum. That belongs to the drawing, and hides how much there is.",
+        lambda A, g: _share_of_maximum(against(A, g)),
+        share=0.5,
+    ),
+    Mistake(
+        "you multiplied the gradient with A place by place. It has to be pooled first: one "
+        "weight for "
+        "each channel, the mean over its places.",
+        lambda A, g: (-g * A).sum(1).relu(),
+    ),
+    Mistake(
+        "this is the absolute value: places that speak for the class are bright, too.",
+        lambda A, g: signed(A, g).abs(),
+    ),
+    Mistake(
+        "this is Grad-CAM turned upside down. Where *nothing* is said for the class, nothing "
+        "need be "
+        "said against it: negate the gradient, not the finished map.",
+        lambda A, g: signed(A, g).relu().amax((1, 2), keepdim=True) - signed(A, g).relu(),
+    ),
+    Mistake(
+        "you kept only the channels that speak against the class. The others must be able to "
+        "outweigh them: sum all channels, then ReLU.",
+        lambda A, g: torch.einsum("nk,nkij->nij", (-g.mean((2, 3))).relu(), A),
+    ),
+    Mistake(
+        "you cut the gradient at zero before taking its mean over the places.",
+        lambda A, g: torch.einsum("nk,nkij->nij", (-g).relu().mean((2, 3)), A),
+    ),
+    Mistake(
+        "the weight of a channel is the *mean* of its gradient over the places, not the maximum.",
+        lambda A, g: _by_maximum(A, g).relu(),
+    ),
+    Mistake(
+        "the weight is the *mean* over the places; this is their sum.",
+        lambda A, g: against(A, g) * A[0, 0].numel(),
+        share=0.5,
+    ),
+)
 
 
 # --- the two identities ---------------------------------------------------------------------------
@@ -145,38 +183,80 @@ def _largest(values: Tensor) -> Tensor:
 
 
 VIOLATION_MISTAKES = (
-    Mistake("this is the mean. One place that breaks the rule is hidden by many that keep it: take the "
-            "largest.", lambda f, a, S: _measured(f, a, S, lambda v: v.mean(1))),
-    Mistake("the second measure is a mean. One place that breaks the rule is hidden by many that keep it: "
-            "take the largest.",
-            lambda f, a, S: [violations(f, a, S)[0], (f - a - S).abs().mean((1, 2))], share=0.5),
-    Mistake("this is the sum over the places: take the largest, or a larger map looks worse than a "
-            "small one.", lambda f, a, S: _measured(f, a, S, lambda v: v.sum(1))),
-    Mistake("the second measure has lost its negative half: a gap of -3 is a large one. Absolute value "
-            "first, then the largest.",
-            lambda f, a, S: _measured(f, a, S, _largest, f - a - S), share=0.5),
-    Mistake("in the second measure you added the two maps. What speaks against is *taken off*: "
-            "for - against.",
-            lambda f, a, S: _measured(f, a, S, _largest, (f + a - S).abs()), share=0.5),
-    Mistake("in the second measure for and against have changed places.",
-            lambda f, a, S: _measured(f, a, S, _largest, (a - f - S).abs()), share=0.5),
-    Mistake("the first measure is the larger map, not the product of the two.",
-            lambda f, a, S: [_largest(torch.maximum(f, a).flatten(1)), violations(f, a, S)[1]], share=0.5),
-    Mistake("the first measure is the smaller of the two values; the identity is about their product.",
-            lambda f, a, S: [_largest(torch.minimum(f, a).flatten(1)), violations(f, a, S)[1]], share=0.5),
-    Mistake("this counts the places that break the rule. Tell how *far* the worst one breaks it.",
-            lambda f, a, S: [(f * a > 0).flatten(1).sum(1).float(),
-                             (f - a != S).flatten(1).sum(1).float()]),
-    Mistake("the second measure compares the maps' sum with |S|. The identity is about S itself: "
-            "for - against - S.",
-            lambda f, a, S: _measured(f, a, S, _largest, (f + a - S.abs()).abs()), share=0.5),
-    Mistake("the first measure is of the first image only: each image has its own largest product.",
-            lambda f, a, S: [violations(f, a, S)[0][:1].expand(len(f)), violations(f, a, S)[1]]),
-    Mistake("you gave one number for the whole batch. Each image is measured by itself: N numbers.",
-            lambda f, a, S: [v.max() for v in violations(f, a, S)], share=0.3),
-    Mistake("both measures are right, but in the other order.",
-            lambda f, a, S: violations(f, a, S)[::-1], share=0.5),
-)  # fmt: skip
+    Mistake(
+        "this is the mean. One place that breaks the rule is hidden by many that keep it: "
+        "take the "
+        "largest.",
+        lambda f, a, S: _measured(f, a, S, lambda v: v.mean(1)),
+    ),
+    Mistake(
+        "the second measure is a mean. One place that breaks the rule is hidden by many that "
+        "keep it: "
+        "take the largest.",
+        lambda f, a, S: [violations(f, a, S)[0], (f - a - S).abs().mean((1, 2))],
+        share=0.5,
+    ),
+    Mistake(
+        "this is the sum over the places: take the largest, or a larger map looks worse than a "
+        "small one.",
+        lambda f, a, S: _measured(f, a, S, lambda v: v.sum(1)),
+    ),
+    Mistake(
+        "the second measure has lost its negative half: a gap of -3 is a large one. Absolute "
+        "value "
+        "first, then the largest.",
+        lambda f, a, S: _measured(f, a, S, _largest, f - a - S),
+        share=0.5,
+    ),
+    Mistake(
+        "in the second measure you added the two maps. What speaks against is *taken off*: "
+        "for - against.",
+        lambda f, a, S: _measured(f, a, S, _largest, (f + a - S).abs()),
+        share=0.5,
+    ),
+    Mistake(
+        "in the second measure for and against have changed places.",
+        lambda f, a, S: _measured(f, a, S, _largest, (a - f - S).abs()),
+        share=0.5,
+    ),
+    Mistake(
+        "the first measure is the larger map, not the product of the two.",
+        lambda f, a, S: [_largest(torch.maximum(f, a).flatten(1)), violations(f, a, S)[1]],
+        share=0.5,
+    ),
+    Mistake(
+        "the first measure is the smaller of the two values; the identity is about their product.",
+        lambda f, a, S: [_largest(torch.minimum(f, a).flatten(1)), violations(f, a, S)[1]],
+        share=0.5,
+    ),
+    Mistake(
+        "this counts the places that break the rule. Tell how *far* the worst one breaks it.",
+        lambda f, a, S: [
+            (f * a > 0).flatten(1).sum(1).float(),
+            (f - a != S).flatten(1).sum(1).float(),
+        ],
+    ),
+    Mistake(
+        "the second measure compares the maps' sum with |S|. The identity is about S itself: "
+        "for - against - S.",
+        lambda f, a, S: _measured(f, a, S, _largest, (f + a - S.abs()).abs()),
+        share=0.5,
+    ),
+    Mistake(
+        "the first measure is of the first image only: each image has its own largest product.",
+        lambda f, a, S: [violations(f, a, S)[0][:1].expand(len(f)), violations(f, a, S)[1]],
+    ),
+    Mistake(
+        "you gave one number for the whole batch. Each image is measured by itself: N numbers.",
+        lambda f, a, S: [v.max() for v in violations(f, a, S)],
+        share=0.3,
+    ),
+    Mistake(
+        "both measures are right, but in the other order.",
+        lambda f, a, S: violations(f, a, S)[::-1],
+        share=0.5,
+    ),
+)
 
 
 # --- from two pictures back to S ------------------------------------------------------------------
@@ -215,18 +295,30 @@ def _scaled(values: Tensor, largest: Tensor) -> Tensor:
 
 
 REBUILD_MISTAKES = (
-    Mistake("each picture was divided by its own maximum. Multiply by it again before you subtract, or "
-            "a whisper counts as much as a shout.", lambda f, m, a, n: f - a),
-    Mistake("you added what speaks against. Take it off.",
-            lambda f, m, a, n: _scaled(f, m) + _scaled(a, n)),
-    Mistake("for and against have changed places: your map has the wrong sign.",
-            lambda f, m, a, n: _scaled(a, n) - _scaled(f, m)),
-    Mistake("you used the maximum of what speaks for on both pictures: each has its own.",
-            lambda f, m, a, n: _scaled(f - a, m)),
+    Mistake(
+        "each picture was divided by its own maximum. Multiply by it again before you "
+        "subtract, or "
+        "a whisper counts as much as a shout.",
+        lambda f, m, a, n: f - a,
+    ),
+    Mistake(
+        "you added what speaks against. Take it off.",
+        lambda f, m, a, n: _scaled(f, m) + _scaled(a, n),
+    ),
+    Mistake(
+        "for and against have changed places: your map has the wrong sign.",
+        lambda f, m, a, n: _scaled(a, n) - _scaled(f, m),
+    ),
+    Mistake(
+        "you used the maximum of what speaks for on both pictures: each has its own.",
+        lambda f, m, a, n: _scaled(f - a, m),
+    ),
     Mistake("the maxima have changed places.", lambda f, m, a, n: _scaled(f, n) - _scaled(a, m)),
-    Mistake("you used the first image's maxima for all images.",
-            lambda f, m, a, n: _scaled(f, m[:1].expand_as(m)) - _scaled(a, n[:1].expand_as(n))),
-)  # fmt: skip
+    Mistake(
+        "you used the first image's maxima for all images.",
+        lambda f, m, a, n: _scaled(f, m[:1].expand_as(m)) - _scaled(a, n[:1].expand_as(n)),
+    ),
+)
 
 
 # --- the control ----------------------------------------------------------------------------------
@@ -282,35 +374,73 @@ def _batch_scale(S: Tensor, size) -> Tensor:
 
 
 CONTROL_MISTAKES = (
-    Mistake("you took the absolute value before enlarging. Between a place for and a place against, the "
-            "enlarged evidence passes through zero: enlarge with the sign, then take the absolute value.",
-            lambda S, size: _turned(upsample(S.abs(), size)), share=0.5),
-    Mistake("this is bright where *much* is said. Turn it round: 1 where nothing is said.",
-            lambda S, size: 1 - control(S, size), share=0.3),
-    Mistake("you cut the negative places off, so that evidence against looks like none at all. Use the "
-            "absolute value of S.", lambda S, size: _turned(upsample(S, size).relu())),
-    Mistake("you cut the negative places off before enlarging, so that evidence against looks like none "
-            "at all. Enlarge with the sign, then take the absolute value.",
-            lambda S, size: _turned(upsample(S.relu(), size))),
-    Mistake("negative places come out above 1: use the absolute value of S.",
-            lambda S, size: _turned(upsample(S, size))),
-    Mistake("you divided by one maximum for the whole batch: each image has its own.",
-            _batch_scale, share=0.5),
-    Mistake("you divided by the largest |S| of the *small* map. Enlarging lowers the peaks: divide by the "
-            "largest absolute value of the enlarged map, so that its strongest pixel comes out as 0.",
-            lambda S, size: _by_small_maximum(S, size, lambda m: m.abs().amax((1, 2), keepdim=True)),
-            share=0.5),
-    Mistake("you divided by the largest value with its sign. The largest *absolute* value is meant.",
-            lambda S, size: 1 - upsample(S, size).abs() / _largest_or_one(upsample(S, size))),
-    Mistake("this is `align_corners=True`, which stretches the grid to the picture's edge. "
-            "`align_corners=False`.",
-            lambda S, size: _enlarged_by(S, size, mode="bilinear", align_corners=True), share=0.5),
-    Mistake("these are blocks: the nearest place, repeated. Enlarge bilinearly.",
-            lambda S, size: _enlarged_by(S, size, mode="nearest"), share=0.5),
-    Mistake("this is bicubic: it swings beyond the values that are there. Enlarge bilinearly.",
-            lambda S, size: _enlarged_by(S, size, mode="bicubic", align_corners=False)),
-    Mistake("you squared the evidence; its absolute value is meant.",
-            lambda S, size: _turned(upsample(S, size).square())),
-    Mistake("the division is missing: the place where most is said must come out as 0.",
-            lambda S, size: 1 - upsample(S, size).abs()),
-)  # fmt: skip
+    Mistake(
+        "you took the absolute value before enlarging. Between a place for and a place "
+        "against, the "
+        "enlarged evidence passes through zero: enlarge "
+        "with the sign, then take the absolute value.",
+        lambda S, size: _turned(upsample(S.abs(), size)),
+        share=0.5,
+    ),
+    Mistake(
+        "this is bright where *much* is said. Turn it round: 1 where nothing is said.",
+        lambda S, size: 1 - control(S, size),
+        share=0.3,
+    ),
+    Mistake(
+        "you cut the negative places off, so that evidence against looks like none at all. "
+        "Use the "
+        "absolute value of S.",
+        lambda S, size: _turned(upsample(S, size).relu()),
+    ),
+    Mistake(
+        "you cut the negative places off before enlarging, so that evidence against looks "
+        "like none "
+        "at all. Enlarge with the sign, then take the absolute value.",
+        lambda S, size: _turned(upsample(S.relu(), size)),
+    ),
+    Mistake(
+        "negative places come out above 1: use the absolute value of S.",
+        lambda S, size: _turned(upsample(S, size)),
+    ),
+    Mistake(
+        "you divided by one maximum for the whole batch: each image has its own.",
+        _batch_scale,
+        share=0.5,
+    ),
+    Mistake(
+        "you divided by the largest |S| of the *small* map. Enlarging lowers the peaks: "
+        "divide by the "
+        "largest absolute value of the enlarged map, "
+        "so that its strongest pixel comes out as 0.",
+        lambda S, size: _by_small_maximum(S, size, lambda m: m.abs().amax((1, 2), keepdim=True)),
+        share=0.5,
+    ),
+    Mistake(
+        "you divided by the largest value with its sign. The largest *absolute* value is meant.",
+        lambda S, size: 1 - upsample(S, size).abs() / _largest_or_one(upsample(S, size)),
+    ),
+    Mistake(
+        "this is `align_corners=True`, which stretches the grid to the picture's edge. "
+        "`align_corners=False`.",
+        lambda S, size: _enlarged_by(S, size, mode="bilinear", align_corners=True),
+        share=0.5,
+    ),
+    Mistake(
+        "these are blocks: the nearest place, repeated. Enlarge bilinearly.",
+        lambda S, size: _enlarged_by(S, size, mode="nearest"),
+        share=0.5,
+    ),
+    Mistake(
+        "this is bicubic: it swings beyond the values that are there. Enlarge bilinearly.",
+        lambda S, size: _enlarged_by(S, size, mode="bicubic", align_corners=False),
+    ),
+    Mistake(
+        "you squared the evidence; its absolute value is meant.",
+        lambda S, size: _turned(upsample(S, size).square()),
+    ),
+    Mistake(
+        "the division is missing: the place where most is said must come out as 0.",
+        lambda S, size: 1 - upsample(S, size).abs(),
+    ),
+)

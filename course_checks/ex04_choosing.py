@@ -78,7 +78,9 @@ def _which_cases(seed: int) -> list[tuple]:
 
 
 def _which_case(seed: int, number: int, h: int, w: int) -> tuple:
-    """Several Q that come second for one reason each; in case 1 no map is weak (the answer is -1)."""
+    """Several Q that come second for one reason each; in case 1 no map is weak (the answer is
+    -1).
+    """
     rng = dice(seed, 30 + number)
     classes, h = 14 + 2 * number + seed % 3, h + seed % 2
     _, maps = scene(rng, classes, h, w, {})
@@ -188,40 +190,76 @@ def _differences(logits: Tensor, maps: Tensor) -> Tensor:
 
 
 WHICH_MISTAKES = (
-    Mistake("this is the choice by the maps S^P - S^Q; the task is about those of cross-entropy.",
-            _changed(maps=_differences)),
-    Mistake("the strength is the largest value of the map *with its sign*: you took absolute values.",
-            _changed(strength=lambda s, grad: s.abs().amax((1, 2)) / grad.max(),
-                     spread=lambda s, grad: _reaching(s.abs(), s.abs().amax((1, 2)) / 2))),
-    Mistake("you counted all positive places. Those count that reach *half* of the map's own maximum.",
-            _changed(spread=lambda s, grad: (s > 0).flatten(1).sum(1))),
-    Mistake("you counted *pieces*, as the lecture does. Here places are counted.",
-            _changed(spread=_pieces)),
-    Mistake("it is the weakest map, but not the most spread out.",
-            _changed(spread=lambda s, grad: -_strength(s, grad))),
-    Mistake("it is the strongest of the weak maps, not the most spread out.",
-            _changed(spread=_strength)),
-    Mistake("it is the most concentrated of the weak maps. The most spread out is wanted.",
-            _changed(spread=lambda s, grad: -_at_half(s, grad))),
-    Mistake("strong maps take part, too: its strength is not below 0.1.", _changed(every_strength=True)),
-    Mistake("you compared the maps after the ReLU. The rank correlation is that of the *signed* maps.",
-            _changed(rho=lambda s, grad: _rank(s.relu(), grad.relu()))),
-    Mistake("you compared only this map after the ReLU. The rank correlation is that of the *signed* maps.",
-            _changed(rho=lambda s, grad: _rank(s.relu(), grad))),
-    Mistake("you looked for the lowest rank correlation, or forgot a sign: the *highest* is wanted.",
-            _changed(rho=lambda s, grad: -_rank(s, grad))),
-    Mistake("you took the largest size of the correlation. A map that is turned over is not alike.",
-            _changed(rho=lambda s, grad: _rank(s, grad).abs())),
-    Mistake("a far Q has a probability below 1 / classes; this one has more.", _changed(every_p=True)),
-    Mistake("this is P itself, the predicted class. Q has to be another one.", _changed(with_p=True)),
+    Mistake(
+        "this is the choice by the maps S^P - S^Q; the task is about those of cross-entropy.",
+        _changed(maps=_differences),
+    ),
+    Mistake(
+        "the strength is the largest value of the map *with its sign*: you took absolute values.",
+        _changed(
+            strength=lambda s, grad: s.abs().amax((1, 2)) / grad.max(),
+            spread=lambda s, grad: _reaching(s.abs(), s.abs().amax((1, 2)) / 2),
+        ),
+    ),
+    Mistake(
+        "you counted all positive places. Those count that reach *half* of the map's own maximum.",
+        _changed(spread=lambda s, grad: (s > 0).flatten(1).sum(1)),
+    ),
+    Mistake(
+        "you counted *pieces*, as the lecture does. Here places are counted.",
+        _changed(spread=_pieces),
+    ),
+    Mistake(
+        "it is the weakest map, but not the most spread out.",
+        _changed(spread=lambda s, grad: -_strength(s, grad)),
+    ),
+    Mistake(
+        "it is the strongest of the weak maps, not the most spread out.", _changed(spread=_strength)
+    ),
+    Mistake(
+        "it is the most concentrated of the weak maps. The most spread out is wanted.",
+        _changed(spread=lambda s, grad: -_at_half(s, grad)),
+    ),
+    Mistake(
+        "strong maps take part, too: its strength is not below 0.1.", _changed(every_strength=True)
+    ),
+    Mistake(
+        "you compared the maps after the ReLU. The rank correlation is that of the *signed* maps.",
+        _changed(rho=lambda s, grad: _rank(s.relu(), grad.relu())),
+    ),
+    Mistake(
+        "you compared only this map after the ReLU. The rank correlation is that of the "
+        "*signed* maps.",
+        _changed(rho=lambda s, grad: _rank(s.relu(), grad)),
+    ),
+    Mistake(
+        "you looked for the lowest rank correlation, or forgot a sign: the *highest* is wanted.",
+        _changed(rho=lambda s, grad: -_rank(s, grad)),
+    ),
+    Mistake(
+        "you took the largest size of the correlation. A map that is turned over is not alike.",
+        _changed(rho=lambda s, grad: _rank(s, grad).abs()),
+    ),
+    Mistake(
+        "a far Q has a probability below 1 / classes; this one has more.", _changed(every_p=True)
+    ),
+    Mistake(
+        "this is P itself, the predicted class. Q has to be another one.", _changed(with_p=True)
+    ),
     Mistake("of two that are equally good, the lower number wins.", _changed(last=True)),
-    Mistake("your contrast maps are negated: S_CE(Q) is what all believe in, *minus* S^Q.",
-            _changed(maps=lambda logits, maps: -contrasts(logits, maps))),
-    Mistake("this is the least probable class. Far is told by the map, among all that are improbable.",
-            lambda logits, maps: RULES.choose(logits, maps) | {"far": int(logits.argmin())}),
-    Mistake("this is the second *highest number*, not the second in the order of probability.",
-            lambda logits, maps: RULES.choose(logits, maps) | {"near": int(logits.argsort()[0])}),
-)  # fmt: skip
+    Mistake(
+        "your contrast maps are negated: S_CE(Q) is what all believe in, *minus* S^Q.",
+        _changed(maps=lambda logits, maps: -contrasts(logits, maps)),
+    ),
+    Mistake(
+        "this is the least probable class. Far is told by the map, among all that are improbable.",
+        lambda logits, maps: RULES.choose(logits, maps) | {"far": int(logits.argmin())},
+    ),
+    Mistake(
+        "this is the second *highest number*, not the second in the order of probability.",
+        lambda logits, maps: RULES.choose(logits, maps) | {"near": int(logits.argsort()[0])},
+    ),
+)
 
 
 def _choice_says(key: str, q: int, logits: Tensor, maps: Tensor) -> str:
@@ -243,8 +281,8 @@ def _choice_says(key: str, q: int, logits: Tensor, maps: Tensor) -> str:
     if key == "far":
         rho = _rank(every[[q, right]], grad).tolist()
         return (
-            f"the contrast map of class {q} has rank correlation {rho[0]:.2f} with Grad-CAM; that of"
-            f" class {right} has {rho[1]:.2f}."
+            f"the contrast map of class {q} has rank correlation {rho[0]:.2f} with Grad-CAM; that "
+            f"of class {right} has {rho[1]:.2f}."
         )
     return _weak_says(q, right, every, grad)
 
@@ -373,27 +411,47 @@ def _never_none(logits: Tensor, maps: Tensor, truth: int) -> dict[str, Any]:
 
 
 ERROR_MISTAKES = (
-    Mistake("P and Q are swapped: this map is positive where the evidence speaks for the truth.",
-            lambda y, maps, truth: _with_map(y, maps, truth, -_difference(y, maps, truth))),
-    Mistake("keep the negative evidence: it is the other half of the answer.",
-            lambda y, maps, truth: _with_map(y, maps, truth, _difference(y, maps, truth).relu())),
-    Mistake("the sizes are taken, so that nothing speaks for the truth: keep the sign.",
-            lambda y, maps, truth: _with_map(y, maps, truth, _difference(y, maps, truth).abs())),
-    Mistake("this is the cross-entropy contrast. Between two named classes, take S^P - S^Q.",
-            lambda y, maps, truth: _with_map(y, maps, truth, contrasts(y, maps)[truth])),
-    Mistake("this is Grad-CAM's map of P alone. The question names the truth as well: S^P - S^Q.",
-            lambda y, maps, truth: _with_map(y, maps, truth, maps[y.argmax()])),
-    Mistake("a place is [row, column]; this looks like [column, row].",
-            _places(lambda place, maps: place[::-1])),
-    Mistake("split the number by the length of a row, which is the *width* w, not h.",
-            _places(_by_height)),
-    Mistake("this is the strongest place of S^P alone. Take it from the difference of the two maps.",
-            lambda y, maps, truth: _error(y, maps, truth) | {
-                "for error": _place(maps[y.argmax()]), "for truth": _place(maps[truth])}),
+    Mistake(
+        "P and Q are swapped: this map is positive where the evidence speaks for the truth.",
+        lambda y, maps, truth: _with_map(y, maps, truth, -_difference(y, maps, truth)),
+    ),
+    Mistake(
+        "keep the negative evidence: it is the other half of the answer.",
+        lambda y, maps, truth: _with_map(y, maps, truth, _difference(y, maps, truth).relu()),
+    ),
+    Mistake(
+        "the sizes are taken, so that nothing speaks for the truth: keep the sign.",
+        lambda y, maps, truth: _with_map(y, maps, truth, _difference(y, maps, truth).abs()),
+    ),
+    Mistake(
+        "this is the cross-entropy contrast. Between two named classes, take S^P - S^Q.",
+        lambda y, maps, truth: _with_map(y, maps, truth, contrasts(y, maps)[truth]),
+    ),
+    Mistake(
+        "this is Grad-CAM's map of P alone. The question names the truth as well: S^P - S^Q.",
+        lambda y, maps, truth: _with_map(y, maps, truth, maps[y.argmax()]),
+    ),
+    Mistake(
+        "a place is [row, column]; this looks like [column, row].",
+        _places(lambda place, maps: place[::-1]),
+    ),
+    Mistake(
+        "split the number by the length of a row, which is the *width* w, not h.",
+        _places(_by_height),
+    ),
+    Mistake(
+        "this is the strongest place of S^P alone. Take it from the difference of the two maps.",
+        lambda y, maps, truth: (
+            _error(y, maps, truth)
+            | {"for error": _place(maps[y.argmax()]), "for truth": _place(maps[truth])}
+        ),
+    ),
     Mistake("no place of the map speaks for this class, so it is None.", _never_none),
-    Mistake("this is the truth. \"predicted\" is what the network says: the largest logit.",
-            lambda y, maps, truth: _error(y, maps, truth) | {"predicted": truth}),
-)  # fmt: skip
+    Mistake(
+        'this is the truth. "predicted" is what the network says: the largest logit.',
+        lambda y, maps, truth: _error(y, maps, truth) | {"predicted": truth},
+    ),
+)
 
 
 def _error_says(key: str, got: Any, logits: Tensor, maps: Tensor, truth: int) -> str:

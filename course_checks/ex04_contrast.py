@@ -106,8 +106,8 @@ VECTOR = Part(
             share=0.5,
         ),
         Mistake(
-            "this is onehot(P) - onehot(Q) with the *predicted* class for P. P is given, one for each"
-            " image.",
+            "this is onehot(P) - onehot(Q) with the *predicted* class for P. P is given, one for "
+            "each image.",
             lambda y, p, q, loss: _by_autograd(y, y.argmax(1).tolist(), q, loss),
         ),
         Mistake(
@@ -281,38 +281,69 @@ _NO_SIZE = "the largest difference may be negative: take the size before the max
 IDENTITY_MISTAKES = (
     Mistake(_NO_SIZE, _measured(Tensor.max)),
     Mistake(_NO_SIZE, _measured(lambda values: values.max().abs())),
-    Mistake("this is the mean. One bad place hides in a mean: report the largest.",
-            _measured(lambda values: values.abs().mean())),
-    Mistake("this is a mean, in which deviations of both signs cancel: report the largest size.",
-            _measured(lambda values: values.mean().abs())),
-    Mistake("this is the sum of all deviations. Report the largest of them.",
-            _measured(lambda values: values.abs().sum())),
-    Mistake("you squared the deviations: report the largest size.",
-            _measured(lambda values: values.square().max())),
-    Mistake("you squared the deviations: report the largest size.",
-            _measured(lambda values: values.square().mean())),
-    Mistake("you summed over the images first. Each image has to satisfy the sentence by itself.",
-            _measured(lambda values: values.sum(0).abs().max())),
+    Mistake(
+        "this is the mean. One bad place hides in a mean: report the largest.",
+        _measured(lambda values: values.abs().mean()),
+    ),
+    Mistake(
+        "this is a mean, in which deviations of both signs cancel: report the largest size.",
+        _measured(lambda values: values.mean().abs()),
+    ),
+    Mistake(
+        "this is the sum of all deviations. Report the largest of them.",
+        _measured(lambda values: values.abs().sum()),
+    ),
+    Mistake(
+        "you squared the deviations: report the largest size.",
+        _measured(lambda values: values.square().max()),
+    ),
+    Mistake(
+        "you squared the deviations: report the largest size.",
+        _measured(lambda values: values.square().mean()),
+    ),
+    Mistake(
+        "you summed over the images first. Each image has to satisfy the sentence by itself.",
+        _measured(lambda values: values.sum(0).abs().max()),
+    ),
     Mistake("only the first image was measured.", _measured(lambda values: values[0].abs().max())),
-    Mistake("all classes count alike: weigh each map by its p_Q.",
-            _measured(weights=torch.ones_like)),
-    Mistake("all classes count alike: weigh each map by its p_Q.",
-            _measured(weights=lambda y: torch.full_like(y, 1 / y.shape[1]))),
-    Mistake("the maps are weighed by logits. Make probabilities of them first.",
-            _measured(weights=lambda y: y)),
-    Mistake("every image got the probabilities of the first one.",
-            _measured(weights=lambda y: y[:1].softmax(1).expand_as(y))),
-    Mistake("this is 0, as for right maps. Measure the maps as they were handed over.",
-            _measured(maps=lambda claimed, right: right)),
-    Mistake("sum_c p_c S^c is a mean by probability, not the plain mean of the class maps.",
-            _measured(right=lambda t, y, q: t.mean(1, keepdim=True) - t[:, q])),
-    Mistake("this measures the class maps; the sentence is about the contrast maps.",
-            lambda claimed, given, y: _gaps(claimed, given, y) | {
-                "cancel": float(_largest(torch.einsum("nq,nqij->nij", y.softmax(1), given)))}),
-    Mistake("your right side has the wrong sign: it is what all believe in, *minus* S^Q.",
-            _measured(right=lambda *case: -_contrasts(*case))),
-    Mistake("your right side is S^P - S^Q, that of logit_difference.", _measured(right=_of_predicted)),
-)  # fmt: skip
+    Mistake(
+        "all classes count alike: weigh each map by its p_Q.", _measured(weights=torch.ones_like)
+    ),
+    Mistake(
+        "all classes count alike: weigh each map by its p_Q.",
+        _measured(weights=lambda y: torch.full_like(y, 1 / y.shape[1])),
+    ),
+    Mistake(
+        "the maps are weighed by logits. Make probabilities of them first.",
+        _measured(weights=lambda y: y),
+    ),
+    Mistake(
+        "every image got the probabilities of the first one.",
+        _measured(weights=lambda y: y[:1].softmax(1).expand_as(y)),
+    ),
+    Mistake(
+        "this is 0, as for right maps. Measure the maps as they were handed over.",
+        _measured(maps=lambda claimed, right: right),
+    ),
+    Mistake(
+        "sum_c p_c S^c is a mean by probability, not the plain mean of the class maps.",
+        _measured(right=lambda t, y, q: t.mean(1, keepdim=True) - t[:, q]),
+    ),
+    Mistake(
+        "this measures the class maps; the sentence is about the contrast maps.",
+        lambda claimed, given, y: (
+            _gaps(claimed, given, y)
+            | {"cancel": float(_largest(torch.einsum("nq,nqij->nij", y.softmax(1), given)))}
+        ),
+    ),
+    Mistake(
+        "your right side has the wrong sign: it is what all believe in, *minus* S^Q.",
+        _measured(right=lambda *case: -_contrasts(*case)),
+    ),
+    Mistake(
+        "your right side is S^P - S^Q, that of logit_difference.", _measured(right=_of_predicted)
+    ),
+)
 
 
 IDENTITIES = Part(

@@ -54,7 +54,8 @@ POOL = Part(
             lambda q, w: (w.softmax(dim=1) * q).sum(dim=1),
         ),
         Mistake(
-            "the sums run over the patches of all photos together: one score for each photo, please.",
+            "the sums run over the patches of all photos "
+            "together: one score for each photo, please.",
             lambda q, w: ((w * q).sum() / w.sum()).expand(len(q)),
         ),
     ),
@@ -99,8 +100,8 @@ PATCHES = Part(
     axes="P, K, h, w",
     mistakes=(
         Mistake(
-            "all patches share one factor, that of the mean score. That is the trap again: use each "
-            "patch's own score q_i.",
+            "all patches share one factor, that of the mean score. That is the trap again: use "
+            "each patch's own score q_i.",
             _one_score,
         ),
         Mistake(
@@ -120,7 +121,8 @@ PATCHES = Part(
             ),
         ),
         Mistake(
-            "the negative evidence is gone: here the answer is signed, and a ReLU has no place in it.",
+            "the negative evidence is gone: here the answer "
+            "is signed, and a ReLU has no place in it.",
             lambda *case: _patchwise(*case).relu(),
         ),
         Mistake(

@@ -71,7 +71,8 @@ LAY_BACK = Part(
     axes="K, H, W",
     mistakes=(
         Mistake(
-            "where patches overlap you have their sum. Count how many lie on each pixel, and divide.",
+            "where patches overlap you have their sum. "
+            "Count how many lie on each pixel, and divide.",
             lambda *case: _sum_and_count(*case)[0],
         ),
         Mistake(
@@ -83,13 +84,13 @@ LAY_BACK = Part(
             lambda *case: _last_wins(*case) / _sum_and_count(*case)[1].clamp(min=1),
         ),
         Mistake(
-            "your patches count for more in their middle, as the course's own function has it. Here all "
-            "pixels of a patch count alike.",
+            "your patches count for more in their middle, as the course's own function has it. "
+            "Here all pixels of a patch count alike.",
             _by_triangles,
         ),
         Mistake(
-            "the whole picture is divided by the number of patches: divide each pixel by the number of "
-            "patches that lie on it.",
+            "the whole picture is divided by the number of patches: divide each pixel by the "
+            "number of patches that lie on it.",
             lambda maps, corners, size: _sum_and_count(maps, corners, size)[0] / len(maps),
         ),
         Mistake(
@@ -100,8 +101,8 @@ LAY_BACK = Part(
     failures=(
         (
             "must match the size",
-            "Does the slice have the size of a patch, and do rows (top) and columns (left) stand in "
-            "the right order?",
+            "Does the slice have the size of a patch, and do rows (top) and columns (left) stand "
+            "in the right order?",
         ),
         (
             "size of tensor",
@@ -176,20 +177,23 @@ PICTURE = Part(
     axes="K, H, W, 3",
     mistakes=(
         Mistake(
-            "each map is divided by its own maximum, so that weak ones look strong: one scale for all.",
+            "each map is divided by its own maximum, so "
+            "that weak ones look strong: one scale for all.",
             _own_scales,
         ),
         Mistake(
-            "zero is not white. Stretching from the smallest to the largest value moves it: divide by "
-            "the largest magnitude instead.",
+            "zero is not white. Stretching from the smallest to the largest value moves it: "
+            "divide by the largest magnitude instead.",
             _stretched,
         ),
         Mistake(
-            "the scale is the largest positive value. Negative evidence may be larger: take magnitudes.",
+            "the scale is the largest positive value. "
+            "Negative evidence may be larger: take magnitudes.",
             _largest_positive,
         ),
         Mistake(
-            "the scale is the largest positive value. Negative evidence may be larger: take magnitudes.",
+            "the scale is the largest positive value. "
+            "Negative evidence may be larger: take magnitudes.",
             lambda evidence: _largest_positive(evidence).clamp(0, 1),
         ),
         Mistake(
@@ -291,33 +295,62 @@ _ONLY_NEGATIVE = (
     "positive evidence in a window must not make up for a fault in it: ReLU first, then the sum."
 )
 FIND_MISTAKES = (
-    Mistake("rows and columns have changed places: [top, left].",
-            _moved(lambda corner, height, width: corner[::-1])),
-    Mistake("this window holds the score up. The fault is where the evidence is negative.",
-            _fault_by(Tensor.relu)),
-    Mistake("this window has the largest evidence of *any* sign. Only what is negative pulls the score "
-            "down: ReLU(-S).", _fault_by(Tensor.abs)),
-    Mistake("squares lose the sign. Only what is negative pulls the score down: ReLU(-S).",
-            _fault_by(Tensor.square)),
+    Mistake(
+        "rows and columns have changed places: [top, left].",
+        _moved(lambda corner, height, width: corner[::-1]),
+    ),
+    Mistake(
+        "this window holds the score up. The fault is where the evidence is negative.",
+        _fault_by(Tensor.relu),
+    ),
+    Mistake(
+        "this window has the largest evidence of *any* sign. Only what is negative pulls the "
+        "score "
+        "down: ReLU(-S).",
+        _fault_by(Tensor.abs),
+    ),
+    Mistake(
+        "squares lose the sign. Only what is negative pulls the score down: ReLU(-S).",
+        _fault_by(Tensor.square),
+    ),
     Mistake(_ONLY_NEGATIVE, _fault_by(Tensor.neg)),
-    Mistake("this is the one lowest pixel. A fault fills a window: add up the evidence in each.",
-            _lowest_pixel),
-    Mistake("this is the window with the most negative *pixels*. Add up how negative they are.",
-            _fault_by(lambda evidence: (evidence < 0).float())),
-    Mistake("height and width have changed places: the window has `height` rows.",
-            lambda evidence, height, width: _right_corner(evidence, width, height)),
-    Mistake("you split the number by the width of the *photo*. A row holds as many windows as fit side "
-            "by side: W - width + 1.", _split_by_photo),
-    Mistake("this is the window's middle: give its corner.",
-            _moved(lambda corner, height, width: [corner[0] + height // 2, corner[1] + width // 2])),
-    Mistake("this is the window's last pixel: give its corner.",
-            _moved(lambda corner, height, width: [corner[0] + height - 1, corner[1] + width - 1])),
-    Mistake(f'something pulls the score down here: "{NOTHING}" is for maps without negative evidence.',
-            lambda evidence, height, width: NOTHING if evidence.sum() >= 0 else
-            _right_corner(evidence, height, width)),
-    Mistake(f'nothing pulls the score down here, so the answer is "{NOTHING}".',
-            lambda evidence, height, width: _corner(_windows(_pulls(evidence), height, width))),
-)  # fmt: skip
+    Mistake(
+        "this is the one lowest pixel. A fault fills a window: add up the evidence in each.",
+        _lowest_pixel,
+    ),
+    Mistake(
+        "this is the window with the most negative *pixels*. Add up how negative they are.",
+        _fault_by(lambda evidence: (evidence < 0).float()),
+    ),
+    Mistake(
+        "height and width have changed places: the window has `height` rows.",
+        lambda evidence, height, width: _right_corner(evidence, width, height),
+    ),
+    Mistake(
+        "you split the number by the width of the *photo*. A row holds as many windows as fit "
+        "side "
+        "by side: W - width + 1.",
+        _split_by_photo,
+    ),
+    Mistake(
+        "this is the window's middle: give its corner.",
+        _moved(lambda corner, height, width: [corner[0] + height // 2, corner[1] + width // 2]),
+    ),
+    Mistake(
+        "this is the window's last pixel: give its corner.",
+        _moved(lambda corner, height, width: [corner[0] + height - 1, corner[1] + width - 1]),
+    ),
+    Mistake(
+        f'something pulls the score down here: "{NOTHING}" is for maps without negative evidence.',
+        lambda evidence, height, width: (
+            NOTHING if evidence.sum() >= 0 else _right_corner(evidence, height, width)
+        ),
+    ),
+    Mistake(
+        f'nothing pulls the score down here, so the answer is "{NOTHING}".',
+        lambda evidence, height, width: _corner(_windows(_pulls(evidence), height, width)),
+    ),
+)
 
 
 FIND = Part(

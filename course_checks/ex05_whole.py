@@ -1,4 +1,6 @@
-"""Checks of ex05_image_quality, the trap: one question to the whole photo, and a measurement of it."""
+"""Checks of ex05_image_quality, the trap: one question to the whole photo, and a measurement of
+it.
+"""
 
 from itertools import combinations
 
@@ -62,7 +64,8 @@ TRAP = Part(
     axes="K, h, w",
     mistakes=(
         Mistake(
-            "the sign is turned round: v = dJ/ds of J = (s - q)^2 is 2 (s - q), and it is not negated.",
+            "the sign is turned round: v = dJ/ds of J = "
+            "(s - q)^2 is 2 (s - q), and it is not negated.",
             lambda e, s, q: _global_maps(-e, s, q),
         ),
         Mistake(
@@ -206,8 +209,8 @@ PROOF = Part(
             lambda maps, s, q: _largest_difference(maps, s + 1e-6, q),
         ),
         Mistake(
-            "maps from different sides of s are compared, too. The claim is about two q on the same "
-            "side; q = s belongs to neither.",
+            "maps from different sides of s are compared, too. The claim is about two q on the "
+            "same side; q = s belongs to neither.",
             lambda maps, s, q: (maps.amax(dim=0) - maps.amin(dim=0)).max().item(),
         ),
         Mistake(_NO_SIZE, _over_pairs(_from_first, lambda gap: gap.max().clamp(min=0))),

@@ -141,7 +141,8 @@ POINTING = Part(
             share=0.25,
         ),
         Mistake(
-            "any positive place on the part counts as a hit here. Only the *highest* point is the finger.",
+            "any positive place on the part counts as a hit "
+            "here. Only the *highest* point is the finger.",
             _any_positive,
         ),
         Mistake(

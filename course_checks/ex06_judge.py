@@ -124,8 +124,8 @@ DELETION = Part(
             _order_as_rank,
         ),
         Mistake(
-            "the evidence went through a ReLU before it was sorted, so that all negative places tie. The "
-            "map is signed: -0.1 is more than -2.",
+            "the evidence went through a ReLU before it was sorted, so that all negative places "
+            "tie. The map is signed: -0.1 is more than -2.",
             lambda n, x, b, evidence, *rest: _margins(n, x, b, evidence.relu(), *rest),
         ),
         Mistake(
@@ -137,7 +137,8 @@ DELETION = Part(
             lambda *case: _margins(*case[:6], [min(c + 1, case[3].numel()) for c in case[6]]),
         ),
         Mistake(
-            "where places tie at the threshold you remove all of them. A step removes exactly `count`.",
+            "where places tie at the threshold you remove "
+            "all of them. A step removes exactly `count`.",
             _by_threshold,
         ),
         Mistake(

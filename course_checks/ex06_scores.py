@@ -73,9 +73,11 @@ _LEFT_OUT = "only those images count whose margin begins above 0."
 AREA_MISTAKES = (
     Mistake("this is the plain mean. The first and the last value count half (trapezoids).",
             _of_kept(lambda kept: _relative(kept).mean())),
-    Mistake("these are rectangles, by each interval's first value. Take trapezoids: the mean of both.",
+    Mistake("these are rectangles, by each interval's first value. Take trapezoids: the mean of "
+            "both.",
             _of_kept(lambda kept: _relative(kept)[:, :-1].mean())),
-    Mistake("these are rectangles, by each interval's last value. Take trapezoids: the mean of both.",
+    Mistake("these are rectangles, by each interval's last value. Take trapezoids: the mean of "
+            "both.",
             _of_kept(lambda kept: _relative(kept)[:, 1:].mean())),
     Mistake("from the first step to the last the way is 1: divide by the number of intervals.",
             _of_kept(lambda kept: torch.trapezoid(_relative(kept)).mean())),

@@ -63,7 +63,9 @@ class Guarded(nn.Sequential):
 
 
 def _small(seed: int, classes: int, kind: str) -> nn.Module:
-    """Two convolutions and a linear head with a hidden layer: its gradients differ from place to place."""
+    """Two convolutions and a linear head with a hidden layer: its gradients differ from place to
+    place.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # `torch.manual_seed` keeps a traceback each time
         network = Guarded() if kind == "guarded" else nn.Sequential()

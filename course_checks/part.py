@@ -67,9 +67,9 @@ class Part:
         title: a few words for reports.
         points: the most it gives.
         answer: the name that the learner's notebook defines, a function or a value.
-        draws: seed -> one case of each kind, always in the same order of kinds. A case is a tuple of
-            arguments made of numbers, strings, lists, dictionaries, tensors and `Network`s. Seeds
-            give other values and other shapes. For a value: one empty tuple.
+        draws: seed -> one case of each kind, always in the same order of kinds. A case is a tuple
+            of arguments made of numbers, strings, lists, dictionaries, tensors and `Network`s.
+            Seeds give other values and other shapes. For a value: one empty tuple.
         reference: the right answer to a case (not needed with `marker`).
         mistakes: known wrong ways; tried in their order.
         explains: for a dictionary, (key, the learner's value, *case) -> what is wrong with a value
@@ -81,8 +81,8 @@ class Part:
         tiny: absolute error that is allowed beside it.
         failures: (words of an exception's class or message, sentence that teaches).
         expects: what a right answer looks like in numbers, shown with a pass.
-        visible: the seed of the cases that the notebook shows, chosen so that they show as many of the
-            known mistakes as such cases can. It is not above 0, as no hidden seed is.
+        visible: the seed of the cases that the notebook shows, chosen so that they show as many of
+            the known mistakes as such cases can. It is not above 0, as no hidden seed is.
     """
 
     name: str
@@ -269,7 +269,9 @@ def _built(case: Case) -> Case:
 
 
 def call(function: Any, case: Case) -> Any:
-    """A function's answer to one case, of any type, or a `Failure`: it raised, or changed its arguments."""
+    """A function's answer to one case, of any type, or a `Failure`: it raised, or changed its
+    arguments.
+    """
     given = _copies(_built(case))
     before = _copies(given), _hooks(given)
     try:
@@ -289,7 +291,10 @@ def call(function: Any, case: Case) -> Any:
 def _changed(function: Any, given: Case, before: Case, hooks: int) -> str:
     """What the function did to its arguments, as a sentence; "" if nothing."""
     if _hooks(given) > hooks:
-        return "a hook is still on the network: keep what `register_...hook` returns, and call its `remove()`."
+        return (
+            "a hook is still on the network: keep what `register_...hook` returns, and call "
+            "its `remove()`."
+        )
     code = getattr(function, "__code__", None)
     for place, (now, then) in enumerate(zip(given, before)):
         if not _same(now, then):

@@ -41,7 +41,9 @@ class Check:
 
 
 def passed(part: Part) -> bool:
-    """Whether the part's check was run in this session and found everything right, the last time."""
+    """Whether the part's check was run in this session and found everything right, the last
+    time.
+    """
     return part.name in _passed
 
 
@@ -60,8 +62,8 @@ def judge(part: Part, answer: Any, seed: int = VISIBLE) -> list[Verdict]:
 def without_luck(part: Part, verdicts: Sequence[Verdict], cases: Sequence[Case]) -> list[Verdict]:
     """The verdicts, without the marks that one and the same answer to all cases would earn.
 
-    What is right only in cases with the same, guessable right answer (0, None, one word) is luck and
-    counts nothing; so does what is worth no more in any case than a row of zeros, ones or minus
+    What is right only in cases with the same, guessable right answer (0, None, one word) is luck
+    and counts nothing; so does what is worth no more in any case than a row of zeros, ones or minus
     ones. In a dictionary this is so for each key. Who has all cases right was not lucky.
     """
     given = [number for number, verdict in enumerate(verdicts) if verdict.share > 0]

@@ -55,7 +55,8 @@ WRONG = (
         "ex01_top",
         (
             _SORT,
-            "logits.sort(dim=1, descending=True)\n    probabilities = probabilities[:, :k].softmax(dim=1)",
+            "logits.sort(dim=1, descending=True)\n    probabilities = probabilities[:, "
+            ":k].softmax(dim=1)",
         ),
         0.75,
         "have their share of the belief, too",
@@ -65,7 +66,8 @@ WRONG = (
         "ex01_top",
         (
             _SORT,
-            "logits.softmax(1).flip(1).sort(dim=1, descending=True, stable=True)\n    order = logits.shape[1] - 1 - order",
+            "logits.softmax(1).flip(1).sort(dim=1, descending=True, stable=True)\n    order = "
+            "logits.shape[1] - 1 - order",
         ),
         2.25,
         "the one with the lower number comes first",
