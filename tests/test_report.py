@@ -4,7 +4,11 @@ import base64
 import csv
 import io
 import json
+import os
 import re
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -433,3 +437,45 @@ def test_the_course_stands_for_its_own_photos():
     with report.folder_of("course") as folder:
         assert (folder / "chelsea.png").is_file() and len(list(folder.iterdir())) == 7
     assert not folder.exists()
+
+
+# --- on a cluster ---------------------------------------------------------------------------------
+
+ROOT = Path(__file__).resolve().parent.parent
+EXTRA = ROOT / ".extras" / "cluster"
+
+
+@pytest.fixture
+def scheduler(tmp_path):
+    """A scheduler of Dask and one worker, on this machine; its address."""
+    if not (EXTRA / "distributed").is_dir():
+        pytest.fail("no Dask here: run `python3 tools/set_up.py cluster`, as `make test` does")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    paths = os.pathsep.join([str(ROOT / "tools"), str(EXTRA)])
+    env = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+
+    def started(program: str, *options: str) -> subprocess.Popen:
+        command = [sys.executable, "-m", f"distributed.cli.{program}", *options, "--no-dashboard"]
+        quiet = subprocess.DEVNULL
+        return subprocess.Popen(command, env=env, cwd=tmp_path, stdout=quiet, stderr=quiet)
+
+    place = ("--host", "127.0.0.1", "--port", address.split(":")[1])
+    worker = (f"tcp://{address}", "--nthreads", "1", "--no-nanny", "--memory-limit", "0")
+    running = [started("dask_scheduler", *place), started("dask_worker", *worker)]
+    yield f"tcp://{address}"
+    for process in running:
+        process.kill()
+        process.wait()
+
+
+def test_a_cluster_gives_the_same_bytes(scheduler, folder, whole, tmp_path, capsys):
+    output = tmp_path / "there" / "report.html"
+    made(folder, output, "--cluster", scheduler)
+    assert output.read_bytes() == whole.read_bytes()
+
+
+def test_a_worker_with_another_network_refuses(folder):
+    task = report.Task("birds", ".", "another digest", {}, str(folder), ("key", ("heron.png",)))
+    with pytest.raises(ValueError, match="is another network"):
+        report.answer(task)
