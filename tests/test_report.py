@@ -417,6 +417,10 @@ def test_pictures_have_words_and_maps_are_drawn(view):
     view.wait_for_function(drawn)
 
 
+def test_axe_finds_nothing(view, axe):
+    assert axe(view) == []
+
+
 def test_thousands_of_rows_are_drawn_a_page_at_a_time(chromium, whole, tmp_path):
     found = contents(whole)
     row = json.dumps(found["rows"][0]).replace("<", "\\u003c")
