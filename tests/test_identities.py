@@ -18,8 +18,11 @@ many = settings(
 )
 
 
+SEVERAL = st.integers(1, 3)  # images
+
+
 @st.composite
-def passes(draw, heads=RandomNet.heads, scale=1.0, n=st.integers(1, 3)):
+def passes(draw, heads=RandomNet.heads, scale=1.0, n=SEVERAL):
     """A kept pass of a random network in float64: 1 to 4 channels, 2 to 6 classes, a small grid."""
     grid = draw(st.integers(2, 5)), draw(st.integers(2, 5))
     seed = draw(st.integers(0, 10**6))
@@ -284,7 +287,7 @@ def test_squared_error_asks_twice_the_distance_times_the_map(seen, q):
 def test_every_score_below_the_answer_draws_the_same_picture_as_grad_cam(seen, far, further):
     score = float(seen.logits[0, 0])
     maps = [
-        positive_maps(seen.ask(lambda y: (y[:, 0] - (score - d)) ** 2), seen.size)
+        positive_maps(seen.ask(lambda y, d=d: (y[:, 0] - (score - d)) ** 2), seen.size)
         for d in (far, further)
     ]
     expected = GradCAM(seen.model, "target")(seen, why=0).maps
