@@ -71,7 +71,9 @@ class Sandbox:
         return homes | plain | {"LANG": "C.UTF-8", "USER": "learner", "PATH": ""}
 
     def _walls(self, job: Path, limits: Limits) -> list[str]:
-        walls = [*_base(), *_libraries(), *_python(), *_without_answers()]
+        # /tmp comes first: the course itself may lie there
+        temporary = _memory("/tmp", limits.scratch)
+        walls = [*_base(), *temporary, *_libraries(), *_python(), *_without_answers()]
         walls += ["--ro-bind", str(self.stage), STAGE, "--ro-bind", str(job), JOB]
         walls += [*_memory(SCRATCH, limits.scratch), *_memory("/dev/shm", limits.scratch)]
         return [*walls, "--dir", HERE, "--chdir", HERE, "--remount-ro", "/dev", "--remount-ro", "/"]
@@ -127,7 +129,6 @@ def _base() -> tuple[str, ...]:
         "--as-pid-1",
         *("--proc", "/proc", *_kernels_settings(), "--dev", "/dev"),
         *("--tmpfs", "/dev/pts", "--remount-ro", "/dev/pts"),  # no terminals
-        *("--symlink", SCRATCH, "/tmp"),
         *(
             "--dev-bind",
             "/dev/null",

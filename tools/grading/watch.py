@@ -220,7 +220,7 @@ def _names(pid: int) -> int:
     Each costs the kernel a kilobyte that no limit counts. 0 for a process outside of a sandbox.
     """
     total = 0
-    for place in (SCRATCH, "/dev/shm"):
+    for place in (SCRATCH, "/tmp", "/dev/shm"):
         try:
             there = os.statvfs(f"/proc/{pid}/root{place}")
         except OSError:
