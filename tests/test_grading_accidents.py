@@ -5,6 +5,7 @@ import errno
 import io
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -85,7 +86,7 @@ def test_a_full_disk_says_which_file_and_which_students(tmp_path, bubblewrap):
         course.hand_in(student, notebook())
     course.grades.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=8k,mode=777", "none", str(course.grades)]
-    inner = " ".join([*mount, "&&", *course.command("--seed=3")])
+    inner = f"{shlex.join(mount)} && {shlex.join(course.command('--seed=3'))}"
     if os.getuid() != 0:
         pytest.skip("only root can make a small disk")
     run = subprocess.run(

@@ -77,10 +77,12 @@ def test_memory_that_no_limit_counts_is_refused(probed):
     assert found["pipes"] <= 70e6
 
 
-def test_only_the_scratch_can_be_written_to_and_it_is_the_temporary_folder(probed):
+def test_only_folders_in_bounded_memory_can_be_written_to(probed):
+    """The scratch, which is the temporary folder, and what a program takes for one without asking."""
     writable = probed["found"]["writable folders"]
-    assert {"/dev/shm", "/scratch"} <= set(writable)
-    assert all(path == "/dev/shm" or path.startswith("/scratch") for path in writable), writable
+    assert {"/dev/shm", "/scratch", "/tmp"} <= set(writable)
+    places = ("/scratch", "/tmp")
+    assert all(path == "/dev/shm" or path.startswith(places) for path in writable), writable
     assert probed["found"]["temporary"] is True
 
 

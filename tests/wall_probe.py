@@ -74,6 +74,7 @@ def pipe_bytes():
 def probe():
     links = [os.readlink("/proc/1/fd/" + fd) for fd in os.listdir("/proc/1/fd")
              if os.path.lexists("/proc/1/fd/" + fd)]
+    import tempfile
     open("/tmp/a", "w").close()
     return {
         "files of /proc": len(list(kernel_files())),
@@ -93,7 +94,7 @@ def probe():
         "terminal": opened("/dev/ptmx", os.O_RDWR),
         "pipes": pipe_bytes(),
         "writable folders": sorted(folder for folder in set(folders()) if writable(folder)),
-        "temporary": os.path.exists("/scratch/a"),
+        "temporary": tempfile.gettempdir() == "/scratch" and os.path.exists("/tmp/a"),
     }
 """
 NAMES = r"""
