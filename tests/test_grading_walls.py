@@ -78,7 +78,7 @@ def test_memory_that_no_limit_counts_is_refused(probed):
 
 
 def test_only_folders_in_bounded_memory_can_be_written_to(probed):
-    """The scratch, which is the temporary folder, and what a program takes for one without asking."""
+    """The scratch, which is the temporary folder, and what programs take for one unasked."""
     writable = probed["found"]["writable folders"]
     assert {"/dev/shm", "/scratch", "/tmp"} <= set(writable)
     places = ("/scratch", "/tmp")
