@@ -25,7 +25,7 @@ export MALLOC_TRIM_THRESHOLD_ ?= 2147483647
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test lectures web slides pictures exercises collect grade scheduler worker benchmark claims report train-birds train-quality methods check setup lock format lint classroom test-classroom test-web clean
+.PHONY: help lab test lectures web test-web slides pictures exercises collect grade scheduler worker classroom test-classroom benchmark claims report train-birds train-quality methods check setup lock format lint clean
 
 help:            ## this list
 	@echo "Targets of this course (make TARGET):"

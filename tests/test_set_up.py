@@ -154,6 +154,8 @@ def test_an_interrupted_install_leaves_nothing(course):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
+        # a run in the background is started with Ctrl-C ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     wait_for((course.folder / "building").exists)
     os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does

@@ -383,7 +383,7 @@ class TestPhotosAndNetworks:
         explorer.set(explorer.layer, explorer.layer.value, [*explorer.layer.options, "classifier"])
         before = explorer.scene
         explorer.layer.value = "classifier"
-        assert "'classifier' is a Linear layer" in words(explorer)
+        assert "'classifier' gives 1 x 1000: no height and width are left" in words(explorer)
         assert explorer.layer.value == before.forward_pass.layer and explorer.scene is before
 
     def test_another_network_begins_at_its_own_layer(self):
@@ -550,7 +550,7 @@ class TestForEveryone:
     def test_every_control_has_a_label(self):
         found = list(controls(tiny(truth=lambda *_: None)))
         inputs = [c for c in found if not isinstance(c, (ipywidgets.HTML, ipywidgets.Output))]
-        assert len(inputs) == 13 and all(control.description for control in inputs)
+        assert len(inputs) == 17 and all(control.description for control in inputs)
 
     def test_nothing_is_printed_outside_a_notebook(self, capsys):
         explorer = tiny(photo="red")
