@@ -78,6 +78,14 @@ class Course:
         how |= dict(cwd=self.folder, env=self.environment(**(more or {})), timeout=120)
         return subprocess.run(self.command(), capture_output=True, text=True, **how)
 
+    def start(self, seconds: int, **how) -> subprocess.Popen:
+        """A set-up under way: its build takes so many seconds, and has begun."""
+        quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        env = self.environment(TINY_SECONDS=str(seconds))
+        process = subprocess.Popen(self.command(), cwd=self.folder, env=env, **quiet, **how)
+        wait_for((self.folder / "building").exists)
+        return process
+
     def imports_alone(self) -> bool:
         """Whether its Python alone, -I, finds the package."""
         call = [self.venv / "bin" / "python", "-I", "-c", "import course_utils"]
@@ -147,17 +155,12 @@ def test_a_failed_install_leaves_nothing_and_says_what_to_do(course):
 
 
 def test_an_interrupted_install_leaves_nothing(course):
-    process = subprocess.Popen(
-        course.command(),
-        cwd=course.folder,
-        env=course.environment(TINY_SECONDS="60"),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+    process = course.start(
+        60,
         start_new_session=True,
         # a run in the background is started with Ctrl-C ignored
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    wait_for((course.folder / "building").exists)
     os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does
     assert process.wait(timeout=30) != 0 and not course.venv.exists()
 
@@ -279,14 +282,7 @@ def test_what_cannot_be_imported_is_not_stamped(course):
 
 
 def test_a_set_up_that_is_killed_alone_is_waited_for_by_the_next(course):
-    process = subprocess.Popen(
-        course.command(),
-        cwd=course.folder,
-        env=course.environment(TINY_SECONDS="3"),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    wait_for((course.folder / "building").exists)
+    process = course.start(3)
     process.kill()  # its pip lives on, and holds the lock
     process.wait()
     again = course.set_up()

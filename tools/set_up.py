@@ -180,7 +180,8 @@ class Environment:
         keep = {} if self.lock is None else {"pass_fds": (self.lock.fileno(),)}
         own = dict(more or {})
         own.update(own_environment())  # what the user sets for one run goes before a pip.conf
-        own.update({name: more[name] for name in ("PIP_CONFIG_FILE",) if more})
+        if more:
+            own["PIP_CONFIG_FILE"] = more["PIP_CONFIG_FILE"]  # that file was read already
         subprocess.run(command, check=True, cwd=ROOT, env=own, **keep)
 
 
