@@ -24,7 +24,7 @@ from course_utils.methods.taxonomy import (
     rectifiers,
 )
 from course_utils.methods.taxonomy.causal_cam import events, set_algebra
-from course_utils.methods.taxonomy.cem import fista
+from course_utils.methods.taxonomy.fista import fista
 from course_utils.methods.taxonomy.goyal import swaps
 
 ORDER = """Deconvolution, Inverted Representations, Guided-Backprop, SmoothGrad, LIME, CAM,

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 
-from ...birds import PARTS, Bird
+from .alike_birds import cropped, dots, stays
 from .asked import Answer, Asked
-from .inverted import features
-from .sets import birds, inner_layers, read
+from .inner import features, inner_layers
+from .sets import birds, read
 
 SIDE = 16  # a filter's map is made this small at most
 
@@ -81,38 +80,6 @@ def layer_of(A: Tensor, filters: int = 24, above: Tensor | None = None) -> Layer
     return Layer(place.flatten(1, 2)[:, heavy], mu.flatten(0, 1)[heavy], peak, kept)
 
 
-def cropped(bird: Bird, side: int) -> tuple[Image.Image, dict[str, np.ndarray]]:
-    """The bird alone, facing right, and the masks of its parts; the paper crops and tries flips."""
-    rows, columns = np.where(bird.outline)
-    half = (max(np.ptp(rows), np.ptp(columns)) + 8) // 2
-    y, x = (rows.min() + rows.max()) // 2, (columns.min() + columns.max()) // 2
-    turned = np.where(bird.masks["bill"])[1].mean() < np.where(bird.masks["body"])[1].mean()
-
-    def cut(image: Image.Image, how) -> Image.Image:
-        image = image.crop((x - half, y - half, x + half, y + half)).resize((side, side), how)
-        return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if turned else image
-
-    def mask(values):
-        return np.asarray(cut(Image.fromarray(values), Image.Resampling.NEAREST)) > 0
-
-    parts = {part: mask(m.astype("uint8") * 255) for part, m in bird.masks.items()}
-    return cut(bird.image, Image.Resampling.BILINEAR), parts
-
-
-def stays(place: Tensor, masks: list[dict[str, np.ndarray]]) -> float:
-    """Share of the images in which a node lies (within side / 32) on its usual part; the mean."""
-    shares, side = [], len(masks[0]["body"])
-    reach = side // 32
-    for node in place.transpose(0, 1):
-        hits = []
-        for (y, x), own in zip((node * side).long().tolist(), masks):
-            box = np.s_[max(0, y - reach) : y + reach + 1, max(0, x - reach) : x + reach + 1]
-            hits.append(next((part for part in PARTS if own[part][box].any()), None))
-        named = [hit for hit in hits if hit]
-        shares.append(max(map(named.count, PARTS)) / len(hits))
-    return float(np.mean(shares))
-
-
 def graph_cnn(asked: Asked, images: Tensor | None = None, layers=None, count: int = 48) -> Answer:
     """`result`: `nodes` (layer -> `Layer`) and, for birds, `stays` (who -> share). No map.
 
@@ -147,14 +114,3 @@ def graph_cnn(asked: Asked, images: Tensor | None = None, layers=None, count: in
     question = "Which parts of things have the layers learned?"
     return Answer(question, size=asked.seen.size, result=result, said=found and said + "." or "",
                   pictures=pictures)  # fmt: skip
-
-
-def dots(pixels: np.ndarray, place: Tensor) -> np.ndarray:
-    """The picture with a coloured square at each node, the same colour for the same node."""
-    from matplotlib import colormaps
-
-    pixels, side, reach = pixels.copy(), len(pixels), max(1, len(pixels) // 48)
-    for k, (y, x) in enumerate((place * side).long().tolist()):
-        colour = colormaps["tab20"](k % 20)[:3]
-        pixels[max(0, y - reach) : y + reach + 1, max(0, x - reach) : x + reach + 1] = colour
-    return pixels

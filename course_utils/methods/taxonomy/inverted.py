@@ -7,38 +7,12 @@ phi is a layer: which images look the same to it? Neither P nor Q occurs. The pa
 each layer; here one value serves all, chosen by looking at three.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
 from .asked import Answer, Asked
-from .sets import inner_layers, show
-
-
-class _Enough(Exception):
-    """The layer has been reached."""
-
-
-def features(network: nn.Module, layer: str) -> Callable[[Tensor], Tensor]:
-    """x -> the output of a layer; what follows it is not computed."""
-    kept: list[Tensor] = []
-
-    def stop(_module, _inputs, output):
-        kept.append(output)
-        raise _Enough
-
-    def run(x: Tensor) -> Tensor:
-        handle = network.get_submodule(layer).register_forward_hook(stop)
-        try:
-            network(x)
-        except _Enough:
-            pass
-        finally:
-            handle.remove()
-        return kept.pop()
-
-    return run
+from .inner import features, inner_layers
+from .sets import show
 
 
 def invert(

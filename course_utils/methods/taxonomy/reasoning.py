@@ -18,30 +18,8 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from .asked import Answer, Asked, mapped
+from .inner import last_layer
 from .sets import birds, names_birds, read
-
-
-def last_layer(network: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
-    """(a, y): what enters the network's last linear layer, N x C, and the logits, N x classes.
-
-    Raises:
-        ValueError: the network does not end in `nn.Linear`.
-    """
-    last = [module for module in network.modules() if isinstance(module, nn.Linear)][-1:]
-    kept: list[tuple[Tensor, Tensor]] = []
-    handles = [m.register_forward_hook(lambda _m, i, o: kept.append((i[0], o))) for m in last]
-    try:
-        with torch.no_grad():
-            y = network(x)
-    finally:
-        for handle in handles:
-            handle.remove()
-    if not kept or kept[-1][0].dim() != 2 or not torch.equal(kept[-1][1], y):
-        raise ValueError(
-            f"Contrastive reasoning needs a network whose last layer is nn.Linear, and "
-            f"{type(network).__name__}'s is not."
-        )
-    return kept[-1][0], y
 
 
 def contrasts(a: Tensor, y: Tensor, against: list[int]) -> Tensor:

@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ...birds import SPECIES, Bird, draw
+from ...birds import PARTS, SPECIES, Bird, draw
 from ...photos import PHOTOS, available_photos, load_photo
 from ..classes import class_names
-from ..layers import main_layers
+from .asked import Asked
 
 FIRST = 500_000  # seeds from here on: neither the networks' training nor the benchmark draws them
 
@@ -52,12 +52,6 @@ def _birds(count: int) -> tuple[Bird, ...]:
 def birds(count: int, first: int = 0) -> tuple[Bird, ...]:
     """Drawn birds, all species in turn; kept, since a bird takes 30 ms to draw."""
     return _birds(-(-(first + count) // 120) * 120)[first : first + count]
-
-
-def inner_layers(network: nn.Module) -> list[str]:
-    """The network's blocks from the first to the last, without those that only hold others."""
-    names = main_layers(network)
-    return [n for n in names if not any(other.startswith(f"{n}.") for other in names)]
 
 
 def photo_of(network: Any, q: int, x: Tensor) -> Tensor:
@@ -108,3 +102,20 @@ def anything(count: int) -> list[Image.Image]:
         left, top = (int(rng.integers(0, length - side)) for length in photo.size)
         images.append(photo.crop((left, top, left + side, top + side)))
     return images
+
+
+def concepts_for(asked: Asked, each: int = 24) -> dict[str, tuple[Tensor, Tensor]]:
+    """name -> (images with it, images without). Birds: each part as P has it. Else: stripes."""
+    if not names_birds(asked.network):
+        rest, *others = read(asked.network, anything(36), "the concept").split(12)
+        striped = read(asked.network, stripes(12), "the concept")
+        controls = {f"no concept {k}": (other, rest) for k, other in enumerate(others, 1)}
+        return {"stripes": (striped, rest), **controls}
+    flock = birds(120)
+    x = read(asked.network, [bird.image for bird in flock], "the concept")
+    own = birds(12)[asked.p].attributes  # the species in turn: the P-th bird is a P
+    found = {}
+    for part in PARTS:
+        has = torch.tensor([bird.attributes[part] == own[part] for bird in flock])
+        found[f"{own[part]} {part}"] = (x[has][:each], x[~has][:each])
+    return found

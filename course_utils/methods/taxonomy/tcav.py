@@ -12,36 +12,12 @@ import tempfile
 import torch
 from captum.concept import TCAV, Classifier, Concept
 from sklearn.linear_model import LogisticRegression
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ...birds import PARTS
-from .asked import Answer, Asked, OneOutput
-from .sets import anything, birds, details, names_birds, read, stripes
-
-
-class ChannelMeans(nn.Module):
-    """The asked network, with the channels' means at the target layer as a layer of its own."""
-
-    def __init__(self, asked: Asked):
-        super().__init__()
-        self.asks, self.means = OneOutput(asked), nn.Identity()
-        self.target = [asked.network.get_submodule(asked.seen.layer)]  # in a list: not a submodule
-        self.fold = asked.seen._reshape_transform
-
-    def forward(self, x: Tensor) -> Tensor:
-        def through(_module, _inputs, A):
-            a = self.fold(A).mean((2, 3))
-            change = self.means(a) - a.detach()  # 0; its gradient is that of all places
-            if A.dim() != 4 or A.shape[1] != a.shape[1]:
-                return A.detach() + change.reshape(len(A), *[1] * (A.dim() - 2), -1)
-            return A.detach() + change[:, :, None, None]
-
-        handle = self.target[0].register_forward_hook(through)
-        try:
-            return self.asks(x)
-        finally:
-            handle.remove()
+from .asked import Answer, Asked
+from .channel_means import ChannelMeans
+from .sets import concepts_for, details
 
 
 class Logistic(Classifier):
@@ -61,23 +37,6 @@ class Logistic(Classifier):
 
     def classes(self):
         return self.model.classes_.tolist()
-
-
-def concepts_for(asked: Asked, each: int = 24) -> dict[str, tuple[Tensor, Tensor]]:
-    """name -> (images with it, images without). Birds: each part as P has it. Else: stripes."""
-    if not names_birds(asked.network):
-        rest, *others = read(asked.network, anything(36), "the concept").split(12)
-        striped = read(asked.network, stripes(12), "the concept")
-        controls = {f"no concept {k}": (other, rest) for k, other in enumerate(others, 1)}
-        return {"stripes": (striped, rest), **controls}
-    flock = birds(120)
-    x = read(asked.network, [bird.image for bird in flock], "the concept")
-    own = birds(12)[asked.p].attributes  # the species in turn: the P-th bird is a P
-    found = {}
-    for part in PARTS:
-        has = torch.tensor([bird.attributes[part] == own[part] for bird in flock])
-        found[f"{own[part]} {part}"] = (x[has][:each], x[~has][:each])
-    return found
 
 
 def tcav(asked: Asked, concepts=None, images: Tensor | None = None, each: int = 24) -> Answer:
