@@ -4,9 +4,11 @@ import json
 import sys
 
 import measure_methods as bench
+import measure_methods_cost as costs
 import methods_report
 import numpy as np
 import pytest
+import torch
 
 from course_utils.birds import differences, draw
 from course_utils.methods.taxonomy import METHODS
@@ -143,10 +145,38 @@ def test_the_record_has_every_entry_of_every_network():
             assert all(0 <= q["hits"] <= q["n"] for q in entry.values())
 
 
+def test_every_bird_was_asked_about_and_every_method_has_its_cost():
+    found = record("methods")
+    for entries in found["networks"].values():
+        assert {q["n"] for entry in entries.values() for q in entry.values()} == {12 * bench.BIRDS}
+    assert list(found["costs"]) == [method.name for method in METHODS]
+    assert set(found["photos"]) == {e.name for e in bench.entries() if e.score is None}
+    assert all(one["seconds"] > 0 and one["memory"] > 0 for one in found["costs"].values())
+
+
+def test_the_memory_of_a_question_is_its_peak(monkeypatch):
+    """Two hundred million bytes are held for a moment, after one forward pass."""
+
+    class Greedy:
+        needs_q = False
+
+        def __call__(self, network, x, why, rather_than):
+            network(x)
+            bytearray(b"1") * (200 * costs.MB)
+
+    nothing = torch.nn.Flatten(), torch.zeros(1, 3, 2, 2), None
+    monkeypatch.setattr("methods_report.frame", lambda: nothing)
+    monkeypatch.setattr(costs, "METHODS", {"greedy": Greedy()})
+    found = costs.cost("greedy")
+    assert found["passes"] == [1, 0] and found["memory"] in (None, *range(195, 230))
+
+
 def test_the_page_shows_the_record_and_a_picture_of_every_method():
     found = record("methods")
     page = methods_report.PAGE.read_text()
     assert methods_report.rows_of(found["networks"], found["chance"]) in page
+    assert methods_report.rows_of_photos(found["photos"]) in page
+    assert methods_report.rows_of_costs(found["costs"]) in page
     for method in METHODS:
         file = methods_report.PICTURES / methods_report.file_name(method.name)
         assert f"seventeen/{file.name}" in page and file.stat().st_size < 60_000

@@ -1,6 +1,6 @@
 """The benchmark "known answers", version 1: every method of the taxonomy where the answer is known.
 
-    make methods                                             all of it, about half an hour
+    make methods                                             all of it, about an hour
     .venv/bin/python tools/measure_methods.py --birds 6      fewer birds a pair
     .venv/bin/python tools/measure_methods.py --method mymodule:myfunction
 
@@ -275,6 +275,7 @@ def options() -> argparse.Namespace:
 
 
 def main() -> None:
+    import measure_methods_cost
     import measure_methods_photos
     import methods_report
 
@@ -293,9 +294,11 @@ def main() -> None:
             rows = [entry for entry in entries() if entry.slow == slow]
             run(rows, chosen.networks, chosen.birds, notes)
         measure_methods_photos.run(entries(), notes)
+        measure_methods_cost.run(notes)
     on_photos = measure_methods_photos.summary([row for row in notes.rows if "share" in row])
     found = summary(whole_rounds(notes.rows))
-    methods_report.write(found, by_chance(chosen.birds), on_photos)
+    costs = measure_methods_cost.summary(notes.rows)
+    methods_report.write(found, by_chance(chosen.birds), on_photos, costs)
 
 
 if __name__ == "__main__":

@@ -64,19 +64,19 @@ def rows_of(found: dict, chance: dict) -> str:
     return "\n".join(text)
 
 
-def write(found: dict, chance: dict, photos: dict) -> None:
+def write(found: dict, chance: dict, photos: dict, costs: dict) -> None:
     """Everything: the record, the page's tables, and the pictures.
 
     Args:
-        found: network -> entry -> question -> figures. chance: peak and energy. photos: as of
-            measure_methods_photos.summary.
+        found: network -> entry -> question -> figures. chance: peak and energy. photos, costs: as
+            of measure_methods_photos.summary and measure_methods_cost.summary.
     """
     record = json.loads(DATA.read_text()) if DATA.exists() else {}
-    record |= dict(
-        benchmark="known answers", version=1, pairs=12, chance=chance, networks=found, photos=photos
-    )
+    record |= dict(benchmark="known answers", version=1, pairs=12, chance=chance)
+    record |= dict(networks=found, photos=photos, costs=costs)
     DATA.write_text(json.dumps(record, indent=1) + "\n")
-    fill_in(found, chance, photos)
+    tables = [rows_of(found, chance), rows_of_photos(photos), rows_of_costs(costs)]
+    fill_in("\n".join(tables))
     pictures()
 
 
@@ -96,11 +96,20 @@ def rows_of_photos(photos: dict) -> str:
     return f"### Photos: share of the map in the right quarter\n\n{table(head, rows)}\n"
 
 
-def fill_in(found: dict, chance: dict, photos: dict) -> None:
+def rows_of_costs(costs: dict) -> str:
+    """What one question costs on a photo, as Markdown."""
+    rows = []
+    for name, one in costs.items():
+        memory = "-" if one["memory"] is None else one["memory"]
+        rows.append([name, "{} F, {} B".format(*one["passes"]), one["seconds"], memory])
+    head = ["method", "passes", "seconds", "memory, MB"]
+    return f"### One question about a photo: cost\n\n{table(head, rows)}\n"
+
+
+def fill_in(tables: str) -> None:
     """Put the tables between the page's marks."""
     before, _, after = PAGE.read_text().partition(BEGIN)
-    text = f"{BEGIN}\n\n{rows_of(found, chance)}\n{rows_of_photos(photos)}\n{END}"
-    PAGE.write_text(before + text + after.partition(END)[2])
+    PAGE.write_text(f"{before}{BEGIN}\n\n{tables}\n{END}{after.partition(END)[2]}")
 
 
 def frame() -> tuple:
