@@ -473,6 +473,28 @@ def test_a_network_that_does_not_end_in_a_matrix_is_refused():
         reasoning.last_layer(network, torch.rand(1, 3, 4, 4))
 
 
+def test_cem_says_so_if_a_third_class_wins():
+    """y = (m, -m, 9), m the mean: a negative m puts 1 before 0, and 2 stays the largest."""
+
+    class Third(nn.Module):
+        def forward(self, x):
+            m = x.mean((1, 2, 3))
+            return torch.stack([m, -m, torch.full_like(m, 9.0)], 1)
+
+    network = nn.Sequential(nn.Conv2d(1, 1, 1, bias=False), Third())
+    nn.init.ones_(network[0].weight)
+    x = torch.tensor([[[[0.2, -0.1], [0.1, -0.1]]]])
+    answer = METHODS["CEM"](network, x, why=0, rather_than=1, layer="0", rate=0.1)
+    assert "puts class 1 before P; the network then says class 2" in answer.said
+
+
+def test_without_a_way_to_read_birds_there_are_maps_and_a_sentence():
+    layers = nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
+    answer = METHODS["Contrastive reasoning"](nn.Sequential(*layers), torch.rand(1, 1, 9, 9), 0)
+    assert answer.maps.shape == (1, 2, 9, 9) and answer.result == {}
+    assert "needs network.preprocess" in answer.said
+
+
 def test_the_twelve_contrasts_begin_with_the_q_that_was_named(birds, flamingo):
     answer = METHODS["Contrastive reasoning"](birds, flamingo, "flamingo", "egret", train=0)
     assert len(answer.titles) == 11 and answer.titles[0] == "not egret"  # 12 species without P

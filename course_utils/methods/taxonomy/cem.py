@@ -81,6 +81,9 @@ def cem(asked: Asked, steps: int = 40, **options) -> Answer:
             after = int(asked.network(x + d).argmax())
         share = float(d.abs().max() / (x.max() - x.min()))
         said = f"A change of {share:.1%} of the range makes it {asked.name(after)}"
+        if asked.q not in (None, after):
+            said = f"A change of {share:.1%} of the range puts {asked.name(asked.q)} before P; "
+            said += f"the network then says {asked.name(after)}"
         if not share:
             said = f"Nothing must be absent: the network says {asked.name(after)}, not P"
         pictures = [(show(asked.network, x + d), f"with what must be absent: {asked.name(after)}")]

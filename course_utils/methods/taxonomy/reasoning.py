@@ -54,7 +54,8 @@ def accuracies(network: nn.Module, against: list[int], train: int, test: int, no
 def contrastive_reasoning(
     asked: Asked, count: int = 12, train: int = 72, test: int = 48, noise: float = 0.1
 ) -> Answer:
-    """Maps: "Why P, rather than Q?" for `count` Q, the one asked for first. `result`: accuracies.
+    """Maps: "Why P, rather than Q?" for `count` Q, the one asked for first. `result`: accuracies,
+    none where the network has no `.preprocess` with which it could be shown birds.
 
     Args:
         count: the Q: the one named, then the most probable.
@@ -67,7 +68,12 @@ def contrastive_reasoning(
     others = others[:count]
     v = asked.probabilities - torch.eye(len(asked.v)).to(asked.v)[others]
     maps = asked.seen.evidence(v)[0]
-    found = accuracies(asked.network, others, train, test, noise) if train else {}
-    said = ", ".join(f"{who} {value:.0%}" for who, value in found.items())
+    found, said = {}, ""
+    if train and not hasattr(asked.network, "preprocess"):
+        said = "Maps only: to learn from birds the second network needs network.preprocess."
+    elif train:
+        found = accuracies(asked.network, others, train, test, noise)
+        words = ", ".join(f"{who} {value:.0%}" for who, value in found.items())
+        said = f"Noisy birds named: {words}."
     titles = [f"not {asked.name(c)}" for c in others]
-    return mapped(asked, maps, titles, result=found, said=said and f"Noisy birds named: {said}.")
+    return mapped(asked, maps, titles, result=found, said=said)
