@@ -147,6 +147,58 @@ def test_a_convolution_after_the_pooling_is_not_the_layer():
     assert ForwardPass(Late(), torch.randn(1, 3, 8, 8)).layer == "f"
 
 
+class Encoder(nn.Module):
+    """A plain transformer on 4 x 4 patches, read at its class token or at the mean of all."""
+
+    def __init__(self, norm_first, class_token, batch_first=True):
+        super().__init__()
+        torch.manual_seed(0)
+        self.class_token, self.batch_first = class_token, batch_first
+        self.embed, self.h = nn.Conv2d(3, 8, 8, 8), nn.Linear(8, 5)
+        layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=batch_first, norm_first=norm_first)
+        self.encoder = nn.TransformerEncoder(layer, 2, nn.LayerNorm(8), enable_nested_tensor=False)
+        self.eval()
+
+    def forward(self, x):
+        t = self.embed(x).flatten(2).transpose(1, 2)
+        t = torch.cat([torch.zeros(len(t), 1, 8), t], dim=1) if self.class_token else t
+        t = self.encoder(t) if self.batch_first else self.encoder(t.transpose(0, 1)).transpose(0, 1)
+        return self.h(t[:, 0] if self.class_token else t.mean(dim=1))
+
+
+@pytest.mark.parametrize("class_token", [True, False], ids=["class token", "mean"])
+@pytest.mark.parametrize("batch_first", [True, False], ids=["N x T", "T x N"])
+@pytest.mark.parametrize(
+    ("norm_first", "layer"), [(True, "encoder.layers.1.norm1"), (False, "encoder.layers.0")]
+)
+def test_tokens_are_explained_before_the_last_attention(
+    norm_first, layer, batch_first, class_token
+):
+    model, x = Encoder(norm_first, class_token, batch_first), torch.randn(2, 3, 32, 32)
+    answer = GradCAM(model)(x, why=[1, 3])
+    assert answer.layer == layer and f"it gives {16 + class_token} x 8" in answer.layer_reason
+    kept = []
+    hook = model.get_submodule(layer).register_forward_hook(lambda _m, _i, a: kept.append(a))
+    y = model(x)
+    hook.remove()
+    for k, c in enumerate((1, 3)):
+        (g,) = torch.autograd.grad(y[:, c].sum(), kept[0], retain_graph=True)
+        a, g = (t if batch_first else t.transpose(0, 1) for t in (kept[0].detach(), g))
+        a, g = a[:, -16:], g[:, -16:]  # N x T x C
+        right = (g.mean(dim=1, keepdim=True) * a).sum(dim=2).reshape(2, 4, 4)
+        torch.testing.assert_close(answer.evidence[:, k], right)
+
+
+def test_the_largest_score_of_all_places_is_no_place_of_several():
+    class Largest(Small):
+        def forward(self, x):
+            return self.h(self.f(x).movedim(1, -1)).flatten(1, 2).amax(dim=1)
+
+    model = Largest()
+    model.f = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3))
+    assert ForwardPass(model, torch.randn(1, 3, 9, 9)).layer == "f.1"
+
+
 def test_watching_leaves_no_trace_and_happens_once():
     model = HandNet()
     GradCAM(model)(PHOTO), GradCAM(model)(PHOTO)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from .backward import backward
 from .closed_form import CHUNK, ClosedForm, pooling_linear_head
 from .diagnosis import diagnosed, of_the_network
-from .grids import check_grid, grid_fold
+from .grids import check_grid, grid_fold, tokens_first
 from .head import not_on_the_way, undisturbed
 from .inputs import Inputs, check_finite, images_of
 from .layers import Target, find_layer, run_from_target
@@ -76,6 +76,7 @@ class ForwardPass:
                 self._leaf,
                 self.size,
                 lambda: watch(model, x, output).grids_before(self.layer),
+                len(self),
             )
             self.activations = self._wide(self._reshape_transform(self._leaf.detach()))
             check_grid(self.activations, self.layer, len(self), len(self.size))
@@ -86,6 +87,8 @@ class ForwardPass:
     def _read_head(self, own_reshape: bool) -> None:
         """Whether the head is of a kind that has a shorter way than a backward pass through all."""
         leaf, channels_first = self._leaf, self.activations.shape == self._leaf.shape
+        # only where the images stand in the first axis can the questions stand there, too
+        self._one_by_one = own_reshape or tokens_first(leaf.shape, len(self))
         matrix = None
         if channels_first and not own_reshape:
             matrix = pooling_linear_head(self._output, leaf)
@@ -95,7 +98,7 @@ class ForwardPass:
         self._pooled_head: PooledHead | None = None
         if matrix is not None:
             self._closed_form = ClosedForm(matrix, self.activations, self._unchanged)
-        elif not own_reshape:
+        elif not self._one_by_one:
             channels = 1 if channels_first else leaf.dim() - 1
             fold = self._reshape_transform
             self._pooled_head = pooled_head(self._output, leaf, channels, fold)
@@ -178,6 +181,8 @@ class ForwardPass:
             fault = not_on_the_way(self.layer)
             raise of_the_network(fault, self.model) or fault
         with torch.inference_mode(False):
+            if self._one_by_one:
+                return torch.stack([self._reshape_transform(one) for one in gradient], dim=1)
             grids = self._reshape_transform(gradient.flatten(0, 1))
             return grids.unflatten(0, gradient.shape[:1] + (len(self),)).transpose(0, 1)
 

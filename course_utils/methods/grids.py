@@ -18,12 +18,17 @@ def _no_grids() -> list[Sequence[int]]:
 
 
 def grid_fold(
-    model: nn.Module, name: str, output: Tensor, size: Sequence[int], patch_grids: Grids = _no_grids
+    model: nn.Module,
+    name: str,
+    output: Tensor,
+    size: Sequence[int],
+    patch_grids: Grids = _no_grids,
+    n: int | None = None,
 ) -> Fold:
     """How to read the layer's output (and gradients of its shape) as N x C x h x w.
 
     Channels first pass through; channels last (Swin, inside ConvNeXt) are moved; the tokens of a
-    ViT lose the class token and are folded back to the grid of patches.
+    ViT, N x T x C or T x N x C, lose the class token and are folded back to the grid of patches.
 
     Args:
         model, name: the network, and the layer's name for messages.
@@ -31,11 +36,12 @@ def grid_fold(
         size: (H, W) of the image; (L,) of a signal, (D, H, W) of a volume.
         patch_grids: gives the grids of earlier layers, the nearest first; asked only for tokens
             of which the network does not say how they lie.
+        n: number of images; None: the output's first axis has as many.
 
     Raises:
         LayerError: the output has no places, or cannot be told apart into places and channels.
     """
-    fold = find_fold(model, output.shape, size, patch_grids)
+    fold = find_fold(model, output.shape, size, patch_grids, n)
     single = len(output.shape) == len(size) + 2 and 1 in (
         prod(output.shape[2:]),
         prod(output.shape[1:-1]),
@@ -62,9 +68,17 @@ def grid_fold(
 
 
 def find_fold(
-    model: nn.Module, shape: Sequence[int], size: Sequence[int], patch_grids: Grids = _no_grids
+    model: nn.Module,
+    shape: Sequence[int],
+    size: Sequence[int],
+    patch_grids: Grids = _no_grids,
+    n: int | None = None,
 ) -> Fold | None:
     """As `grid_fold`; None where an output of this shape is no grid."""
+    if tokens_first(shape, n):
+        batch_first = (shape[1], shape[0], shape[2])
+        fold = find_fold(model, batch_first, size, patch_grids)
+        return None if fold is None else lambda a: fold(a.transpose(0, 1))
     if len(shape) == len(size) + 2:
         channels_first = _channels_first(model, shape, size)
         if channels_first is not None:
@@ -75,6 +89,11 @@ def find_fold(
             prefix, grid = found
             return lambda a: a[:, prefix:].unflatten(1, grid).movedim(-1, 1)
     return None
+
+
+def tokens_first(shape: Sequence[int], n: int | None) -> bool:
+    """Whether an output is T x N x C, as nn.TransformerEncoder gives it unless told otherwise."""
+    return len(shape) == 3 and shape[1] == n != shape[0]
 
 
 def _skew(grid: Sequence[int], image: Sequence[int]) -> float:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import LayerError, closest
 from ..networks.families import known_layer
+from .grids import tokens_first
 from .head import Picker, run_from_layer
 from .inputs import Inputs, images_of
 from .watching import Watched, watch
@@ -125,9 +126,14 @@ def default_targets(
         raise _nothing_fits(model, images_of(x), watched)
     grid = " x ".join(map(str, images_of(x).shape[2:]))
     why = f"found for a {grid} image: the last layer that runs once and whose gradient reaches the "
+    behind = {name for name in watched.fitting if watched.behind_attention(name)}
     for name in watched.fitting:
-        shape = " x ".join(map(str, watched.shapes[name][1:]))
-        reason = f"{why}output from more than one place; it gives {shape}"
+        before = bool(behind) and name not in behind
+        gives = list(watched.shapes[name])
+        del gives[tokens_first(gives, 1)]  # the batch's axis
+        shape = " x ".join(map(str, gives))
+        reason = f"{why}output from more than one place"
+        reason += ", before the last attention" * before + f"; it gives {shape}"
         yield Target(name, model.get_submodule(name), reason, named=False)
 
 

@@ -64,13 +64,15 @@ def weights_of_head(model: nn.Module, output: Tensor) -> list[Tensor]:
     Frozen weights leave no node in the graph. Reading every weight of a network would cost a small
     one a twentieth of its forward pass.
     """
-    weights = [n.variable for n in _nodes(output) if n.name() == "torch::autograd::AccumulateGrad"]
+    weights = [
+        n.variable for n in graph_nodes(output) if n.name() == "torch::autograd::AccumulateGrad"
+    ]
     known = {id(weight) for weight in weights}
     stored = [w for m in every_module(model) for w in m._parameters.values() if w is not None]
     return weights + [w for w in stored if not w.requires_grad and id(w) not in known]
 
 
-def _nodes(output: Tensor) -> Iterator[Any]:
+def graph_nodes(output: Tensor) -> Iterator[Any]:
     """Every node of a graph, once."""
     nodes: list[Any] = [output.grad_fn]
     seen: set[Any] = {None}
@@ -96,7 +98,7 @@ def _sample(weight: Tensor) -> Tensor:
 
 def _in_graph(output: Tensor, places: set[int]) -> bool:
     """Whether a graph's nodes hold a tensor that lies at one of these places."""
-    for node in _nodes(output):
+    for node in graph_nodes(output):
         for name in dir(node):
             if name.startswith("_saved_") or name in ("variable", "saved_tensors"):
                 try:

@@ -3,6 +3,10 @@
 The rule: the last module that runs exactly once, whose output has more than one place (spatial
 position), and from which the gradient still reaches the network's output from more than one place.
 Later layers are pooled, or are read at the class token only.
+
+Of a transformer's tokens it is the last layer before the last attention (norm1, as a rule), also
+where all tokens are averaged in the end: behind an attention each token has heard of all others,
+and the largest evidence may sit in tokens that carry nothing of what is asked about.
 """
 
 import re
@@ -17,7 +21,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from .grids import find_fold
+from .grids import find_fold, tokens_first
 from .head import (
     Picker,
     call,
@@ -28,6 +32,8 @@ from .head import (
     undisturbed,
 )
 from .inputs import Inputs, each_tensor, images_of
+from .scores import are_classes
+from .unchanged import graph_nodes
 
 
 @dataclass
@@ -37,12 +43,16 @@ class Watched:
     Attributes:
         runs: how often each module ran, by name.
         shapes: the output of each module that gave one tensor of floats, in the order they ended.
-        fitting: the names of the layers that pass the rule, the last first.
+        fitting: the names of the layers that pass the rule, the best first.
+        ends: when each module ended, as autograd counts its nodes.
+        attentions: number of tokens: when the last attention over so many began.
     """
 
     runs: Counter[str] = field(default_factory=Counter)
     shapes: dict[str, torch.Size] = field(default_factory=dict)
     fitting: list[str] = field(default_factory=list)
+    ends: dict[str, int] = field(default_factory=dict)
+    attentions: dict[int | None, int] = field(default_factory=dict)
     cut: bool = False  # there were grids, but no gradient
 
     def grids_before(self, name: str) -> list[Sequence[int]]:
@@ -51,6 +61,12 @@ class Watched:
         before = order[: order.index(name)] if name in self.shapes else order
         shapes = [self.shapes[n] for n in reversed(before) if len(self.shapes[n]) == 4]
         return [g for shape in shapes for g in (shape[2:], shape[1:3])]
+
+    def behind_attention(self, name: str) -> bool:
+        """Whether a module gave tokens, and an attention over all of them came before."""
+        shape, end = self.shapes[name], self.ends[name]
+        tokens = shape[0 if tokens_first(shape, 1) else 1] if len(shape) == 3 else None
+        return self.attentions.get(tokens, end) < end
 
 
 _kept: WeakKeyDictionary[nn.Module, dict[Any, Watched]] = WeakKeyDictionary()
@@ -98,7 +114,10 @@ def _watch(
             # where the network's code cuts the gradient, it starts anew
             tensors[name] = value if value.requires_grad else value.detach().requires_grad_()
             with torch.enable_grad():
-                return tensors[name].clone()  # a clone: what follows may work in place
+                handed_on = tensors[name].clone()  # a clone: what follows may work in place
+            assert handed_on.grad_fn is not None
+            watched.ends[name] = handed_on.grad_fn._sequence_nr()
+            return handed_on
 
         return hook
 
@@ -108,6 +127,7 @@ def _watch(
             returned = call_with(model, weights, x) if weights else call(model, x)
             recording.clear()  # a checkpointed part runs again in the backward pass
             y = the_output(model, returned, output)
+            watched.attentions = _attentions(y)  # before the graph is used up
             gradients = _gradients(y, list(tensors.values()))
         finally:
             for handle in handles:
@@ -118,14 +138,36 @@ def _watch(
 
 
 def _gradients(y: Tensor, tensors: list[Tensor]) -> list[Tensor | None]:
-    """The gradient of a random sum of the outputs at each tensor; None where there is none."""
+    """The gradient of the predicted class at each tensor; None where there is none.
+
+    Of outputs that are no classes, that of a random sum.
+    """
     tensors = tensors or [y]
     if not y.requires_grad:
         return [None] * len(tensors)
     v = torch.randn(y.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32).to(y)
+    if y.dim() and are_classes(y):  # a maximum over places gives each class a place of its own
+        v = torch.zeros_like(y).flatten()
+        v[y.argmax()] = 1
+        v = v.reshape(y.shape)
     if y.dtype == torch.float16:
         v = v * 1024  # the mean's 1 / (hw) would vanish
     return list(torch.autograd.grad(y, tensors, v, allow_unused=True))
+
+
+def _attentions(y: Tensor) -> dict[int | None, int]:
+    """Every attention in the graph: by its number of tokens, when the last one began."""
+    found: dict[int | None, int] = {}
+    for node in graph_nodes(y):
+        tokens = None
+        if "ScaledDotProduct" in node.name():
+            tokens = node._saved_key.shape[-2]  # N x heads x T x d
+        elif node.name().startswith(("Softmax", "SafeSoftmax")):
+            shape = node._input_metadata[0].shape
+            tokens = shape[-1] if len(shape) > 2 else None
+        if tokens is not None:
+            found[tokens] = max(found.get(tokens, 0), node._sequence_nr())
+    return found
 
 
 def _apply_rule(
@@ -135,9 +177,10 @@ def _apply_rule(
     fitting, grids = [], 0
     for name in reversed(watched.shapes):
         shape = watched.shapes[name]
-        if watched.runs[name] != 1 or len(shape) < 3 or shape[0] != 1:
+        if watched.runs[name] != 1 or len(shape) < 3 or 1 not in shape[:2]:
             continue
-        fold = find_fold(model, shape, images.shape[2:], partial(watched.grids_before, name))
+        before = partial(watched.grids_before, name)
+        fold = find_fold(model, shape, images.shape[2:], before, 1)
         grid = None if fold is None else fold(torch.empty(shape, device="meta")).shape[2:]
         if fold is None or grid is None or prod(grid) < 2:
             continue
@@ -146,15 +189,20 @@ def _apply_rule(
         if gradient is not None and fold(gradient).flatten(2).ne(0).any(dim=1).sum() > 1:
             fitting.append(name)
     watched.cut = bool(grids) and not fitting
-    watched.fitting = sorted(fitting, key=lambda name: not _is_a_stage(modules, name))
+
+    def faults(name: str) -> tuple[bool, bool, bool]:
+        stage = _is_a_stage(modules[name])
+        return _in_attention(name), watched.behind_attention(name), not stage
+
+    watched.fitting = sorted(fitting, key=faults)
 
 
-def _is_a_stage(modules: dict[str, nn.Module], name: str) -> bool:
-    """Whether a module hands on what the next ones read: no projection, nor a part of an attention.
-
-    The queries and keys of a last attention come after the layer norm, and say less.
-    """
-    if isinstance(modules[name], (nn.Linear, nn.Identity, nn.Dropout, nn.Softmax)):
-        return False
+def _in_attention(name: str) -> bool:
+    """Whether a module is part of an attention: the queries and keys come after the layer norm."""
     above = name.split(".")[:-1]
-    return not any(re.fullmatch(r"(.*_)?(attn|attention)\d*", part) for part in above)
+    return any(re.fullmatch(r"(.*_)?(attn|attention)\d*", part) for part in above)
+
+
+def _is_a_stage(module: nn.Module) -> bool:
+    """Whether a module hands on what the next ones read: no projection."""
+    return not isinstance(module, (nn.Linear, nn.Identity, nn.Dropout, nn.Softmax))
