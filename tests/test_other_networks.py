@@ -20,6 +20,7 @@ from torch.utils.checkpoint import checkpoint
 
 from course_utils import ForwardPass, GradCAM
 from course_utils.errors import ClassError, ImageError, LayerError
+from course_utils.methods.unchanged import Unchanged
 
 
 class Wrapped(nn.Module):
@@ -334,15 +335,17 @@ def test_four_threads_get_the_answers_of_one(training):
         nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.5), nn.Conv2d(8, 8, 3),
         nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5),
     ).eval()  # fmt: skip
-    x, cam = torch.randn(4, 3, 12, 12), GradCAM(model, "4")
-    expected = [cam(x[i : i + 1], why=1).evidence for i in range(4)]
+    front = nn.Conv2d(3, 3, 1)  # two networks, of which one has a weight before the other's first
+    cams = [GradCAM(model, "4"), GradCAM(nn.Sequential(front, model).eval(), "1.4")] * 2
+    x = torch.randn(4, 3, 12, 12)
+    expected = [cam(x[i : i + 1], why=1).evidence for i, cam in enumerate(cams)]
     model.train(training)
     mean, wrong = model[1].running_mean.clone(), []
 
     def work(i):
         for _ in range(25):
             try:
-                got = cam(x[i : i + 1], why=1).evidence
+                got = cams[i](x[i : i + 1], why=1).evidence
                 if not torch.allclose(got, expected[i], atol=1e-6):
                     wrong.append(got)
             except Exception as error:
@@ -382,18 +385,48 @@ CHANGES = {
     "averaged": lambda w: w.data.lerp_(torch.ones_like(w), 1e-3),
     "clipped": lambda w: w.data.clamp_(-0.1, 0.1),
     "one row": lambda w: w.data[3].zero_(),
+    "one number": lambda w: w.data[3, 7].zero_(),
 }
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 @pytest.mark.parametrize("make", [Small, Two])
-def test_weights_changed_behind_pytorchs_back_are_noticed(make, change):
-    model = make()
+@pytest.mark.parametrize("frozen", [False, True])
+def test_weights_changed_behind_pytorchs_back_are_noticed(make, change, frozen):
+    model = make().requires_grad_(not frozen)
     seen = ForwardPass(model, torch.randn(1, 3, 8, 8), "f")
     seen.evidence(torch.eye(5))
     change(model.h.weight)
     with pytest.raises(RuntimeError, match="weights changed after this forward pass. Make a new"):
         seen.evidence(torch.eye(5))
+
+
+@pytest.mark.parametrize("form", [torch.clone, lambda w: w.T.clone().T], ids=["rows", "columns"])
+@pytest.mark.parametrize("shape", [(60, 90), (90, 60), (5, 3000), (8, 70, 3, 3)])
+def test_of_a_large_weight_every_row_and_every_column_is_looked_at(shape, form):
+    weight = form(torch.zeros(shape)) if len(shape) == 2 else torch.zeros(shape)
+    if len(shape) == 4 and form is not torch.clone:
+        weight = weight.to(memory_format=torch.channels_last)
+    for axis in (0, 1):
+        for i in range(shape[axis]):
+            record = Unchanged([weight])
+            weight.data.select(axis, i).add_(1)
+            with pytest.raises(RuntimeError):
+                record.check()
+
+
+def test_of_a_frozen_network_only_the_head_is_recorded():
+    seen = ForwardPass(Two().requires_grad_(False), torch.randn(1, 3, 8, 8), "f")
+    assert sorted(tuple(w.shape) for w in seen._unchanged._weights) == [(5, 8), (8, 8)]
+
+
+def test_a_question_asked_before_is_not_answered_from_memory_when_weights_changed():
+    model = Small()
+    seen = ForwardPass(model, torch.randn(1, 3, 8, 8), "f")
+    GradCAM(model, "f")(seen, why=1)
+    model.h.weight.data.mul_(-3)
+    with pytest.raises(RuntimeError, match="weights changed after this forward pass"):
+        GradCAM(model, "f")(seen, why=1)
 
 
 def test_a_step_of_training_is_noticed():

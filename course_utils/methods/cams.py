@@ -177,7 +177,9 @@ class _Answer:
     def grad_cam(self, p: Tensor) -> Tensor:
         """S^P of N x K classes P, N x K x h x w; asked once of a forward pass."""
         kept, key = self.forward_pass.grad_cams, (p.shape, *p.flatten().tolist())
-        if key not in kept:
+        if key in kept:
+            self.forward_pass.check_weights()
+        else:
             kept[key] = self.evidence(self.one_hot(p))
         return kept[key]
 

@@ -92,7 +92,7 @@ class ForwardPass:
         matrix = None
         if channels_first and not own_reshape:
             matrix = pooling_linear_head(self._output, leaf)
-        weights = weights_of_head(self.model, self._output) if matrix is None else [matrix]
+        weights = weights_of_head(self.model, self._output, leaf) if matrix is None else [matrix]
         self._unchanged = Unchanged(weights, self._output)
         self._closed_form: ClosedForm | None = None
         self._pooled_head: PooledHead | None = None
@@ -151,10 +151,15 @@ class ForwardPass:
         """
         v = self._per_image(v)
         if self._reads_class_maps(v):
+            self.check_weights()
             evidence = _weighted_sum(v, self.class_maps())  # S = sum_c v_c S^c, the same
         else:
             evidence = _weighted_sum(self.weights(v), self.activations)
         return check_finite(evidence, "The evidence")
+
+    def check_weights(self) -> None:
+        """Raise a RuntimeError if the weights that answers need have changed since the pass."""
+        self._unchanged.check()
 
     def _reads_class_maps(self, v: Tensor) -> bool:
         """Whether to answer from class maps: kept ones, or where they are cheap and asked for."""

@@ -2,30 +2,33 @@
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from itertools import chain
+from contextlib import ExitStack, contextmanager
+from itertools import chain, count
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.utils.weak import WeakIdKeyDictionary
 
 from ..errors import LayerError
 from .inputs import Inputs, each_tensor
 
 Picker = Callable[[Any], Tensor]  # from what the network returned to the tensor that is asked about
 
-# By the network's first weight, which a wrapper (DataParallel, torch.compile) shares with it
-_locks: WeakIdKeyDictionary = WeakIdKeyDictionary()
+# Every module has one, that of the first network seen with it: networks that share a module share
+# its lock, whatever else they consist of. They are taken in the order of their numbers.
+_locks: WeakKeyDictionary[nn.Module, tuple[int, Any]] = WeakKeyDictionary()
+_numbers = count()
 _guard = threading.Lock()
 
 
-def _lock(model: nn.Module) -> Any:
-    """The network's own lock: it is put into evaluation mode, and hooked, by one at a time."""
-    key = next(model.parameters(), model)
+def _locks_of(modules: list[nn.Module]) -> list[Any]:
+    """What keeps other threads away: flags and hooks of these modules are changed by one only."""
     with _guard:
-        return _locks.setdefault(key, threading.RLock())
+        new = next(_numbers), threading.RLock()
+        found = {_locks.setdefault(module, new) for module in modules}
+    return [lock for _, lock in sorted(found, key=lambda pair: pair[0])]
 
 
 @contextmanager
@@ -34,8 +37,10 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
 
     Compiled networks run as they were written: what is compiled calls no hooks.
     """
-    with _lock(model):
-        found = every_module(model)
+    found = every_module(model)
+    with ExitStack() as held:
+        for lock in _locks_of(found):
+            held.enter_context(lock)
         compiled = any(["_orig_mod" in m._modules or _compiled_in_place(m) for m in found])
         training = [module for module in found if module.training]
         stance = torch.compiler.set_stance("force_eager") if compiled else None

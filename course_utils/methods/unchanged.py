@@ -1,18 +1,24 @@
 """Whether weights still are what they were: no kept pass may mix old activations with new weights.
 
 PyTorch counts changes of a tensor, but not those made through `.data` (averaging of weights,
-clipping, many a tool). So a sample of the values is kept beside the counts: of every row one
-number, each from another column. Copies would double the memory, and reading all weights would cost
-more than an answer.
+clipping, many a tool). So values are kept beside the counts: of a small weight all, of a large one
+a sample that meets every row and every column. Copies would double the memory, and reading all
+weights would cost more than an answer. The limit: a few single numbers of a large matrix may be
+changed through `.data` without being seen.
 """
 
 from collections.abc import Iterable, Iterator
+from functools import cache
+from math import gcd
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import BackwardCFunction
 
 from .head import every_module
+
+SMALL = 4096  # numbers: such a weight is compared as a whole
 
 
 class Unchanged:
@@ -52,24 +58,31 @@ class Unchanged:
         """Where the changed weights lie in memory."""
         values = torch.cat([v.cpu() for v in self._values]).split([len(v) for v in self._views])
         return {
-            weight.untyped_storage().data_ptr()
+            _place(weight)
             for weight, count, view, value in zip(self._weights, self._counts, self._views, values)
             if count != _count(weight) or not torch.equal(view.cpu().to(value.dtype), value)
         }
 
 
-def weights_of_head(model: nn.Module, output: Tensor) -> list[Tensor]:
-    """The weights that later answers may need: those in the graph, and all that are frozen.
+def weights_of_head(model: nn.Module, output: Tensor, leaf: Tensor) -> list[Tensor]:
+    """The weights that later answers may need: those with a node in the graph, or saved in one.
 
-    Frozen weights leave no node in the graph. Reading every weight of a network would cost a small
-    one a twentieth of its forward pass.
+    The leaf, where the graph starts, is none of them.
+
+    Frozen weights have no node. Reading all of a network would cost a small one a twentieth of its
+    forward pass.
     """
-    weights = [
-        n.variable for n in graph_nodes(output) if n.name() == "torch::autograd::AccumulateGrad"
-    ]
+    nodes = list(graph_nodes(output))
+    weights = [n.variable for n in nodes if n.name() == "torch::autograd::AccumulateGrad"]
+    weights = [weight for weight in weights if weight is not leaf]
     known = {id(weight) for weight in weights}
     stored = [w for m in every_module(model) for w in m._parameters.values() if w is not None]
-    return weights + [w for w in stored if not w.requires_grad and id(w) not in known]
+    frozen = [w for w in stored if not w.requires_grad and id(w) not in known]
+    # functions of the network's own may keep weights where nobody sees them
+    if frozen and not any(isinstance(node, BackwardCFunction) for node in nodes):
+        saved = _saved(nodes)
+        frozen = [w for w in frozen if saved is None or _place(w) in saved]
+    return weights + frozen
 
 
 def graph_nodes(output: Tensor) -> Iterator[Any]:
@@ -89,24 +102,54 @@ def _count(weight: Tensor) -> int:
 
 
 def _sample(weight: Tensor) -> Tensor:
-    """One value of every row, each from another column: a view, so that later values are seen."""
-    row = weight[0].numel() if weight.dim() > 1 and len(weight) else 0
-    flat = weight.detach()
-    flat = flat.T if flat.dim() == 2 and not flat.is_contiguous() else flat
-    return flat.reshape(-1)[:: row + 1]
+    """Values of every row and every column: a view, so that later values are seen."""
+    if type(weight) not in (Tensor, nn.Parameter) or weight.layout != torch.strided:
+        return torch.empty(0)  # what packs its values in its own way is only counted
+    size = weight.numel() and 1 + sum((n - 1) * s for n, s in zip(weight.shape, weight.stride()))
+    flat = weight.detach().as_strided((size,), (1,))  # as it lies in memory
+    return flat[:: _step(len(weight), size // len(weight)) if size > SMALL else 1]
+
+
+@cache
+def _step(rows: int, columns: int) -> int:
+    """The largest step that misses no row and no column of a matrix."""
+    steps = range(min(rows, columns), 0, -1)
+    return next(step for step in steps if gcd(step, rows) == gcd(step, columns) == 1)
+
+
+def _place(tensor: Tensor) -> int:
+    """Where a tensor's values lie in memory."""
+    return tensor.untyped_storage().data_ptr()
+
+
+def _saved(nodes: Iterable[Any]) -> set[int] | None:
+    """Where the tensors lie that a graph's nodes keep; None: PyTorch refuses to show a changed one.
+
+    Those of checkpointed parts are worked out once more.
+    """
+    places = set()
+    for node in nodes:
+        kind = type(node)
+        if kind not in _names_saved:
+            _names_saved[kind] = [
+                name
+                for name in dir(node)
+                if name.startswith("_saved_") or name in ("variable", "saved_tensors")
+            ]
+        for name in _names_saved[kind]:
+            try:
+                value = getattr(node, name)
+            except RuntimeError:
+                return None
+            values = value if isinstance(value, (tuple, list)) else [value]
+            places |= {_place(one) for one in values if isinstance(one, Tensor)}
+    return places
+
+
+_names_saved: dict[type, list[str]] = {}
 
 
 def _in_graph(output: Tensor, places: set[int]) -> bool:
     """Whether a graph's nodes hold a tensor that lies at one of these places."""
-    for node in graph_nodes(output):
-        for name in dir(node):
-            if name.startswith("_saved_") or name in ("variable", "saved_tensors"):
-                try:
-                    value = getattr(node, name)
-                except RuntimeError:  # PyTorch itself has seen the change
-                    return True
-                values = value if isinstance(value, (tuple, list)) else [value]
-                for tensor in values:
-                    if isinstance(tensor, Tensor) and tensor.untyped_storage().data_ptr() in places:
-                        return True
-    return False
+    saved = _saved(graph_nodes(output))
+    return saved is None or bool(saved & places)
