@@ -5,8 +5,11 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import break_claims
 import claims_table
 import measure_claims
+import measure_quality_claims
+import numpy as np
 import pytest
 import torch
 from claims_table import ClaimError
@@ -128,6 +131,92 @@ class TestMakeClaims:
         with pytest.raises(SystemExit, match="None of the photos could be read"):
             measure_claims.measure_all(torch.nn.Identity(), [tmp_path / "a.jpg"])
         assert "left out" in capsys.readouterr().err
+
+    def test_several_networks_make_the_table_of_the_page(self):
+        rows = {"a": [self.row, replace(self.row, far=0.5)], "b": [replace(self.row, far=0.2)]}
+        lines = measure_claims.markdown(rows).splitlines()
+        assert lines[0] == "| claim | `a` | `b` | together |"
+        assert lines[2].endswith("(median rho > 0.9) | 1 of 2 | 0 of 1 | 1 of 3 |")
+
+    def test_the_page_has_the_counts_of_the_seven_photos_for_another_network(self):
+        """Counts near a threshold may differ by one on another machine."""
+        name = "efficientnet_lite2"
+        network = load_classifier(name)
+        found = measure_claims.table(measure_claims.measure_all(network, measure_claims.PHOTOS))
+        page = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
+        seven = page.split("The same table for the seven photos")[1].split("Lecture 4 guards")[0]
+        lines = re.findall(r"^\| (.+?) \|(.+) \|$", seven, flags=re.MULTILINE)
+        said = {claim: counts.split("|") for claim, counts in lines}
+        column = [head.strip() for head in said["claim"]].index(f"`{name}`")
+        for claim, count, _ in found:
+            wanted = said[claim][column].strip()
+            numbers = [re.findall(r"\d+", text) or ["0"] for text in (count, wanted)]
+            assert abs(int(numbers[0][0]) - int(numbers[1][0])) <= 1, (claim, count, wanted)
+
+
+class TestMakeQualityClaims:
+    def test_a_smooth_half_and_a_textured_half(self):
+        """The score of noise is lower where there is texture, or it is not: a number either way."""
+        ways = {
+            "inside": lambda bad, good: (torch.tensor(np.array(bad)) != torch.tensor(
+                np.array(good))).any(dim=2).float(),
+            "even": lambda bad, good: torch.ones(240, 320),
+        }  # fmt: skip
+        photo = load_photo("coffee").resize(measure_quality_claims.SIZE)
+        shares = measure_quality_claims.hidden(photo, 0, ways)
+        assert shares["inside"] == pytest.approx(1)
+        assert shares["even"] == pytest.approx(144 * 128 / (320 * 240))
+
+
+class TestBreaking:
+    """Of a cell's guards those are found that no wrong number breaks."""
+
+    def tried(self, source: str, **known) -> dict[str, str | None]:
+        known |= {"claim": Claims(network(MEASURED_ON))}
+        return {one.sentence: one.failed_with for one in break_claims.try_cell(source, known)}
+
+    def test_the_smallest_change_that_breaks_a_guard_is_told(self):
+        found = self.tried('claim("a is large.", a > 0.95, on="1")', a=1.0)
+        assert found == {"a is large.": "a: a tenth less"}
+
+    @pytest.mark.parametrize(
+        "condition", ["True", "a == a", "a < float('inf')", "len(rows) >= 0", "a > 0 or a <= 0"]
+    )
+    def test_a_guard_that_cannot_fail_is_found(self, condition):
+        source = f'claim("Always.", {condition}, on="1")'
+        assert self.tried(source, a=1.0, rows=[1, 2]) == {"Always.": None}
+
+    @pytest.mark.parametrize(
+        ("condition", "given"),
+        [
+            ("max(rows.values()) < 2", {"x": 0.5, "y": 1.0}),
+            ("rows[0] < rows[1]", torch.tensor([1.0, 2.0])),
+            ('rows == ["fox", "cat"]', ["fox", "cat"]),
+            ("sum(rows) >= 2", [True, True, False]),
+            ("len(rows) >= 3", {"a", "b", "c"}),
+        ],
+    )
+    def test_values_of_every_kind_are_changed(self, condition, given):
+        found = self.tried(f'claim("So.", {condition}, on="1")', rows=given)
+        assert found["So."]
+
+    def test_what_the_cell_itself_computes_is_changed_too_and_asserts_do_not_hide_it(self):
+        source = 'b = a + 1\nassert b == 2\nclaim("b is 2.", 1.9 < b < 2.1, on="1")'
+        assert self.tried(source, a=1.0)["b is 2."]
+
+    def test_a_verdict_is_not_turned_over(self):
+        assert self.tried('ok = True\nclaim("Always.", ok, on="1")') == {"Always.": None}
+
+
+EXERCISES = sorted((ROOT / "solutions").glob("*/*.ipynb"))
+
+
+@pytest.mark.parametrize("path", EXERCISES, ids=lambda path: path.stem)
+def test_an_exercise_says_how_much_each_part_matters_and_what_may_be_skipped(path):
+    first = words(path).split("**Before you start.**")[0]
+    parts = re.findall(r"^\| \d \| .+? \| (\w+) \| \d+ \| \d+ \|$", first, flags=re.MULTILINE)
+    assert len(parts) >= 6 and set(parts) <= {"most", "much", "less"} and "most" in parts
+    assert "**Short of time?**" in first
 
 
 def words(path: Path) -> str:

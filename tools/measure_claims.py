@@ -2,6 +2,8 @@
 
 The lecture shows them on seven photos. Here the same is counted on as many as you have: for each
 claim, on how many photos it holds. The word `course` stands for the seven photos of the course.
+With more than one network the counts are printed as the table of docs/claims.md. `--quality` counts
+two claims of lecture 5 instead.
 """
 
 import argparse
@@ -10,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import measure_quality_claims
 import numpy as np
 import torch
 from scipy.ndimage import label
@@ -175,22 +178,46 @@ def measure_all(network: torch.nn.Module, photos: Iterable[str | Path]) -> list[
     return rows
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("photos", nargs="*", help="folders of photos, or `course` (the default)")
-    parser.add_argument("--network", default="efficientnet_lite0", help="as for load_classifier")
-    options = parser.parse_args()
-    photos = [photo for place in options.photos or ["course"] for photo in photos_in(place)]
-    try:
-        network = load_classifier(options.network)
-    except (ValueError, OSError) as reason:
-        raise SystemExit(str(reason)) from None
-    rows = measure_all(network, photos)
-    print(f"{options.network}, {len(rows)} photos; rho is Spearman's rank correlation of two maps.")
+def print_one(name: str, rows: Sequence[Measured]) -> None:
+    """The counts of one network, with the numbers behind them."""
+    print(f"{name}, {len(rows)} photos; rho is Spearman's rank correlation of two maps.")
     print("Strength is the peak of a map over the peak of Grad-CAM's map of P.\n")
     print(f"{'claim':72s} {'holds on':>10s}  median (least to most)")
     for claim, count, numbers in table(rows):
         print(f"{claim:72s} {count:>10s}  {numbers}")
+
+
+def markdown(measured: dict[str, list[Measured]]) -> str:
+    """The counts of several networks, and of all of them together, as in docs/claims.md."""
+    measured = measured | {"together": [row for rows in measured.values() for row in rows]}
+    heads = ["claim", *(f"`{name}`" for name in measured if name != "together"), "together"]
+    columns = [table(rows) for rows in measured.values()]
+    lines = [heads, ["---"] * len(heads)]
+    lines += [[rows[0][0], *(count for _, count, _ in rows)] for rows in zip(*columns)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("photos", nargs="*", help="folders of photos, or `course` (the default)")
+    parser.add_argument(
+        "--network", nargs="+", default=["efficientnet_lite0"], help="as for load_classifier"
+    )
+    parser.add_argument("--quality", action="store_true", help="lecture 5's claims instead")
+    options = parser.parse_args()
+    photos = [photo for place in options.photos or ["course"] for photo in photos_in(place)]
+    if options.quality:
+        measure_quality_claims.report(photos)
+        return
+    try:
+        networks = {name: load_classifier(name) for name in options.network}
+    except (ValueError, OSError) as reason:
+        raise SystemExit(str(reason)) from None
+    measured = {name: measure_all(network, photos) for name, network in networks.items()}
+    if len(measured) > 1:
+        print(markdown(measured))
+    else:
+        print_one(*measured.popitem())
 
 
 if __name__ == "__main__":
