@@ -126,7 +126,7 @@ QUESTIONS = [
         "How many forward passes do ten contrasts on one photo need?",
         {
             "Ten.": "The network's answer to the photo does not depend on the question.",
-            "Eleven.": "One too many, and then nine too many.",
+            "Eleven.": "Neither one for each question, nor one more for the photo.",
             "One.": "Each question is a new vector on the same output.",
         },
         "One.",
