@@ -27,7 +27,7 @@ import torch
 from tqdm import tqdm
 
 from . import __version__
-from .errors import ClassError, LayerError, WeightsError
+from .errors import ClassError, LayerError, ProbabilitiesWarning, WeightsError
 from .explorers.report import networks, page, photos
 from .explorers.report.asking import RUNNER_UP, Asker, Questions
 from .explorers.report.kept import Kept, Whole, merged
@@ -65,8 +65,18 @@ def answers(
     """Each batch's key and answers, one after the other."""
     ask = Asker(reported.network, questions)
     for batch, read in photos.read(folder, some, reported):
-        rows = ask(read)
-        about = {"layer": ask.layer, "reason": ask.layer_reason, "broken": sorted(read.broken)}
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            rows = ask(read)
+        said = [str(one.message) for one in caught if one.category is ProbabilitiesWarning]
+        for one in caught:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+        about = {
+            "layer": ask.layer,
+            "reason": ask.layer_reason,
+            "broken": sorted(read.broken),
+            "said": said,
+        }
         yield batch.key, (rows, about)
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 
 from course_utils import ContrastCAM, load_classifier, load_photo, report
 from course_utils.birds import SPECIES, draw
+from course_utils.errors import ProbabilitiesWarning
 from course_utils.explorers.report import asking, networks, photos
 from course_utils.report import main
 
@@ -61,6 +62,9 @@ def bare():
     network = load_classifier("birds").train()
     del network.preprocess, network.categories
     return network
+
+def soft():
+    return nn.Sequential(load_classifier("birds"), nn.Softmax(dim=1)).eval()
 
 def text():
     return "no network"
@@ -263,10 +267,18 @@ def test_what_a_network_lacks_is_assumed_aloud(own, folder, tmp_path, capsys):
     for words in ("no `.preprocess`", "names no classes", "in training mode"):
         assert words in said and words in page
     assert '"predicted":"class ' in page
+    assert "softmax, one class a photo" in page and "repeat the command with --sigmoid" in page
+
+
+def test_a_network_that_ends_in_a_softmax_is_told_so_on_the_page(own, folder, tmp_path):
+    with pytest.warns(ProbabilitiesWarning):
+        page = made(folder, tmp_path / "r.html", network=f"{own}:soft")["page"]
+    assert page.count("ends in a softmax: its output is probabilities, not logits.") == 1
 
 
 def test_several_classes_at_once_have_probabilities_of_their_own(folder, tmp_path):
     rows = made(folder, tmp_path / "r.html", "--sigmoid", "--why", "heron", "--rather-than", "3")
+    assert "sigmoid, each class by itself" in rows["page"]
     row = next(r for r in rows["rows"] if r["file"] == "heron.png")
     network = load_classifier("birds")
     y = network(network.preprocess(load_photo(folder / "heron.png"))[None])[0]

@@ -17,6 +17,12 @@ from .asking import RUNNER_UP
 from .kept import Whole
 
 TEMPLATE = Path(__file__).with_name("page.html")
+READ = {
+    False: "softmax, one class a photo; for a multi-label network, where a photo may show several, "
+    "repeat the command with --sigmoid",
+    True: "sigmoid, each class by itself, as a photo may show several; where it shows one only, "
+    "repeat the command without --sigmoid",
+}
 LOSSES = {"cross_entropy": "cross-entropy", "logit_difference": "logit difference"}
 COLUMNS = {
     "file": lambda r: r["file"],
@@ -89,9 +95,7 @@ def _about(rows: Whole) -> dict[str, str]:
     asked = settings["questions"]
     layer = next((a for a in rows.abouts if a["layer"]), {"layer": "-", "reason": ""})
     broken = [one for about in rows.abouts for one in about["broken"]]
-    said = [*settings["said"]]
-    if asked["sigmoid"]:
-        said.append("Each class has its own probability (sigmoid): a photo may show several.")
+    said = [*settings["said"], *(one for about in rows.abouts for one in about.get("said", []))]
     why = asked["why"] or "each photo's predicted class"
     q = asked["rather_than"]
     skipped = f"; {len(broken)} could not be asked" if broken else ""
@@ -102,11 +106,12 @@ def _about(rows: Whole) -> dict[str, str]:
         "P": why,
         "Q": "the most probable class beside P" if q == RUNNER_UP else q,
         "Loss of the contrast": LOSSES[asked["loss"]],
+        "Probabilities": READ[asked["sigmoid"]],
     }
     return {
         "title": escape(f"{settings['folder']}, asked: {settings['network']}"),
         "facts": "".join(f"<dt>{k}</dt><dd>{escape(v)}</dd>" for k, v in facts.items()),
-        "said": "".join(f"<li>{escape(one)}</li>" for one in said),
+        "said": "".join(f"<li>{escape(one)}</li>" for one in dict.fromkeys(said)),
         "broken": _broken(sorted(broken)),
         "drawing": _json(_drawing()),
     }
