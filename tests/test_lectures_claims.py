@@ -48,6 +48,13 @@ class TestList:
         is_now, should = claims_table.current()
         assert is_now == should, "run: python tools/claims_table.py"
 
+    def test_as_many_guards_were_seen_to_fail_as_there_are(self):
+        """A new guard: run `python tools/break_claims.py lectures/0...`, then change the page."""
+        page = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
+        said = int(re.search(r"All (\d+) guards of lectures 1 to 6 were seen to fail", page)[1])
+        six = [path for path in LECTURES if path.name.startswith("0")]
+        assert said == sum(len(claims_table.claims(path)) for path in six)
+
     def made(self, folder: Path, source: str) -> Path:
         cells = [
             {"cell_type": "markdown", "id": "m", "source": "# L\n## 1. Grass\ntext"},

@@ -19,9 +19,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from claims_table import is_claim
 
 ROOT = Path(__file__).resolve().parent.parent
-SECONDS = 60  # for the claims of one cell
+SECONDS = 60  # of processor time, for the claims of one cell
 CHANGES: dict[str, Callable] = {  # from the smallest to the largest
     "a tenth more": lambda v: v * 1.1,
     "a tenth less": lambda v: v * 0.9,
@@ -119,18 +120,22 @@ class Recorder:
 class Given(ast.NodeTransformer):
     """Hands each value that a cell reads by its name to `_given`, which may change it."""
 
-    def __init__(self):
-        self.names: dict[str, None] = {}
-
     def visit_Name(self, node: ast.Name) -> ast.expr:
         if not isinstance(node.ctx, ast.Load) or node.id == "claim":
             return node
-        self.names[node.id] = None
         given = ast.Name("_given", ast.Load())
         return ast.copy_location(ast.Call(given, [ast.Constant(node.id), node], []), node)
 
     def visit_Assert(self, node: ast.Assert) -> ast.stmt:
         return ast.copy_location(ast.Pass(), node)  # it would end the cell before its claims
+
+
+def names_read(tree: ast.Module) -> list[str]:
+    """The names that a cell reads; first those that stand in its claims."""
+    claims = [node for node in ast.walk(tree) if is_claim(node)]
+    read = [node for part in [*claims, tree] for node in ast.walk(part)]
+    names = [n.id for n in read if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)]
+    return [name for name in dict.fromkeys(names) if name != "claim"]
 
 
 def run(code, known: dict[str, object], name: str = "", change: str = "") -> dict[str, bool]:
@@ -159,16 +164,15 @@ def run(code, known: dict[str, object], name: str = "", change: str = "") -> dic
 
 def try_cell(source: str, known: dict[str, object]) -> list[Tried]:
     """Each claim of a cell, tried with one wrong value after the other."""
-    given = Given()
-    tree = ast.fix_missing_locations(given.visit(ast.parse(source)))
-    code, start = compile(tree, "<guard>", "exec"), time.monotonic()
+    names = [name for name in names_read(ast.parse(source)) if not callable(known.get(name))]
+    tree = ast.fix_missing_locations(Given().visit(ast.parse(source)))
+    code, start = compile(tree, "<guard>", "exec"), time.process_time()
     tried = {sentence: Tried(sentence) for sentence in run(code, known)}
     for change in CHANGES:
-        for name in given.names:
-            if all(one.failed_with for one in tried.values()):
+        for name in names:
+            all_failed = all(one.failed_with for one in tried.values())
+            if all_failed or time.process_time() - start > SECONDS:
                 return list(tried.values())
-            if callable(known.get(name)) or time.monotonic() - start > SECONDS:
-                continue
             for sentence, held in run(code, known, name, change).items():
                 if not held and sentence in tried and not tried[sentence].failed_with:
                     tried[sentence].failed_with = f"{name}: {change}"
