@@ -15,6 +15,7 @@ import sys
 import time
 from contextlib import contextmanager
 
+import lab
 import nbformat
 import psutil
 import pytest
@@ -49,17 +50,7 @@ def jupyterlab(folder):
     private |= {
         f"JUPYTERLAB_{part}_DIR": str(folder / part.lower()) for part in ("SETTINGS", "WORKSPACES")
     }
-    asked = (
-        folder
-        / "settings"
-        / "@jupyterlab"
-        / "apputils-extension"
-        / "notification.jupyterlab-settings"
-    )
-    asked.parent.mkdir(parents=True)
-    asked.write_text(
-        json.dumps({"fetchNews": "false", "checkForUpdates": False})
-    )  # it would ask in a pop-up
+    private |= lab.settings()
     token, log = secrets.token_hex(16), folder / "log.txt"
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ServerApp.port=0"]
     command += [f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder / 'notebooks'}"]

@@ -138,6 +138,10 @@ class TestTitles:
     def test_lines_are_balanced_and_break_inside_nothing(self, title, lines):
         assert panels.title_lines(title) == lines
 
+    def test_of_a_list_of_classes_no_name_is_parted_from_itself(self):
+        listed = "tiger cat 0.39, Egyptian cat 0.36, tabby 0.17"
+        assert panels.title_lines(listed) == listed.replace(", ", ",|").split("|")
+
     @pytest.mark.parametrize("kept", ["0.36 %", "21.3 dB", "(7 x 7)", "p_P = 0.27", "4 %"])
     @pytest.mark.parametrize("before", ["a", "a few", "a few more words", "quite a few more words"])
     def test_a_number_a_bracket_and_a_formula_stay_whole_wherever_they_stand(self, kept, before):
@@ -273,14 +277,44 @@ class TestQuestions:
         assert first == [0] * n and panels[0].get_gridspec().ncols == columns
 
     @pytest.mark.parametrize("k", [4, 6])
-    def test_five_and_seven_panels_are_a_large_photo_and_pairs(self, k):
+    def test_five_and_seven_panels_are_a_large_photo_and_two_rows(self, k):
         """No grid of them is without a hole."""
         first, *others = [axis for axis in self.draw(1, k).figure.axes if axis.images]
         places = [axis.get_subplotspec() for axis in others]
-        assert first.get_subplotspec().colspan == range(0, 2)
-        assert first.get_subplotspec().rowspan == range(0, k // 2)
+        assert first.get_subplotspec().colspan == first.get_subplotspec().rowspan == range(0, 2)
         found = [(place.rowspan.start, place.colspan.start) for place in places]
-        assert found == [(row, column) for row in range(k // 2) for column in (2, 3)]
+        assert found == [(row, column) for row in (0, 1) for column in range(2, 2 + k // 2)]
+
+    def test_of_three_flat_pictures_the_first_is_large(self):
+        mosaic, maps = np.full((6, 12, 3), 0.5), torch.rand(1, 2, 6, 12)
+        first, *others = figures.questions([mosaic], maps, [["a", "b"]]).figure.axes[:3]
+        assert first.get_subplotspec().rowspan == range(0, 2)
+        assert [axis.get_subplotspec().rowspan.start for axis in others] == [0, 1]
+
+    def test_photos_with_one_map_each_stand_in_pairs_beside_each_other(self):
+        panels = [axis for axis in self.draw(4, 1).figure.axes if axis.images]
+        places = [axis.get_subplotspec() for axis in panels[::2]]
+        assert [(one.rowspan.start, one.colspan.start) for one in places] == [
+            (0, 0), (0, 2), (1, 0), (1, 2)
+        ]  # fmt: skip
+
+    def test_of_many_photos_a_piece_holds_two_and_all_are_shown(self):
+        picture = self.draw(5, 2, caption="Mind the last.")
+        kept = [len([axis for axis in part.figure.axes if axis.images]) for part in picture.parts]
+        assert kept == [6, 6, 3]
+        shown = picture._repr_html_()
+        assert shown.count("<figure ") == 3 and shown.count("Mind the last.") == 1
+        assert [f"Image {n}: " in picture.parts[1].alt for n in range(1, 6)] == [
+            False, False, True, True, False
+        ]  # fmt: skip
+        assert not self.draw(2, 2).parts and self.draw(2, 2)._repr_html_().count("<figure ") == 1
+
+    def test_words_of_the_caller_are_kept_in_every_piece(self):
+        parts = self.draw(3, 2, alt="Three cats.").parts
+        assert [part.alt for part in parts] == [
+            "Three cats. (Part 1 of 2.)",
+            "Three cats. (Part 2 of 2.)",
+        ]
 
     def test_what_the_network_saw_is_said_once(self):
         assert [text for text, _ in texts(self.draw(3, 2))].count("What the network saw") == 1
@@ -329,6 +363,19 @@ class TestQuestions:
         alt = self.draw(1, 2, "Why cup?", strength=self.STRENGTH).alt
         assert "Why cup? (strength 1.00) Strongest at" in alt
         assert "Why cup? (weak: 4 % of Grad-CAM's peak) Strongest at" in alt
+
+    @pytest.mark.parametrize(
+        "strength, line",
+        [
+            (0.04, "(weak: strength 0.04)"),
+            (0.0998, "(weak: strength 0.099)"),  # weak, so it is not called 0.1
+            (0.004, "(weak: strength < 0.01)"),
+            (0.1, "(strength 0.10)"),
+        ],
+    )
+    def test_on_the_panel_a_weak_map_has_its_strength_on_one_line(self, strength, line):
+        shown = self.draw(1, 1, "Why cup?", strength=torch.tensor([[strength]]))
+        assert any(line in one for one in texts(shown)[1][0].split("\n"))
 
     def test_an_empty_map_is_said_to_be_empty_once(self):
         picture = figures.questions(

@@ -1,16 +1,19 @@
 """What `make lectures` promises of every page and slide, on a course of two lectures."""
 
 import base64
+import io
 import re
 import shutil
 from pathlib import Path
 
 import build_site
+import gallery
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from notebook_page import FormulaError, mathml
 from page_check import faults
+from PIL import Image
 
 PIXEL = base64.b64encode(  # a PNG of one pixel
     bytes.fromhex(
@@ -18,6 +21,10 @@ PIXEL = base64.b64encode(  # a PNG of one pixel
         "c9fe92ef0000000049454e44ae426082"
     )
 ).decode()
+
+_drawn = io.BytesIO()
+Image.new("RGB", (300, 150)).save(_drawn, "png")
+GREY = base64.b64encode(_drawn.getvalue()).decode()
 
 
 def picture(width, height):
@@ -39,6 +46,11 @@ def picture(width, height):
 
 
 TALL, WIDE = picture(931, 1397), picture(1100, 300)
+PIECES = picture(900, 600)
+PIECES.source = PIECES.source.replace("HTML(f'", "piece = (f'").replace(
+    "</figure>')", "</figure>')\n"
+)
+PIECES.source += "HTML(f\"<div class='parts'>{piece}{piece}</div>\")"
 LONG = " + ".join(f"S_{{{n}}}" for n in range(30))
 FIRST = [
     new_markdown_cell(
@@ -94,6 +106,9 @@ SECOND = [
         metadata={"slideshow": {"slide_type": "slide"}},
     ),
     TALL,
+    new_markdown_cell("## Two pieces", metadata={"slideshow": {"slide_type": "slide"}}),
+    PIECES,
+    new_markdown_cell("A sentence about both."),
 ]
 
 
@@ -272,6 +287,24 @@ def test_on_slides_pictures_keep_their_shape_and_nothing_is_cut(site, chromium, 
         assert slide["low"] <= 720 and slide["right"] <= 1281 and slide["scrolling"] == []
 
 
+def test_a_picture_with_a_slide_to_itself_is_drawn_large(site, chromium):
+    view = open_page(site, chromium, "slides/02_second.html", 1280, 720)
+    high = view.get_by_alt_text("noise, 931 wide").evaluate(
+        "e => parseFloat(e.style.getPropertyValue('--highest'))"
+    )
+    assert 550 < high <= 600
+    view.close()
+
+
+def test_pieces_of_a_picture_go_to_slides_of_their_own_and_keep_the_text_with_them(site, chromium):
+    view = open_page(site, chromium, "slides/02_second.html", 1280, 720)
+    slides = view.evaluate(
+        "[...document.querySelectorAll('.parts img')].map(e => e.closest('section').innerText)"
+    )
+    view.close()
+    assert len(slides) == 2 and "A sentence" not in slides[0] and "A sentence" in slides[1]
+
+
 def test_long_code_is_divided_between_slides_and_no_line_is_lost(site, chromium):
     view = open_page(site, chromium, "slides/02_second.html", 1280, 720)
     text = view.evaluate("[...document.querySelectorAll('.source')].map(e => e.innerText)")
@@ -388,14 +421,14 @@ def test_pictures_are_light_on_pages_and_slides(site):
     for name in ("lectures/02_second.html", "slides/02_second.html"):
         html = page(site, name)
         kinds = re.findall(r'<img [^>]*src="data:image/(\w+)', html)
-        assert kinds == ["webp", "webp"]
+        assert kinds == ["webp"] * 4
     run = site.runs[Path("lectures/02_second.ipynb")]
     assert len(page(site, "lectures/02_second.html")) < 0.25 * len(nbformat.writes(run.notebook))
 
 
 def test_the_gallery_shows_every_picture_and_leads_to_its_cell(site):
     html = page(site, "gallery.html")
-    assert html.count("<figure>") == 2  # the pixel is no picture
+    assert html.count("<figure>") == 4  # the pixel is no picture, and one picture has two pieces
     cells = re.findall(r'href="lectures/02_second.html#(cell-[^"]+)"', html)
     assert [cells[0], cells[1]] == [f"cell-{WIDE.id}", f"cell-{TALL.id}"]
     assert all(f'id="{cell}"' in page(site, "lectures/02_second.html") for cell in cells)
@@ -406,6 +439,15 @@ def test_the_index_has_a_card_with_a_picture_for_each_lecture(site):
     index = page(site, "index.html")
     assert index.count("<h3><a href=") == 2 and 'alt="noise, 1100 wide"' in index
     assert 'Start with <a href="lectures/01_first.html">' in index
+
+
+def test_a_card_shows_the_picture_of_the_cell_that_is_tagged_so():
+    cells = [new_code_cell(metadata={"tags": tags}) for tags in ([], ["hide-input", "card"])]
+    for cell in cells:
+        html = f'<figure><img alt="a" src="data:image/png;base64,{GREY}"></figure>'
+        cell.outputs = [new_output("display_data", {"text/html": html})]
+    shown = gallery.pictures(new_notebook(cells=cells))
+    assert gallery.card_picture(shown) == 1 and gallery.card_picture(shown[:1]) == 0
 
 
 def test_only_what_changed_is_run_again(site, course, tmp_path):

@@ -23,12 +23,14 @@ class Shown:
         cell: the id of the cell below which it stands.
         alt, caption: its words.
         image: the picture itself.
+        card: whether it shall stand on the lecture's card.
     """
 
     cell: str
     alt: str
     caption: str
     image: Image.Image
+    card: bool = False
 
 
 def pictures(notebook: nbformat.NotebookNode) -> list[Shown]:
@@ -41,15 +43,17 @@ def pictures(notebook: nbformat.NotebookNode) -> list[Shown]:
             for figure in soup.find_all("figure"):
                 image = figure.find("img", src=DATA)
                 if image and not figure.find_parent(class_="panel"):
-                    found.append(_shown(cell.get("id", ""), figure, image))
+                    found.append(_shown(cell, figure, image))
     return [one for one in found if min(one.image.size) >= LEAST]
 
 
-def _shown(cell: str, figure, image) -> Shown:
+def _shown(cell: nbformat.NotebookNode, figure, image) -> Shown:
     data = base64.b64decode(DATA.sub("", image["src"]))
     caption = figure.find("figcaption")
     words = caption.get_text(" ", strip=True) if caption else ""
-    return Shown(cell, image.get("alt", ""), words, Image.open(io.BytesIO(data)))
+    card = "card" in cell.metadata.get("tags", [])
+    picture = Image.open(io.BytesIO(data))
+    return Shown(cell.get("id", ""), image.get("alt", ""), words, picture, card)
 
 
 def save_small(shown: Shown, path: Path) -> tuple[int, int]:
@@ -62,6 +66,10 @@ def save_small(shown: Shown, path: Path) -> tuple[int, int]:
 
 
 def card_picture(shown: list[Shown]) -> int | None:
-    """Which of a lecture's pictures stands on its card: the first wide one, or the first."""
+    """Which of a lecture's pictures stands on its card.
+
+    The one of the cell that is tagged `card`, else the first wide one, or the first.
+    """
     wide = [n for n, one in enumerate(shown) if one.image.width > 1.3 * one.image.height]
-    return (wide or list(range(len(shown))) or [None])[0]
+    chosen = [n for n, one in enumerate(shown) if one.card]
+    return next(iter(chosen or wide or range(len(shown))), None)

@@ -30,7 +30,8 @@ def has_display() -> bool:
 def settings() -> dict[str, str]:
     """What is added to the process's environment: defaults that a learner's own settings go before.
 
-    tools/jupyter/labconfig: no question about news covers the first lecture.
+    tools/jupyter: no question about news covers the first lecture, and no notebook counts as
+    changed as soon as it is opened.
     """
     path = [str(ROOT / "tools" / "jupyter"), os.environ.get("JUPYTER_CONFIG_PATH", "")]
     return {

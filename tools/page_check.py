@@ -1,6 +1,7 @@
 """What may be wrong with a page of the built site, found without a browser."""
 
 import re
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -68,10 +69,14 @@ def _links(soup: BeautifulSoup, page: Path) -> list[str]:
     return found
 
 
-def _ids(page: Path) -> set[str]:
-    return {
-        unquote(found) for found in re.findall(r'\bid="([^"]+)"', page.read_text(encoding="utf-8"))
-    }
+def _ids(page: Path) -> frozenset[str]:
+    return _ids_of(page, page.stat().st_mtime_ns)  # the gallery links one page a hundred times
+
+
+@lru_cache(maxsize=64)
+def _ids_of(page: Path, _changed: int) -> frozenset[str]:
+    found = re.findall(r'\bid="([^"]+)"', page.read_text(encoding="utf-8"))
+    return frozenset(map(unquote, found))
 
 
 def _headings(soup: BeautifulSoup) -> list[str]:

@@ -67,6 +67,8 @@ def _draw(model: str, state: dict[str, dict], buffers: dict[str, dict]) -> str:
             f'<p class="control"><span class="button">{escape(label)}</span></p>' if label else ""
         )
     shown = _value(kind, traits)
+    if kind == "Text" and not shown:  # nothing was typed
+        return ""
     return (
         f'<p class="control"><b>{escape(label)}</b> {escape(shown)}</p>' if shown or label else ""
     )
@@ -77,7 +79,7 @@ def _box(kind: str, traits: dict, state: dict, buffers: dict) -> str:
     drawn = [_draw(_id(child), state, buffers) for child in traits.get("children", ())]
     if titles:
         drawn = [f"<p><b>{escape(title)}</b></p>{one}" for title, one in zip(titles, drawn)]
-    style = "panel-row" if kind in ("HBox", "GridBox") else "panel-column"
+    style = "panel-row" if kind in ("Box", "HBox", "GridBox") else "panel-column"
     return f'<div class="{style}">{"".join(f"<div>{one}</div>" for one in drawn if one)}</div>'
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from ..methods.strength import strength_in_words
+from ..methods.strength import WEAK, strength_in_words
 from ..networks.pictures import as_rgb
 from .overlays import (
     SIGNED,
@@ -44,6 +44,7 @@ __all__ = ["Picture", "figure_html", "photos", "questions", "signed", "feature_m
 __all__ += ["birds", "on_whole_photo", "overlay", "signed_overlay", "where"]
 
 SMALLEST, LARGEST = 500, 1000  # pixels of a whole photo's longer side, as it is drawn
+TOGETHER = 2  # photos with several maps each, in one piece of a picture: more is cut by a slide
 DARK = 0.25  # how light what the network did not see is drawn
 
 
@@ -89,21 +90,38 @@ def questions(
         ValueError: lists of unequal lengths, another scale, or a shared one without `strength`.
     """
     same_length(images=images, maps=maps, titles=titles)
-    if strength is not None:
-        titles = _with_strength(titles, strength)
+    said = titles if strength is None else _with_strength(titles, strength, strength_in_words)
+    short = titles if strength is None else _with_strength(titles, strength, _strength_on_panel)
     maps = on_scale(maps, strength, scale)
     if outlines is None:
         outlines = [[None] * len(row) for row in titles]
-    figure = _questions(images, maps, titles, outlines, opacity, scale)
-    what = "A photo" if len(images) == 1 else f"{len(images)} photos"
+
+    def picture(part: slice, words: str | None, below: str, parts=()) -> Picture:
+        rows = images[part], maps[part], short[part], outlines[part]
+        told = words or _told(range(len(images))[part], len(images), maps, said, outlines)
+        return Picture(_questions(*rows, opacity, scale), told, below, parts)
+
+    starts = range(0, len(images), TOGETHER) if maps.shape[1] > 1 else [0]
+    parts = []
+    for n, start in enumerate(starts if len(starts) > 1 else (), 1):
+        words = alt and f"{alt} (Part {n} of {len(starts)}.)"
+        below = caption if n == len(starts) else ""
+        parts.append(picture(slice(start, start + TOGETHER), words, below))
+    return picture(slice(None), alt, caption, parts)
+
+
+def _told(shown: range, count: int, maps: Tensor, titles, outlines) -> str:
+    """What a picture of some of `count` photos shows, for those who do not see it."""
+    what = "A photo" if len(shown) == 1 else f"{len(shown)} photos"
     said = []
-    for i, (row, sentences) in enumerate(zip(maps, titles)):
-        which = f"Image {i + 1}: " if len(images) > 1 else ""
-        said += [f"{which}{title} {strongest(one)}" for one, title in zip(row, sentences)]
+    for i in shown:
+        which = f"Image {i + 1}: " if count > 1 else ""
+        same_length(**{f"maps of image {i}": maps[i], f"titles of image {i}": titles[i]})
+        said += [f"{which}{title} {strongest(one)}" for one, title in zip(maps[i], titles[i])]
     told = f"{what}, and maps of the evidence laid over. " + " ".join(said)
-    if any(mask is not None for row in outlines for mask in row):
+    if any(mask is not None for i in shown for mask in outlines[i]):
         told += " The known answers are outlined."
-    return Picture(figure, alt or told, caption)
+    return told
 
 
 @defaults()
@@ -112,13 +130,15 @@ def _questions(images, maps, titles, outlines, opacity: float, scale: str) -> Fi
     pictures = [as_pixels(image) for image in images]
     aspect = max(pixels.shape[0] / pixels.shape[1] for pixels in pictures)
     lines = most_lines([title for row in titles for title in row])
-    figure, drawn = axes(n * (k + 1), None if n == 1 else k + 1, True, lines, aspect, n == 1)
+    pairs = 2 if k == 1 and n > 2 else 1  # so many photos in a row
+    columns = None if n == 1 else pairs * (k + 1)
+    figure, drawn = axes(n * (k + 1), columns, True, lines, aspect, n == 1)
     for i, pixels in enumerate(pictures):
         of_image = {f"{name} of image {i}": values[i] for name, values in
                     (("maps", maps), ("titles", titles), ("outlines", outlines))}  # fmt: skip
         same_length(**of_image)
         first, *others = drawn[i * (k + 1) : (i + 1) * (k + 1)]
-        panel(first, pixels, "What the network saw" if i == 0 else "")
+        panel(first, pixels, "What the network saw" if i < pairs else "")
         for axis, values, title, mask in zip(others, *of_image.values()):
             shown = overlay(pixels, values, opacity, line=mask is None)  # one line is enough
             panel(axis, shown if mask is None else outlined(shown, mask), title)
@@ -129,15 +149,22 @@ def _questions(images, maps, titles, outlines, opacity: float, scale: str) -> Fi
     return figure
 
 
-def _with_strength(titles: Sequence[Sequence[str]], strength: Tensor) -> list[list[str]]:
+def _with_strength(titles: Sequence[Sequence[str]], strength: Tensor, words) -> list[list[str]]:
     """Each title with its map's strength in words; the panel itself says that a map is empty."""
     same_length(titles=titles, strengths=strength)
     made = []
     for i, (row, strengths) in enumerate(zip(titles, strength.tolist())):
         same_length(**{f"titles of image {i}": row, f"strengths of image {i}": strengths})
-        words = [f" ({strength_in_words(one)})" if one != 0 else "" for one in strengths]
-        made.append([title + more for title, more in zip(row, words)])
+        more = [f" ({words(one)})" if one != 0 else "" for one in strengths]
+        made.append([title + after for title, after in zip(row, more)])
     return made
+
+
+def _strength_on_panel(strength: float) -> str:
+    """A weak map's strength in fewer words, for a line of a title: "weak: strength 0.04"."""
+    if not 0 < strength < WEAK:
+        return strength_in_words(strength)
+    return "weak: strength " + (f"{min(strength, 0.099):.2g}" if strength >= 0.01 else "< 0.01")
 
 
 def on_scale(maps: Tensor, strength: Tensor | None, scale: str) -> Tensor:

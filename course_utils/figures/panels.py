@@ -36,6 +36,7 @@ def defaults() -> Iterator[None]:
 # and the names in the course's questions
 _KEPT_TOGETHER = [
     r"\([^()]*\)",
+    r"(?:^|(?<=, ))[^,:?()]+ \d[\d.]*(?: %)?(?=,|$)",  # a class and its probability, in a list
     r"[^\s,;:.?]+ [-+]?\d[\d.]*(?: %| dB| px| x \d+)?",
     r"[-+]?\d[\d.]*(?: %| dB| px| times| pixels| x \d+)",
     r"\S+ [-+=<>] \S+(?: [-+=<>] \S+)*",
@@ -98,12 +99,13 @@ def axes(
         columns: at most so many in a row; default 4, and 2 of pictures that are flat.
         lines: of the tallest title.
         aspect: height / width of the pictures.
-        first_large: with 5 or 7 panels, which leave a hole in every grid, the first is drawn large
-            and the others in pairs at its right.
+        first_large: with 5 or 7 panels, or 3 of flat pictures, which leave a hole in every grid,
+            the first is drawn large and the others in two rows at its right.
     """
-    if first_large and count in (5, 7) and (columns is None or columns < count):
-        return _first_large(count, bar, lines, aspect)
     flat = aspect < WIDE and columns is None
+    holes = (3, 5, 7) if flat else (5, 7)
+    if first_large and count in holes and (columns is None or columns < count):
+        return _first_large(count, bar, lines, aspect)
     rows = -(-count // (columns or (2 if flat else COLUMNS)))
     columns = min(columns or -(-count // rows), count)
     panel = PANEL * (2 if flat and columns <= 2 else 1)
@@ -116,13 +118,15 @@ def axes(
 
 
 def _first_large(count: int, bar: bool, lines: int, aspect: float) -> tuple[Figure, list[Axes]]:
-    rows = (count - 1) // 2
+    rows = 2  # at the right of the large one: more would not fit a slide
+    beside = (count - 1) // rows
     panel = PANEL * (1.3 if aspect < WIDE else 1)
     height = panel * min(aspect, 1.5) + 0.15 + 0.17 * lines
-    figure = _figure(4 * panel + PAPER * bar, height * rows)
-    grid = figure.add_gridspec(rows, 4)
+    figure = _figure((2 + beside) * panel + PAPER * bar, height * rows)
+    grid = figure.add_gridspec(rows, 2 + beside)
     found = [figure.add_subplot(grid[:, :2])]
-    found += [figure.add_subplot(grid[row, column]) for row in range(rows) for column in (2, 3)]
+    right = [(row, 2 + column) for row in range(rows) for column in range(beside)]
+    found += [figure.add_subplot(grid[place]) for place in right]
     for axis in found:
         axis.set_axis_off()
     return figure, found

@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -21,15 +22,18 @@ class Picture:
         figure: a matplotlib figure.
         alt: what the picture shows, for those who do not see it.
         caption: what to look for in it.
+        parts: the same in pieces, which stand on a page one below the other: each fits a slide.
 
     Raises:
         ValueError: no alt text.
     """
 
-    def __init__(self, figure: Figure, alt: str, caption: str = ""):
+    def __init__(
+        self, figure: Figure, alt: str, caption: str = "", parts: Sequence["Picture"] = ()
+    ):
         if not alt.strip():
             raise ValueError("A picture needs alt text: say in a sentence what it shows.")
-        self.figure, self.alt, self.caption = figure, alt, caption
+        self.figure, self.alt, self.caption, self.parts = figure, alt, caption, tuple(parts)
 
     def png(self) -> bytes:
         """The picture as a PNG file's content."""
@@ -63,6 +67,8 @@ class Picture:
         return f"Picture: {self.alt}"
 
     def _repr_html_(self) -> str:
+        if self.parts:
+            return f"<div class='parts'>{''.join(part._repr_html_() for part in self.parts)}</div>"
         width = round(96 * self.figure.get_figwidth())
         # on a phone it is scrolled sideways, rather than shrunk until its words cannot be read
         image = f"width:{width}px;min-width:min({width}px, 32em)"

@@ -3,11 +3,17 @@
 "use strict";
 
 const WIDTH = 1280, HEIGHT = 720; // of a slide, in CSS pixels
-const UNITS = ".cell.text > *, .cell.code > .source, .cell.code > details, " +
-  ".outputs > *:not(:has(.quiz)), .panel-note:has(~ .quiz), .quiz > li";
-const LOWEST = HEIGHT - 12; // the last line of a slide ends above it
+const UNITS = ".cell.text > *, .cell.code > .source, .cell.code > details, .parts > figure, " +
+  ".outputs > *:not(:has(.quiz)):not(:has(.parts)), .panel-note:has(~ .quiz), .quiz > li";
+const LOWEST = HEIGHT - 20; // the last line of a slide ends above it, and above the slide's number
 const LEAST_LINES = 4; // what is divided leaves so many lines on each side
 const LITTLE = HEIGHT / 3; // a slide with less than that looks empty
+const PICTURE = 250; // a picture that is so high, or higher, may be made smaller to stay with its text
+const SMALLER = 0.6; // but not below that share of what it would be alone
+const PANEL = 0.75; // the same of a panel with controls
+const ASKED = HEIGHT / 6; // a slide with a question to answer may hold so little
+const HIGHEST = 600; // of a picture that has a slide to itself
+const LARGER = 1.5; // than its own pixels it is drawn at most: then its words begin to blur
 
 const top_ = (node) => node.getBoundingClientRect().top;
 const bottom_ = (node) => node.getBoundingClientRect().bottom;
@@ -42,7 +48,7 @@ function lineAt(pre, bottom, last) {
 function rowAt(table, bottom) {
   const rows = [...table.querySelectorAll("tbody > tr")];
   const at = rows.findIndex((row) => bottom_(row) > bottom);
-  return at > 0 ? rows[at] : undefined;
+  return at > 1 ? rows[at] : undefined;
 }
 
 /** Whether a heading, or a line above a list, would stand alone at the foot of a slide. */
@@ -56,6 +62,11 @@ function overflow(slide) {
   const { units, at } = tooLow(slide);
   if (at < 0) return undefined;
   const bottom = top_(slide) + LOWEST, unit = units[at], rest = document.createRange();
+  if (makesRoom(slide, units, bottom)) return undefined;
+  if (stays(unit, bottom)) {
+    shrink(slide, unit, bottom);
+    return overflow(slide);
+  }
   const pre = unit.matches("pre") ? unit : unit.querySelector(":scope pre");
   const table = unit.querySelector("table");
   const line = pre && !unit.matches("details") && lineAt(pre, bottom, at === units.length - 1);
@@ -65,8 +76,10 @@ function overflow(slide) {
   else {
     let first = at;
     const little = () => bottom_(units.at(-1)) - top_(units[first]) < LITTLE;
-    const enough = () => first > 1 && bottom_(units[first - 2]) - top_(slide) > LITTLE;
-    while (little() && enough() && !units[first - 1].querySelector("img")) first -= 1;
+    const left = () => bottom_(units[first - 2]) - top_(slide);
+    const enough = () => first > 1 && left() > (asks(units.slice(0, first - 1)) ? ASKED : LITTLE);
+    while (little() && enough()) first -= 1;
+    while (first > 1 && units[first - 1].matches("details:not(.text *)")) first -= 1; // its code
     if (first > 1 && leadsIn(units[first - 1], units[first])) first -= 1;
     if (first > 1 && leadsIn(units[first - 1], units[first])) first -= 1;
     if (first === 0 || (first === 1 && /^H\d$/.test(units[0].tagName))) {
@@ -79,9 +92,60 @@ function overflow(slide) {
   return { rest, head: row && table.querySelector("thead, caption") && table };
 }
 
+/** Whether somebody has to answer before the next slide. */
+const asks = (units) => units.some((unit) => /Predict/.test(unit.textContent));
+
+const loose = "figure img:not(table *):not(.panel *)"; // a picture, not a thumbnail or a widget's
+
+/** How high a picture would be drawn that had a slide to itself. */
+function alone(picture, slide) {
+  const widest = (slide.clientWidth - 16) * picture.naturalHeight / picture.naturalWidth;
+  return Math.min(HIGHEST, widest, picture.naturalHeight * LARGER);
+}
+
+/** Whether a picture that is a little too high for its slide stays there, made smaller. */
+function stays(unit, bottom) {
+  if (unit.querySelector(":scope .panel:not(:has(table))")) { // all of it, a little
+    const high = unit.offsetHeight;
+    return bottom_(unit) > bottom && high - (bottom_(unit) - bottom) >= PANEL * high;
+  }
+  const pictures = unit.querySelectorAll(loose);
+  if (pictures.length !== 1 || bottom_(unit) <= bottom) return false;
+  const high = pictures[0].getBoundingClientRect().height;
+  const left = high - (bottom_(unit) - bottom) - 4;
+  return left >= PICTURE && left >= SMALLER * alone(pictures[0], unit.closest("section"));
+}
+
+/** Whether all fits when the slide's only picture, or panel, is made a little smaller. */
+function makesRoom(slide, units, bottom) {
+  const over = bottom_(units.at(-1)) - bottom + 4;
+  const found = units.filter((unit) => unit.querySelector(loose + ", .panel:not(:has(table))"));
+  if (found.length !== 1 || over <= 0) return false;
+  const [unit] = found, picture = unit.querySelector(loose);
+  const high = (picture ?? unit).getBoundingClientRect().height;
+  const most = picture ? alone(picture, slide) : high;
+  if (high - over < Math.max(PICTURE, (picture ? SMALLER : PANEL) * most)) return false;
+  if (picture) picture.style.setProperty("--highest", `${Math.floor(high - over)}px`);
+  else unit.style.zoom = (unit.style.zoom || 1) * 0.98 * (high - over) / high;
+  return true;
+}
+
+/** A picture that has room below it is drawn larger. */
+function grow(slide) {
+  const pictures = [...slide.querySelectorAll(loose)], { units } = tooLow(slide);
+  if (pictures.length !== 1 || !units.length) return;
+  const [picture] = pictures, high = picture.getBoundingClientRect().height;
+  const room = top_(slide) + LOWEST - bottom_(units.at(-1)) - 4;
+  const most = Math.min(high + room, alone(picture, slide));
+  if (most > high) {
+    picture.style.setProperty("--highest", `${Math.floor(most)}px`);
+    picture.classList.add("grown");
+  }
+}
+
 /** The picture, or whatever it is, made small enough for one slide. */
 function shrink(slide, unit, bottom) {
-  const picture = unit.querySelector("img");
+  const picture = !unit.querySelector(".panel") && unit.querySelector("img");
   const room = (bottom - top_(unit)) / (bottom_(unit) - top_(unit));
   if (room >= 1) return;
   if (picture) {
@@ -138,6 +202,7 @@ addEventListener("load", () => {
     [...list.children].forEach((entry, n) => { if (entry.matches("li")) entry.value = n + 1; });
   }
   deck.querySelectorAll(".slides > section > section").forEach((slide) => { narrow(slide); fit(slide); });
+  deck.querySelectorAll(".slides > section > section").forEach(grow);
   deck.classList.remove("measuring");
   Reveal.initialize({
     hash: true, slideNumber: "c/t", transition: "none", center: false,
