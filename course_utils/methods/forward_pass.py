@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from .backward import backward
 from .closed_form import CHUNK, ClosedForm, pooling_linear_head
 from .diagnosis import diagnosed, of_the_network
+from .first_token import find_shorter
 from .grids import check_grid, grid_fold, tokens_first
 from .head import not_on_the_way, undisturbed
 from .inputs import Inputs, check_finite, images_of
@@ -22,6 +23,8 @@ from .pooled_head import PooledHead, pooled_head
 from .scores import are_classes, class_probabilities, warn_of_probabilities
 from .unchanged import Unchanged, weights_of_head
 from .watching import watch
+
+FEW_TOKENS = 16  # questions answered at once by the first token: more outgrow a CPU's caches
 
 
 class ForwardPass:
@@ -65,22 +68,26 @@ class ForwardPass:
         target = find_layer(model, layer)
         images = images_of(x)
         self.model, self.size = model, tuple(images.shape[2:])
+        own_reshape = reshape_transform is not None
         with diagnosed(model, x, target, output):
-            target, self._leaf, self._output = run_from_target(model, x, target, output)
+            target, run = run_from_target(model, x, target, output, shorter=not own_reshape)
             self.layer, _, self.layer_reason, _ = target
-            self.logits = self._output.detach()
-            check_finite(self.logits, "The network's answer")
+            check_finite(run.output.detach(), "The network's answer")
             self._reshape_transform = reshape_transform or grid_fold(
                 model,
                 self.layer,
-                self._leaf,
+                run.leaf,
                 self.size,
                 lambda: watch(model, x, output).grids_before(self.layer),
                 len(self),
             )
+            if not own_reshape:
+                run = find_shorter(model, self.layer, x, output, run, self._reshape_transform)
+            self._leaf, self._output, self._shift = run
+            self.logits = self._output.detach()
             self.activations = self._wide(self._reshape_transform(self._leaf.detach()))
             check_grid(self.activations, self.layer, len(self), len(self.size))
-        self._read_head(own_reshape=reshape_transform is not None)
+        self._read_head(own_reshape)
         self._class_maps: Tensor | None = None
         self.grad_cams: dict[tuple, Tensor] = {}  # S^P by P: every contrast is compared with it
 
@@ -92,13 +99,15 @@ class ForwardPass:
         matrix = None
         if channels_first and not own_reshape:
             matrix = pooling_linear_head(self._output, leaf)
-        weights = weights_of_head(self.model, self._output, leaf) if matrix is None else [matrix]
+        weights = [matrix]
+        if matrix is None:
+            weights = weights_of_head(self.model, self._output, leaf, self._shift)
         self._unchanged = Unchanged(weights, self._output)
         self._closed_form: ClosedForm | None = None
         self._pooled_head: PooledHead | None = None
         if matrix is not None:
             self._closed_form = ClosedForm(matrix, self.activations, self._unchanged)
-        elif not self._one_by_one:
+        elif not self._one_by_one and self._shift is None:
             channels = 1 if channels_first else leaf.dim() - 1
             fold = self._reshape_transform
             self._pooled_head = pooled_head(self._output, leaf, channels, fold)
@@ -137,8 +146,19 @@ class ForwardPass:
             with undisturbed(self.model):
                 self._unchanged.check()
                 return self._pooled_head.weights(v)
-        chunks = v.split(max(1, CHUNK // len(self)), dim=1)
-        return torch.cat([self.gradients(few).flatten(3).mean(dim=3) for few in chunks], dim=1)
+        chunk = CHUNK if self._shift is None else FEW_TOKENS
+        chunks = v.split(max(1, chunk // len(self)), dim=1)
+        return torch.cat([self._weights(few) for few in chunks], dim=1)
+
+    def _weights(self, v: Tensor) -> Tensor:
+        """alpha by a backward pass: N x K x C."""
+        if self._shift is None:
+            return self.gradients(v).flatten(3).mean(dim=3)
+        with undisturbed(self.model):
+            self._unchanged.check()
+            sums = backward(self._output, self._shift, v.transpose(0, 1))
+        assert sums is not None  # the shift was found to be on the way
+        return sums[:, :, 0].transpose(0, 1) / self.activations[0, 0].numel()
 
     def evidence(self, v: Tensor) -> Tensor:
         """S = sum_k alpha_k A^k (eq. 2), signed, before the ReLU: N x K x h x w.

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import chain, count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -13,6 +13,9 @@ from torch.func import functional_call
 
 from ..errors import LayerError
 from .inputs import Inputs, each_tensor
+
+if TYPE_CHECKING:
+    from .first_token import FirstToken
 
 Picker = Callable[[Any], Tensor]  # from what the network returned to the tensor that is asked about
 
@@ -93,9 +96,18 @@ def ordinary(x: Inputs) -> Inputs:
 
 
 def run_from_layer(
-    model: nn.Module, name: str, layer: nn.Module, x: Inputs, output: Picker | None = None
+    model: nn.Module,
+    name: str,
+    layer: nn.Module,
+    x: Inputs,
+    output: Picker | None = None,
+    way: "FirstToken | None" = None,
 ) -> tuple[Tensor, Tensor]:
-    """The layer's output as a leaf of a new graph, and the network's output computed from it."""
+    """The layer's output as a leaf of a new graph, and the network's output computed from it.
+
+    Args:
+        way: a shorter way for what follows the layer; None for the plain one.
+    """
     leaves: list[Tensor] = []
 
     def start_graph(_module: nn.Module, _inputs: Any, value: Any) -> Tensor:
@@ -108,15 +120,18 @@ def run_from_layer(
             raise not_under_inference_mode(model)
         leaves.append(value.detach().clone().requires_grad_())
         torch.set_grad_enabled(True)  # until the no_grad block around the call ends
-        return leaves[-1].clone()  # a clone: what follows may work in place
+        # a clone: what follows may work in place
+        return leaves[-1].clone() if way is None else way.begin(leaves[-1])
 
     # no graph before the layer: nothing there is stored, nor differentiated
     with undisturbed(model), torch.inference_mode(False), torch.no_grad():
         handle = layer.register_forward_hook(start_graph)
         try:
-            returned = _forward(model, ordinary(x), leaves)
+            returned = _forward(model, ordinary(x), leaves, way)
         finally:
             handle.remove()
+            if way is not None:
+                way.end()
     if len(leaves) != 1:
         ran = "never ran" if not leaves else f"ran {len(leaves)} times"
         raise LayerError(
@@ -130,7 +145,9 @@ def run_from_layer(
     return leaves[0], tensor
 
 
-def _forward(model: nn.Module, x: Inputs, leaves: list[Tensor]) -> Any:
+def _forward(
+    model: nn.Module, x: Inputs, leaves: list[Tensor], way: "FirstToken | None" = None
+) -> Any:
     """The network's output; again with copies if PyTorch refuses weights made under inference_mode.
 
     Looking for such weights first would cost every explanation 4 % of a small network's forward.
@@ -141,6 +158,8 @@ def _forward(model: nn.Module, x: Inputs, leaves: list[Tensor]) -> Any:
         if "Inference tensors cannot be saved for backward" not in str(error):
             raise
     leaves.clear()
+    if way is not None:
+        way.end()
     torch.set_grad_enabled(False)
     return call_with(model, _copies(model), x)
 

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from ..errors import LayerError, closest
 from ..networks.families import known_layer
+from .first_token import Run, run_shorter
 from .grids import tokens_first
-from .head import Picker, run_from_layer
+from .head import Picker
 from .inputs import Inputs, images_of
 from .watching import Watched, watch
 
@@ -190,9 +191,13 @@ def _stated_size(module: nn.Module) -> tuple[int, ...] | None:
 
 
 def run_from_target(
-    model: nn.Module, x: Inputs, target: Target | None, output: Picker | None = None
-) -> tuple[Target, Tensor, Tensor]:
-    """The target layer, its output as the leaf of a graph, and the network's output.
+    model: nn.Module,
+    x: Inputs,
+    target: Target | None,
+    output: Picker | None = None,
+    shorter: bool = True,
+) -> tuple[Target, Run]:
+    """The target layer, and a run of the network whose graph starts there.
 
     A layer that was not named by the caller, and does not run as it should, gives way to the next
     one that fits.
@@ -202,8 +207,8 @@ def run_from_target(
     for candidate in [target] if named else default_targets(model, x, output, target):
         assert candidate is not None
         try:
-            leaf, y = run_from_layer(model, candidate.name, candidate.module, x, output)
-            return candidate, leaf, y
+            run = run_shorter(model, candidate.name, candidate.module, x, output, shorter)
+            return candidate, run
         except LayerError as error:
             fault = fault or error
     assert fault is not None

@@ -64,17 +64,17 @@ class Unchanged:
         }
 
 
-def weights_of_head(model: nn.Module, output: Tensor, leaf: Tensor) -> list[Tensor]:
+def weights_of_head(model: nn.Module, output: Tensor, *leaves: Tensor | None) -> list[Tensor]:
     """The weights that later answers may need: those with a node in the graph, or saved in one.
 
-    The leaf, where the graph starts, is none of them.
+    The leaves, where the graph starts, are none of them.
 
     Frozen weights have no node. Reading all of a network would cost a small one a twentieth of its
     forward pass.
     """
     nodes = list(graph_nodes(output))
     weights = [n.variable for n in nodes if n.name() == "torch::autograd::AccumulateGrad"]
-    weights = [weight for weight in weights if weight is not leaf]
+    weights = [weight for weight in weights if not any(weight is leaf for leaf in leaves)]
     known = {id(weight) for weight in weights}
     stored = [w for m in every_module(model) for w in m._parameters.values() if w is not None]
     frozen = [w for w in stored if not w.requires_grad and id(w) not in known]
