@@ -74,9 +74,9 @@ def plain_evidence(model, seen, x, v):
     return y.detach(), torch.stack(maps, dim=1).unflatten(2, seen.activations.shape[2:])
 
 
-def agree(model, x, count=10):
+def agree(model, x, count=10, layer=None):
     v = torch.randn(count, 12, generator=torch.Generator().manual_seed(3))
-    seen = ForwardPass(model, x)
+    seen = ForwardPass(model, x, layer)
     y, expected = plain_evidence(model, seen, x, v)
     torch.testing.assert_close(seen.logits, y, rtol=1e-4, atol=1e-5)
     scale = float(expected.abs().max())
@@ -106,6 +106,19 @@ def test_gradients_at_every_place_are_the_plain_ones():
     plain = ForwardPass(model, images(), reshape_transform=seen._reshape_transform)
     assert seen._shift is not None and plain._shift is None
     torch.testing.assert_close(seen.gradients(v), plain.gradients(v), rtol=1e-4, atol=1e-6)
+
+
+def test_a_layer_that_is_also_added_further_on():
+    assert agree(drawn("timm"), images(), layer="blocks.0")._shift is not None
+
+
+@pytest.mark.parametrize("name", ["timm", "two tokens read"])
+def test_what_was_found_out_is_remembered(name):
+    model, runs = drawn(name), []
+    model.register_forward_hook(lambda *_: runs.append(1))
+    for _ in range(3):
+        ForwardPass(model, images())
+    assert len(runs) == 4  # twice at the first pass
 
 
 def test_an_earlier_layer_takes_the_plain_way():

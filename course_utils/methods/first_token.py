@@ -93,7 +93,7 @@ class FirstToken(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        answer = None
+        answer: Any = None
         if self.attended:
             if func.__name__ in _TOKEN_BY_TOKEN and args and self._all_tokens(args[0]):
                 first = func(*map(self._first, args), **kwargs)
@@ -125,7 +125,7 @@ class FirstToken(TorchFunctionMode):
 
     def _linear(self, a: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """W a + b; the shift goes its own way, so that patches are summed before W^T multiplies."""
-        if a is not self._start:
+        if a is not self._start or self.shift is None:
             return F.linear(a, weight, bias)
         return F.linear(self._leaf, weight, bias) + self._patches * F.linear(self.shift, weight)
 

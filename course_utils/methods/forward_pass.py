@@ -79,7 +79,7 @@ class ForwardPass:
                 run.leaf,
                 self.size,
                 lambda: watch(model, x, output).grids_before(self.layer),
-                len(self),
+                len(run.output),
             )
             if not own_reshape:
                 run = find_shorter(model, self.layer, x, output, run, self._reshape_transform)
@@ -99,8 +99,9 @@ class ForwardPass:
         matrix = None
         if channels_first and not own_reshape:
             matrix = pooling_linear_head(self._output, leaf)
-        weights = [matrix]
-        if matrix is None:
+        if matrix is not None:
+            weights = [matrix]
+        else:
             weights = weights_of_head(self.model, self._output, leaf, self._shift)
         self._unchanged = Unchanged(weights, self._output)
         self._closed_form: ClosedForm | None = None
