@@ -245,6 +245,12 @@ class Output:
     hidden: torch.Tensor
 
 
+@dataclass
+class Heads:
+    age: torch.Tensor
+    kind: torch.Tensor
+
+
 OUTPUTS = {
     "dict": lambda y: {"hidden": 2 * y, "logits": y},
     "dataclass": lambda y: Output(y, 2 * y),
@@ -296,8 +302,9 @@ def test_the_line_for_a_dense_output_hands_on_what_was_given():
         lambda y: {"out": y[:, :, None, None].expand(-1, -1, 4, 4), "aux": y},
         lambda y: [{"boxes": y[:, :4], "scores": y[0]}],
         lambda y: (y, 2 * y),
+        lambda y: {"loss": None, "heads": Heads(y, 2 * y)},
     ],
-    ids=["segmentation", "detection", "pair"],
+    ids=["segmentation", "detection", "pair", "nested"],
 )
 def test_the_line_that_the_sentence_spells_works(pack):
     model, x = Returns(pack), torch.randn(1, 3, 8, 8)
@@ -306,6 +313,35 @@ def test_the_line_that_the_sentence_spells_works(pack):
     line = str(error.value).split("ask about: ")[1].rsplit(", one number", 1)[0]
     names = {"ForwardPass": ForwardPass, "model": model, "x": x, "torch": torch}
     assert eval(line, names).shape == (1, 1, 6, 6)
+
+
+def test_the_line_for_several_heads_works():
+    model, x = Returns(lambda y: (3 * y, y)), torch.randn(1, 3, 8, 8)
+    with pytest.raises(TypeError) as error:
+        GradCAM(model)(x)
+    line = re.search(r"classes: (GradCAM.*\))\.", str(error.value))[1]
+    assert eval(line).evidence.shape == (1, 1, 6, 6)
+
+
+@pytest.mark.parametrize(
+    ("pack", "sentence"),
+    [
+        (torch.sum, "returned a single number, as a loss is"),
+        (lambda y: None, "NoneType, in which no tensor of floats was found"),
+        (lambda y: y.detach().numpy(), "ndarray, in which no tensor of floats was found"),
+    ],
+)
+def test_what_is_no_answer_for_each_image_is_named(pack, sentence):
+    with pytest.raises(TypeError, match=sentence):
+        GradCAM(Returns(pack))(torch.randn(1, 3, 8, 8))
+
+
+@pytest.mark.parametrize("places", ["network", "images", "both"])
+def test_tensors_without_numbers_are_named(places):
+    model, x = Small(), torch.randn(1, 3, 8, 8)
+    model = model.to("meta") if places != "images" else model
+    with pytest.raises(ImageError, match="device 'meta'"):
+        GradCAM(model)(x.to("meta") if places != "network" else x)
 
 
 @pytest.mark.parametrize(
@@ -517,6 +553,62 @@ CAUSES = {
 def test_a_failure_is_called_by_its_cause(make, sentence):
     with pytest.raises(LayerError, match=sentence):
         GradCAM(make().eval(), "f")(X)
+
+
+def checkpointed_all_over():
+    model, inner = Small(), Small()
+    model.forward = lambda x: model.h(checkpoint(inner.f, x, use_reentrant=True).mean((2, 3)))
+    model.f = inner.f
+    return model
+
+
+def quantised_behind_a_pool():
+    model = nn.Sequential(Small().f, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+    return torch.ao.quantization.quantize_dynamic(model, {nn.Linear})
+
+
+UNNAMED = {
+    "checkpoints": (checkpointed_all_over, "use_reentrant=True. stands around every layer"),
+    "exported": (
+        lambda: torch.export.export(Small(), (X,)).module(),
+        "An exported network calls no layer",
+    ),
+    "quantised": (quantised_behind_a_pool, "quantised: its layers have no gradient"),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("make", "sentence"), UNNAMED.values(), ids=UNNAMED)
+def test_a_failure_is_called_by_its_cause_where_no_layer_was_named(make, sentence):
+    with pytest.raises(LayerError, match=sentence):
+        GradCAM(make())(X)
+
+
+class Pairs(Small):
+    """Takes two images at a time."""
+
+    def forward(self, x):
+        return super().forward(x.reshape(2, 3, *x.shape[2:]))
+
+
+class NoGrad(Small):
+    @torch.no_grad()
+    def forward(self, x):
+        return super().forward(x)
+
+
+class Recomputed(Small):
+    def forward(self, x):
+        return self.h(checkpoint(self.f, x, use_reentrant=False).mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize("make", [Pairs, NoGrad, Recomputed])
+@pytest.mark.parametrize("frozen", [False, True])
+def test_the_layer_is_found_in_networks_that_are_hard_to_watch(make, frozen):
+    x = torch.randn(2, 3, 12, 12)
+    answer = GradCAM(make().requires_grad_(not frozen))(x, why=1)
+    assert answer.layer in ("f", "f.1")
+    torch.testing.assert_close(answer.evidence, GradCAM(Small(), "f")(x, why=1).evidence)
 
 
 @pytest.mark.parametrize("ran_before", [False, True])

@@ -90,10 +90,12 @@ def _of_the_layer(
     error: LayerError, model: nn.Module, x: Inputs, target: Target | None, output: Picker | None
 ) -> LayerError | None:
     """The same sentence with what is known about the layer, and a better one."""
-    if target is None or not target.named:
-        return None
     text = str(error)
-    if "does not depend on" in text and _checkpointed(model, target, x):
+    if target is None or not target.named:
+        cut = "the network's own code cuts it" in text
+        around = cut and _checkpointed(model, list(model.modules())[1:], x)
+        return LayerError(reentrant("around every layer")) if around else None
+    if "does not depend on" in text and _checkpointed(model, [target.module], x):
         return LayerError(reentrant("around the layer"))
     if "never ran" in text:
         ran = _parts_that_ran(model, x, target, output)
@@ -126,18 +128,19 @@ def _parts_that_ran(
     return inside[0] if inside else None
 
 
-def _checkpointed(model: nn.Module, target: Target, x: Inputs) -> bool:
-    """Whether the layer is called by torch's checkpointing."""
+def _checkpointed(model: nn.Module, modules: list[nn.Module], x: Inputs) -> bool:
+    """Whether one of the modules is called by torch's checkpointing."""
     seen: list[bool] = []
 
     def hook(_module: nn.Module, _inputs: Any, _value: Tensor) -> None:
         frames = traceback.extract_stack()
         seen.append(any(f.filename.endswith("utils/checkpoint.py") for f in frames))
 
-    handle = target.module.register_forward_hook(hook)
+    handles = [module.register_forward_hook(hook) for module in modules]
     try:
         with undisturbed(model), torch.no_grad():
             call(model, ordinary(x))
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
     return any(seen)

@@ -178,15 +178,32 @@ def the_output(model: nn.Module, returned: Any, output: Picker | None = None) ->
     elif output is None and isinstance(picked, (tuple, list, Mapping)) and len(picked) == 1:
         (only,) = picked.values() if isinstance(picked, Mapping) else picked
         picked = only if isinstance(only, Tensor) else picked
-    if isinstance(picked, Tensor):
+    if isinstance(picked, Tensor) and picked.dim():
         return picked
-    if output is not None:
-        raise TypeError(f"output= gave a {type(picked).__name__}, not a tensor.")
-    kind, name = type(picked).__name__, type(model).__name__
-    raise TypeError(
-        f"{name} returned a {kind}{_contents(picked)}, not a tensor. Say which number to ask "
-        f"about: ForwardPass(model, x, output=lambda y: {_an_item(picked)}).ask(lambda y: "
-        "y.flatten(1).mean(dim=1)), one number for each image."
+    raise TypeError(_no_output(type(model).__name__, picked, output is not None))
+
+
+def _no_output(name: str, value: Any, picked: bool) -> str:
+    """What is wrong with a value that is no tensor of N numbers, and what to do."""
+    kind = type(value).__name__
+    if isinstance(value, Tensor):
+        return (
+            f"{'output= gave' if picked else f'{name} returned'} a single number, as a loss is, "
+            "not one row for each image. Ask about the logits: let the network return them."
+        )
+    if picked:
+        return f"output= gave a {kind}, not a tensor."
+    item = _an_item(value)
+    if item is None:
+        return (
+            f"{name} returned a {kind}{_contents(value)}, in which no tensor of floats was found. "
+            "Its forward method must return the logits as a tensor, with their graph (no numpy())."
+        )
+    return (
+        f"{name} returned a {kind}{_contents(value)}, not a tensor. Say which number to ask "
+        f"about: ForwardPass(model, x, output=lambda y: {item}).ask(lambda y: "
+        "y.flatten(1).mean(dim=1)), one number for each image. If it holds N x classes: "
+        f"GradCAM(model, output=lambda y: {item})(x)."
     )
 
 
@@ -196,21 +213,21 @@ def _contents(value: Any) -> str:
     return f" of {len(value)}" if isinstance(value, (list, tuple)) else ""
 
 
-def _an_item(value: Any) -> str:
-    """How to reach a tensor in what a network returned, as code."""
+def _an_item(value: Any, code: str = "y", depth: int = 3) -> str | None:
+    """How to reach a tensor in what a network returned, as code; None if there is none."""
     items: list[tuple[str, Any]] = []
+    if isinstance(value, Tensor):
+        return code if value.is_floating_point() and value.dim() else None
     if isinstance(value, Mapping):
-        items = [(f"y[{key!r}]", item) for key, item in value.items()]
+        items = [(f"{code}[{key!r}]", item) for key, item in value.items()]
     elif isinstance(value, (list, tuple)):
-        items = [(f"y[{i}]", item) for i, item in enumerate(value)]
+        items = [(f"{code}[{i}]", item) for i, item in enumerate(value)]
     elif hasattr(value, "__dict__"):
-        items = [(f"y.{key}", item) for key, item in vars(value).items()]
-    for code, item in items:
-        if isinstance(item, Tensor) and item.is_floating_point():
-            return code
+        items = [(f"{code}.{key}", item) for key, item in vars(value).items()]
     if items and all(isinstance(item, Mapping) and "scores" in item for _, item in items):
-        return "torch.stack([one['scores'].sum() for one in y])[:, None]"  # detection
-    return items[0][0] if items else "y"
+        return f"torch.stack([one['scores'].sum() for one in {code}])[:, None]"  # detection
+    found = (_an_item(item, way, depth - 1) for way, item in items if depth)
+    return next((way for way in found if way), None)
 
 
 def not_on_the_way(name: str) -> LayerError:

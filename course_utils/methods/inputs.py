@@ -30,6 +30,11 @@ def images_of(x: Inputs) -> Tensor:
     images = max(tensors, key=lambda t: (t.is_floating_point(), t.dim()))
     if images.dim() and len(images) == 0:
         raise ImageError("x is an empty batch: there is no image to ask about.")
+    if images.is_meta:
+        raise ImageError(
+            "x is on the device 'meta', where tensors have shapes but no numbers: make it on one "
+            "that holds numbers, such as 'cpu'."
+        )
     return images
 
 
@@ -69,6 +74,11 @@ def check_images(x: Tensor, model: nn.Module) -> None:
             "normalises pixels; x.float() / 255 only scales."
         )
     weight = next(model.parameters(), None)
+    if weight is not None and weight.is_meta:
+        raise ImageError(
+            "The network is on the device 'meta', where weights have shapes but no numbers. Make "
+            "it on a device that holds numbers, such as 'cpu'."
+        )
     if weight is not None and weight.device != x.device:
         raise ImageError(
             f"x is on {x.device}, the network on {weight.device}: x.to('{weight.device}')."
@@ -80,9 +90,8 @@ def check_images(x: Tensor, model: nn.Module) -> None:
 
 def check_finite(values: Tensor, what: str) -> Tensor:
     """The same values, or an ImageError that says what holds NaN or infinity."""
-    if not all(
-        map(isfinite, values.aminmax())
-    ):  # NaN is the least and the largest, if there is one
+    # NaN is the least and the largest, if there is one
+    if not all(map(isfinite, values.aminmax())):
         raise ImageError(
             f"{what} holds NaN or infinity. Look at the images' values, and try float32 if the "
             "network runs in half precision."

@@ -131,7 +131,7 @@ def default_targets(
     for name in watched.fitting:
         before = bool(behind) and name not in behind
         gives = list(watched.shapes[name])
-        del gives[tokens_first(gives, 1)]  # the batch's axis
+        del gives[tokens_first(gives, watched.n)]  # the batch's axis
         shape = " x ".join(map(str, gives))
         reason = f"{why}output from more than one place"
         reason += ", before the last attention" * before + f"; it gives {shape}"
@@ -223,6 +223,12 @@ def _nothing_fits(model: nn.Module, images: Tensor, watched: Watched) -> LayerEr
             "network's own code cuts it (no_grad, detach, argmax), or it is zero all over, as "
             "where a softmax or sigmoid at the end answers exactly 1: then ask the logits. Name a "
             f"layer after the cut; this network has: {', '.join(layer_names(model)[:12])}."
+        )
+    if not watched.shapes:
+        return LayerError(
+            f"No layer of this {name} gave a tensor of floats. An exported network calls no layer: "
+            "ask the nn.Module that it was made from. Where one forward method does it all, let a "
+            "layer hand the grid on, as a = self.grid(a) with self.grid = nn.Identity()."
         )
     return LayerError(
         f"No layer of this {name} that runs once gives a grid of more than one place for a {size} "

@@ -116,6 +116,8 @@ def pooled_head(output: Tensor, leaf: Tensor, channels: int, fold: Fold) -> Pool
     path: list[Node] = []
     node = output.grad_fn
     while node is not None and getattr(node, "variable", None) is not leaf:
+        if node.name().endswith("NotImplemented"):  # quantised: no gradient passes
+            return None
         path.append(node)
         ways = [n for n, _ in node.next_functions if _leads_to(n, leaf) or not is_parameter(n)]
         if len(ways) != 1:

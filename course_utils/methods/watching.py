@@ -46,6 +46,7 @@ class Watched:
         fitting: the names of the layers that pass the rule, the best first.
         ends: when each module ended, as autograd counts its nodes.
         attentions: number of tokens: when the last attention over so many began.
+        n: number of images.
     """
 
     runs: Counter[str] = field(default_factory=Counter)
@@ -53,6 +54,7 @@ class Watched:
     fitting: list[str] = field(default_factory=list)
     ends: dict[str, int] = field(default_factory=dict)
     attentions: dict[int | None, int] = field(default_factory=dict)
+    n: int = 1
     cut: bool = False  # there were grids, but no gradient
 
     def grids_before(self, name: str) -> list[Sequence[int]]:
@@ -65,7 +67,7 @@ class Watched:
     def behind_attention(self, name: str) -> bool:
         """Whether a module gave tokens, and an attention over all of them came before."""
         shape, end = self.shapes[name], self.ends[name]
-        tokens = shape[0 if tokens_first(shape, 1) else 1] if len(shape) == 3 else None
+        tokens = shape[0 if tokens_first(shape, self.n) else 1] if len(shape) == 3 else None
         return self.attentions.get(tokens, end) < end
 
 
@@ -73,14 +75,24 @@ _kept: WeakKeyDictionary[nn.Module, dict[Any, Watched]] = WeakKeyDictionary()
 
 
 def watch(model: nn.Module, x: Inputs, output: Picker | None = None) -> Watched:
-    """What the modules do with the first image of x; remembered for each network and image size."""
+    """What the modules do with the first image of x; remembered for each network and image size.
+
+    If the network does not take a single image, it is watched with all of x.
+    """
     images = images_of(x)
     key = tuple(images.shape[1:]), images.dtype
     kept = _kept.setdefault(model, {})
     if key not in kept:
         n = len(images)
-        one = each_tensor(ordinary(x), lambda t: t[:1] if t.dim() and len(t) == n else t)
-        kept[key] = _watch(model, one, output, {})
+        every = ordinary(x)
+        one = each_tensor(every, lambda t: t[:1] if t.dim() and len(t) == n else t)
+        try:
+            kept[key] = _watch(model, one, output, {})
+        except Exception:  # some networks take batches of one size only
+            if n == 1:
+                raise
+            one = every
+            kept[key] = _watch(model, one, output, {})
         if kept[key].cut:
             kept[key] = _watch(model, one, output, _zeros_drawn(model))
     return kept[key]
@@ -100,23 +112,23 @@ def _watch(
     model: nn.Module, x: Inputs, output: Picker | None, weights: dict[str, Tensor]
 ) -> Watched:
     """One forward and one backward pass through the whole network, with a hook on every module."""
-    watched, tensors, recording = Watched(), dict[str, Tensor](), [True]
+    watched, tensors, recording = Watched(n=len(images_of(x))), dict[str, Tensor](), [True]
 
     def keep(name: str) -> Any:
         def hook(_module: nn.Module, _inputs: Any, value: Any) -> Tensor | None:
-            if not recording:
-                return None
-            watched.runs[name] += 1
+            if recording:
+                watched.runs[name] += 1
             if torch.is_inference_mode_enabled():
                 raise not_under_inference_mode(model)
             if not isinstance(value, Tensor) or not value.is_floating_point():
                 return None
-            # where the network's code cuts the gradient, it starts anew
-            tensors[name] = value if value.requires_grad else value.detach().requires_grad_()
-            with torch.enable_grad():
-                handed_on = tensors[name].clone()  # a clone: what follows may work in place
+            # where the network's code cuts the gradient (no_grad, say), it starts anew
+            start = value if value.requires_grad else value.detach().requires_grad_()
+            torch.set_grad_enabled(True)
+            handed_on = start.clone()  # a clone: what follows may work in place
             assert handed_on.grad_fn is not None
-            watched.ends[name] = handed_on.grad_fn._sequence_nr()
+            if recording:  # not where a checkpointed part runs again in the backward pass
+                tensors[name], watched.ends[name] = start, handed_on.grad_fn._sequence_nr()
             return handed_on
 
         return hook
@@ -125,7 +137,7 @@ def _watch(
         handles = [m.register_forward_hook(keep(name)) for name, m in model.named_modules() if name]
         try:
             returned = call_with(model, weights, x) if weights else call(model, x)
-            recording.clear()  # a checkpointed part runs again in the backward pass
+            recording.clear()
             y = the_output(model, returned, output)
             watched.attentions = _attentions(y)  # before the graph is used up
             gradients = _gradients(y, list(tensors.values()))
@@ -177,16 +189,16 @@ def _apply_rule(
     fitting, grids = [], 0
     for name in reversed(watched.shapes):
         shape = watched.shapes[name]
-        if watched.runs[name] != 1 or len(shape) < 3 or 1 not in shape[:2]:
+        if watched.runs[name] != 1 or len(shape) < 3 or watched.n not in shape[:2]:
             continue
         before = partial(watched.grids_before, name)
-        fold = find_fold(model, shape, images.shape[2:], before, 1)
+        fold = find_fold(model, shape, images.shape[2:], before, watched.n)
         grid = None if fold is None else fold(torch.empty(shape, device="meta")).shape[2:]
         if fold is None or grid is None or prod(grid) < 2:
             continue
         grids += 1
         gradient = gradients[name]
-        if gradient is not None and fold(gradient).flatten(2).ne(0).any(dim=1).sum() > 1:
+        if gradient is not None and fold(gradient).flatten(2).ne(0).any(dim=1).sum(dim=1).max() > 1:
             fitting.append(name)
     watched.cut = bool(grids) and not fitting
 
