@@ -7,6 +7,7 @@
 """
 
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from tqdm import tqdm
 
 from course_utils import load_photo
 from course_utils.measures import energy_inside
-from course_utils.quality import distort, load_assessor
+from course_utils.quality import DistortionWarning, distort, load_assessor
 from course_utils.quality.assessor import Assessor, as_tensor
 from course_utils.quality.patches import SIDE, cut, lay_back
 
@@ -99,7 +100,9 @@ def measure(photos: Iterable[str | Path]) -> tuple[np.ndarray, dict[str, np.ndar
 
 
 def report(photos: Iterable[str | Path]) -> None:
-    gaps, shares = measure(photos)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", DistortionWarning)
+        gaps, shares = measure(photos)
     print(f"Lecture 5, {len(gaps)} photos of {SIZE[0]} x {SIZE[1]} pixels, level {LEVEL}\n")
     print("White noise: the quarter with the most texture scores lower than that with the least")
     print(f"  on {(gaps > 0).sum()} of {len(gaps)}, by {gaps.mean():.3f} on average\n")
@@ -109,3 +112,6 @@ def report(photos: Iterable[str | Path]) -> None:
     )
     for name, row in shares.items():
         print(f"  {name:20s} {row.mean():6.1%} {row.min():6.1%}")
+    if said:
+        print(f"\n{len(said)} of {2 * len(gaps)} distortions are weaker than level {LEVEL} asks:")
+        print("their photos allow no more.")
