@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from claims_table import is_claim
 
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS = 60  # of processor time, for the claims of one cell
-CHANGES: dict[str, Callable] = {  # from the smallest to the largest
+CHANGES: dict[str, Callable[[Any], Any]] = {  # from the smallest to the largest
     "a tenth more": lambda v: v * 1.1,
     "a tenth less": lambda v: v * 0.9,
     "a half more": lambda v: v * 1.5,
@@ -31,11 +32,12 @@ CHANGES: dict[str, Callable] = {  # from the smallest to the largest
     "three times": lambda v: v * 3,
     "one more": lambda v: v + 1,
     "ten times": lambda v: v * 10,
+    "a hundred times": lambda v: v * 100,
     "nothing": lambda v: v * 0,
+    "one half": lambda v: v * 0 + 0.5,
     "negative": lambda v: -v,
-    "another order": None,
-    "one alone": None,
 }
+SHAPES = ["another order", "one alone", "nothing for the first", "ten times the first"]
 
 
 @dataclass
@@ -52,10 +54,8 @@ def wrong(value: object, change: str) -> object:
     Raises:
         TypeError: nothing in it can be changed.
     """
-    if change == "another order":
-        return _reordered(value)
-    if change == "one alone":
-        return _one_alone(value)
+    if change in SHAPES:
+        return _reshaped(value, change)
     if isinstance(value, (bool, np.bool_)):
         raise TypeError("a verdict is not a number")
     if isinstance(value, (int, float, np.number)):
@@ -90,21 +90,25 @@ def _array(value, change: str):
     return changed.to(value.dtype) if isinstance(value, torch.Tensor) else changed
 
 
-def _reordered(value: object) -> object:
-    if isinstance(value, torch.Tensor) and value.ndim:
-        return value.flip(0) if len(value) > 1 else value.flip(tuple(range(value.ndim)))
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return value[::-1]
+def _reshaped(value: object, change: str) -> object:
+    """Many values, in another order or not all of them changed."""
+    if not isinstance(value, (dict, list, tuple, set, torch.Tensor, np.ndarray)) or (
+        isinstance(value, (torch.Tensor, np.ndarray)) and not value.ndim
+    ):
+        raise TypeError(f"{type(value).__name__} is not many")
+    keys, ones = (list(value), list(value.values())) if isinstance(value, dict) else ([], [*value])
+    if change == "another order":
+        ones = ones[::-1]
+    elif change == "one alone":
+        keys, ones = keys[:1], ones[:1]
+    elif ones:
+        first = "nothing" if change.startswith("nothing") else "ten times"
+        ones = [_if_possible(ones[0], first), *ones[1:]]
     if isinstance(value, dict):
-        return type(value)(dict(zip(value, list(value.values())[::-1])))
-    raise TypeError(f"{type(value).__name__} has no order")
-
-
-def _one_alone(value: object) -> object:
-    if isinstance(value, (list, tuple, set, dict)) and len(value) > 1:
-        first = next(iter(value))
-        return type(value)({first: value[first]} if isinstance(value, dict) else [first])
-    raise TypeError(f"{type(value).__name__} holds nothing, or one alone")
+        return dict(zip(keys, ones))
+    if isinstance(value, torch.Tensor):
+        return torch.stack(ones)
+    return np.stack(ones) if isinstance(value, np.ndarray) else type(value)(ones)
 
 
 class Recorder:
@@ -168,7 +172,7 @@ def try_cell(source: str, known: dict[str, object]) -> list[Tried]:
     tree = ast.fix_missing_locations(Given().visit(ast.parse(source)))
     code, start = compile(tree, "<guard>", "exec"), time.process_time()
     tried = {sentence: Tried(sentence) for sentence in run(code, known)}
-    for change in CHANGES:
+    for change in [*CHANGES, *SHAPES]:
         for name in names:
             all_failed = all(one.failed_with for one in tried.values())
             if all_failed or time.process_time() - start > SECONDS:
