@@ -55,6 +55,11 @@ class TestList:
         six = [path for path in LECTURES if path.name.startswith("0")]
         assert said == sum(len(claims_table.claims(path)) for path in six)
 
+    def test_counts_on_more_photos_are_those_of_the_page(self):
+        page = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
+        cited = [n for path in LECTURES for n in re.findall(r"\b\d+ of 171\b", words(path))]
+        assert len(cited) >= 3 and all(count in page for count in cited)
+
     def made(self, folder: Path, source: str) -> Path:
         cells = [
             {"cell_type": "markdown", "id": "m", "source": "# L\n## 1. Grass\ntext"},
