@@ -132,12 +132,16 @@ def chromium():
 
 @pytest.fixture(scope="session")
 def axe(root):
-    """What axe-core finds on an open page: (rule, an element) for each violation."""
+    """What axe-core finds on an open page: (rule, an element) for each violation.
+
+    axe(view, ".panel") looks inside of what that selector finds only.
+    """
     script = (root / AXE).read_text(encoding="utf-8")
 
-    def run(view):
+    def run(view, within="html"):
         view.evaluate(script)
-        found = view.evaluate("axe.run({resultTypes: ['violations']})")["violations"]
+        call = "within => axe.run(within, {resultTypes: ['violations']})"
+        found = view.evaluate(call, within)["violations"]
         return [(rule["id"], node["html"][:150]) for rule in found for node in rule["nodes"]]
 
     return run

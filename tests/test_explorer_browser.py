@@ -37,7 +37,23 @@ CELLS = [
         "kept, module.panels = module.panels, lambda *_: 1 / 0"
     ),
     new_code_cell("module.panels = kept"),
+    new_code_cell(
+        "from course_utils import load_photo\n"
+        "from course_utils.explorers.duel import Duel\n"
+        "from course_utils.explorers.quality import QualityExplorer\n"
+        "from course_utils.explorers.quiz import Quiz\n"
+        "from course_utils.explorers.quiz_questions import OWN_NETWORK\n"
+        "from course_utils.quality import load_assessor\n"
+        "from course_utils.quality.paired_comparison import simulated_observer\n"
+        "small = load_photo('coffee').crop((180, 90, 308, 218))\n"
+        "two = {'one': small, 'other': small.rotate(180)}\n"
+        "display(Duel(small, two, simulated_observer({'one': 1, 'other': 0}, seed=0)))\n"
+        "scenes = {'the cup': (small.rotate(2), small)}\n"
+        "display(QualityExplorer(load_assessor(reference=True), scenes, step=32))\n"
+        "display(Quiz(OWN_NETWORK))"
+    ),
 ]
+OTHERS = "display(Quiz(OWN_NETWORK))"
 
 
 @contextmanager
@@ -95,7 +111,8 @@ def end(server) -> None:
 def page(chromium, tmp_path):
     """The notebook, opened; what the console reports as wrong is in `page.wrong`."""
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    notebook = new_notebook(cells=CELLS, metadata={"kernelspec": kernel})
+    metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}  # as in the repository
+    notebook = new_notebook(cells=CELLS, metadata=metadata)
     (tmp_path / "notebooks").mkdir()
     nbformat.write(notebook, tmp_path / "notebooks" / "explorer.ipynb")
     with jupyterlab(tmp_path) as url:
@@ -145,11 +162,14 @@ def choose(page, label: str, name: str) -> None:
     control(page, label).select_option(value=option.get_attribute("value"))
 
 
-def run_with_the_keys(page) -> None:
+def not_changed_by_opening(page) -> None:
     page.locator(".jp-Notebook .jp-Spinner").wait_for(state="detached")
-    page.get_by_text(
-        "| Idle"
-    ).wait_for()  # asked earlier, JupyterLab asks back which kernel to start
+    page.get_by_text("| Idle").wait_for()  # the kernel has told its name and its Python's version
+    assert page.locator(".jp-mod-current").filter(has_text="explorer.ipynb").count() >= 1
+    assert page.locator(".lm-TabBar-tab.jp-mod-dirty, .jp-mod-dirty").count() == 0
+
+
+def run_with_the_keys(page) -> None:
     page.wait_for_function("document.activeElement.closest('.jp-Notebook-cell')")
     page.keyboard.press("Control+b")  # the list of files makes room
     page.keyboard.press("Shift+Enter")
@@ -277,8 +297,19 @@ def no_label_is_cut(page) -> None:
     assert labels.count() > 10 and cut == []
 
 
+def axe_finds_nothing(page, axe) -> None:
+    """In any of the course's panels; what lies around them is JupyterLab's own."""
+    run(page, OTHERS)
+    page.locator(".widget-radio").first.wait_for()
+    assert (
+        page.locator(".widget-vbox :is(select, [role=slider], button, [type=radio])").count() > 25
+    )
+    assert axe(page, ".jp-OutputArea-output") == []
+
+
 @pytest.mark.timeout(900)
-def test_a_visit(page, tmp_path):
+def test_a_visit(page, axe, tmp_path):
+    not_changed_by_opening(page)
     run_with_the_keys(page)
     ask_with_the_keys(page)
     ask_with_the_mouse(page)
@@ -290,3 +321,4 @@ def test_a_visit(page, tmp_path):
     no_label_is_cut(page)
     assert [said for said in page.wrong if not any(part in said for part in HARMLESS)] == []
     see_an_error_and_get_over_it(page)
+    axe_finds_nothing(page, axe)

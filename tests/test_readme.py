@@ -4,8 +4,11 @@ import re
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
+import readme_pictures
 import site_index
+from PIL import Image
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
 
@@ -52,3 +55,12 @@ def test_no_pop_up_about_news_covers_the_first_lecture(root):
         found, error = _get_overrides(str(root))
     assert not error
     assert found["@jupyterlab/apputils-extension:notification"]["fetchNews"] == "false"
+
+
+def test_the_strip_shows_what_the_explorer_answers_today(root):
+    kept = root / "docs" / "explorer.webp"
+    assert "](docs/explorer.webp)" in README and kept.stat().st_size < 300_000
+    shown, made = Image.open(kept).convert("RGB"), readme_pictures.strip()
+    assert shown.size == made.size
+    difference = np.abs(np.asarray(shown, float) - np.asarray(made, float))
+    assert difference.mean() < 3 and np.percentile(difference, 99) < 40  # of 255: WebP's own

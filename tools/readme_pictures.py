@@ -1,13 +1,18 @@
 """Make the README's pictures in docs/ with the course's own methods: make pictures
 
 questions.png asks about a photo (by Stefan van der Walt, CC0, from scikit-image) and about a drawn
-bird; explorer.png is a strip of the explorer in use, its panels as it draws them.
+bird. explorer.webp is a strip of the explorer in use: the same panel, three times, with another Q
+chosen each time. Lists, maps and sentences are the panel's own, so no browser is needed.
 """
 
+import base64
 import io
+import re
+from html import unescape
 from pathlib import Path
 
-from PIL import Image
+from matplotlib import font_manager
+from PIL import Image, ImageDraw, ImageFont
 
 from course_utils import (
     ContrastCAM,
@@ -19,9 +24,14 @@ from course_utils import (
     load_photo,
 )
 from course_utils.birds import draw
+from course_utils.explorers.birds import bird_explorer
+from course_utils.figures.panels import title_lines
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 WIDTH = 1600  # of a picture, in pixels: twice as wide as GitHub shows it
+COLUMN, GAP, LINE = 388, 16, 36  # pixels of the strip: a state, what lies between two, a line
+LISTED = 5  # classes of an open list
+CHOSEN, PALE, INK, QUIET = "#1a5fb4", "#f6f7f9", "#1b1f24", "#59636e"
 
 
 def answers(network, seen, questions):
@@ -71,6 +81,69 @@ def below_each_other(pictures: list[Image.Image]) -> Image.Image:
     return sheet
 
 
+def states(bird="stork", asked=("ibis", "marabou", "white spoonbill")):
+    """The panel of drawn birds in use: (label, list, map, caption) for one Q after another.
+
+    First of all come the bird and the list of P.
+    """
+    panel = bird_explorer(bird)
+    yield ("Why P", panel.why, *_shown(panel, 0))
+    panel.known.value = True
+    for name in asked:
+        q = panel.rather_than[0]
+        q.value = panel.scene.names.index(name)
+        yield ("rather than Q", q, *_shown(panel, -1))
+
+
+def _shown(panel, n: int) -> tuple[Image.Image, str]:
+    """The n-th of the panel's pictures with its caption."""
+    html = panel.pictures.value
+    data = re.findall(r"src='data:image/jpeg;base64,([^']+)'", html)[n]
+    caption = re.findall(r"<figcaption[^>]*>([^<]+)<", html)[n]
+    return opened(base64.b64decode(data)), unescape(caption)
+
+
+def strip() -> Image.Image:
+    """All states beside one another."""
+    columns = [state(*one) for one in states()]
+    height = max(column.height for column in columns)
+    sheet = Image.new("RGB", (len(columns) * (COLUMN + GAP) - GAP, height), "white")
+    for n, column in enumerate(columns):
+        sheet.paste(column, (n * (COLUMN + GAP), 0))
+    return sheet
+
+
+def state(label: str, chooser, picture: Image.Image, caption: str) -> Image.Image:
+    """An open list, the chosen class marked, above the picture that answers."""
+    rows = [[part.strip() for part in text.rsplit("   ", 1)] for text, _ in chooser.options]
+    at = chooser.index
+    listed = [*range(LISTED)] if at < LISTED else [*range(LISTED - 2), None, at]
+    sheet = Image.new("RGB", (COLUMN, (LISTED + 4) * LINE + COLUMN), "white")
+    draw, plain, bold = ImageDraw.Draw(sheet), font("DejaVu Sans"), font("DejaVu Sans", "bold")
+    draw.text((2, LINE / 2), label, INK, bold, anchor="lm")
+    box = (0, LINE, COLUMN - 1, (LISTED + 1) * LINE)
+    draw.rounded_rectangle(box, 6, PALE, "#c8ced5", 2)
+    for line, row in enumerate(listed, 1):
+        middle, colour = (line + 0.5) * LINE, INK
+        if row == at:
+            draw.rectangle((2, line * LINE + 2, COLUMN - 3, (line + 1) * LINE - 2), CHOSEN)
+            colour = "white"
+        name, p = ("...", "") if row is None else rows[row]
+        draw.text((14, middle), name, colour, plain, anchor="lm")
+        draw.text((COLUMN - 14, middle), p, colour, plain, anchor="rm")
+    top = (LISTED + 1) * LINE + 12
+    sheet.paste(picture.resize((COLUMN, COLUMN), Image.Resampling.LANCZOS), (0, top))
+    words = "\n".join(title_lines(caption, 30))
+    draw.multiline_text((2, top + COLUMN + 10), words, QUIET, plain, spacing=6)
+    return sheet
+
+
+def font(family: str, weight: str = "normal") -> ImageFont.FreeTypeFont:
+    """A font that comes with matplotlib: the same on every machine."""
+    wanted = font_manager.FontProperties(family=family, weight=weight)
+    return ImageFont.truetype(font_manager.findfont(wanted, fallback_to_default=False), 21)
+
+
 def opened(picture: bytes) -> Image.Image:
     return Image.open(io.BytesIO(picture)).convert("RGB")
 
@@ -79,6 +152,7 @@ def main():
     DOCS.mkdir(exist_ok=True)
     rows = [opened(of_a_photo().png()), opened(of_a_bird().png())]
     below_each_other(rows).save(DOCS / "questions.png", optimize=True)
+    strip().save(DOCS / "explorer.webp", quality=88, method=6)
 
 
 if __name__ == "__main__":
