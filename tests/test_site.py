@@ -290,7 +290,8 @@ def test_on_slides_pictures_keep_their_shape_and_nothing_is_cut(site, chromium, 
 def test_a_picture_with_a_slide_to_itself_is_drawn_large(site, chromium):
     view = open_page(site, chromium, "slides/02_second.html", 1280, 720)
     high = view.get_by_alt_text("noise, 931 wide").evaluate(
-        "e => parseFloat(e.style.getPropertyValue('--highest'))"
+        "e => { const at = Reveal.getIndices(e.closest('section')); Reveal.slide(at.h, at.v);"
+        " return e.getBoundingClientRect().height / Reveal.getScale(); }"
     )
     assert 550 < high <= 600
     view.close()
