@@ -333,6 +333,12 @@ def test_an_explanation_can_be_copied_and_saved(copied):
         _ = got.forward_pass
 
 
+@pytest.mark.parametrize("copied", [pickle.dumps, copy.deepcopy, torch_copy])
+def test_a_forward_pass_says_that_it_cannot_be_copied(copied):
+    with pytest.raises(TypeError, match="holds a graph of the network, which can be neither"):
+        copied(ForwardPass(HandNet(), PHOTO))
+
+
 def test_what_is_done_to_the_evidence_does_not_reach_the_kept_pass():
     model = HandNet()
     forward_pass = ForwardPass(model, PHOTO, "layer1")
@@ -410,7 +416,7 @@ def test_names_that_are_not_as_many_as_the_classes_are_refused():
     [
         (3, "Class 3 is out of range: this network has classes 0 to 2"),
         ("tigercat", "No class is called 'tigercat'. Did you mean 'tiger cat'"),
-        (torch.tensor([[0], [1]]), "2 rows of classes were given for 1 image[.]"),
+        (torch.tensor([[0], [1]]), "2 rows of classes were given for 1 image:"),
     ],
 )
 def test_an_unknown_class_is_refused_and_the_network_left_as_it_was(why, words):
@@ -653,7 +659,8 @@ def test_the_cures_for_probabilities_are_right():
         (lambda m: CounterfactualCAM(m)(PHOTO, target=1), "no target=: write why="),
         (lambda m: GradCAM(m)(input_tensor=PHOTO), "no input_tensor=: write x"),
         (lambda m: GradCAM(m, use_cuda=True), "move network and images yourself"),
-        (lambda m: GradCAM(m)(PHOTO, whatever=1), "unexpected keyword argument 'whatever'"),
+        (lambda m: GradCAM(m)(PHOTO, whatever=1), "no whatever= here. It takes x, why, keep."),
+        (lambda m: GradCAM(m, aug_smooth=True), "GradCAM has no aug_smooth=: write nothing"),
     ],
 )
 def test_keywords_of_other_packages_are_answered_with_ours(call, words):

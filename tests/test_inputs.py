@@ -308,11 +308,23 @@ def test_an_empty_list_is_refused(which):
     assert "list of classes is empty: name at least one" in class_fault(which)
 
 
-@pytest.mark.parametrize(("n", "images"), [(1, "1 image."), (3, "3 images.")])
+@pytest.mark.parametrize(("n", "images"), [(1, "1 image:"), (3, "3 images:")])
 def test_another_number_of_rows_than_images_is_refused(n, images):
-    assert (
-        class_fault(torch.zeros(2, 1, dtype=int), n) == f"2 rows of classes were given for {images}"
-    )
+    text = class_fault(torch.zeros(2, 1, dtype=int), n)
+    assert text.startswith(f"2 rows of classes were given for {images}")
+
+
+def test_one_row_for_many_images_brings_the_cure():
+    text = class_fault(torch.zeros(1, 2, dtype=int), 3)
+    assert text.startswith("1 row of classes was given for 3 images: give each image its row, or")
+
+
+@pytest.mark.parametrize("make", [lambda labels: labels, lambda labels: labels.tolist()])
+def test_one_hot_labels_are_not_taken_for_numbers(make):
+    labels = torch.eye(7, dtype=int)[[4, 2]]
+    assert "as in one-hot labels" in class_fault(make(labels), 2)
+    assert class_indices(labels.argmax(dim=1), 2, 7).tolist() == [[4], [2]]
+    assert class_indices(torch.tensor([[0, 1], [1, 0]]), 2, 2).tolist() == [[0, 1], [1, 0]]
 
 
 def test_a_table_of_three_dimensions_is_refused():
@@ -336,6 +348,7 @@ THREE = ["cat", "dog", "owl"]
         {0: "cat", 1: "dog", 2: "owl"},  # id2label
         {"2": "owl", "0": "cat", "1": "dog"},  # the same from JSON
         {"owl": 2, "cat": 0, "dog": 1},  # class_to_idx
+        {"owl": "2", "cat": "0", "dog": "1"},  # the same from JSON
         {"owl": np.int64(2), "cat": np.int64(0), "dog": np.int64(1)},
         {"0": ["n0", "cat"], "1": ["n1", "dog"], "2": ["n2", "owl"]},  # ImageNet's index file
         [b"cat", b"dog", b"owl"],
@@ -348,6 +361,11 @@ def test_names_come_in_many_kinds(categories):
 def test_names_that_are_digits_are_told_from_numbers_by_what_they_map_to():
     # folders "0", "1", "10", "2" are numbered in the order of the alphabet
     assert class_names({"0": 0, "1": 1, "10": 2, "2": 3}) == ["0", "1", "10", "2"]
+
+
+def test_a_set_of_names_has_no_order():
+    with pytest.raises(ClassError, match="is a set, which has no order"):
+        class_names({"cat", "dog", "owl"})
 
 
 def test_a_number_without_a_name_is_called_by_it():

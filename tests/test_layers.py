@@ -256,6 +256,21 @@ def test_torchvisions_vit_has_one_class_token():
     assert torch.equal(grid[0, :, 1, 2], output[0, 1 + 4 + 2])
 
 
+@pytest.mark.parametrize("shape", [(5,), (2, 5), (1, 2, 5)])
+def test_class_tokens_are_counted_in_every_shape(shape):
+    model = nn.Module()
+    model.class_token = nn.Parameter(torch.zeros(shape))
+    prefix = 1 if shape == (5,) else 2
+    output, grid = fold((1, prefix + 6, 5), (32, 48), model)
+    assert torch.equal(grid[0, :, 1, 2], output[0, prefix + 5])
+
+
+def test_the_tokens_of_a_volume_have_the_patches_grid():
+    output = torch.randn(1, 1 + 24, 5)
+    read = grid_fold(RandomNet(), "norm", output, (8, 48, 64), lambda: [(4, 6), (2, 3, 4)])
+    assert torch.equal(read(output)[0, :, 1, 2, 3], output[0, 24])
+
+
 def test_gradients_of_many_questions_are_folded_alike():
     read = grid_fold(Tokens(), "blocks", torch.zeros(1, 8, 5), (32, 48))
     assert read(torch.zeros(64, 8, 5)).shape == (64, 5, 2, 3)

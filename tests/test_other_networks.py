@@ -227,6 +227,37 @@ def test_several_inputs_are_handed_on_in_order_or_by_name():
         GradCAM(model, "f")(x)
 
 
+class Pair(Small):
+    """Two views through the same layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.view = nn.Identity()
+
+    def forward(self, a, b):
+        return self.h((self.f(a) + self.view(self.f(b))).mean(dim=(2, 3)))
+
+
+def test_of_two_views_through_the_same_layers_one_can_be_named():
+    model, views = Pair(), (torch.randn(2, 3, 8, 8), torch.randn(2, 3, 8, 8))
+    expected = GradCAM(Small(), "f")(views[1], why=1).evidence
+    torch.testing.assert_close(GradCAM(model)(views, why=1).evidence, expected)
+    model = Pair()
+    del model.view
+    model.view = lambda a: a
+    with pytest.raises(LayerError, match="'f' 2 times, as where several views.*layer='view'"):
+        GradCAM(model)(views)
+
+
+def test_views_in_the_batch_are_named():
+    class Folded(Small):
+        def forward(self, x):
+            return super().forward(x.flatten(0, 1)).unflatten(0, x.shape[:2]).mean(dim=1)
+
+    with pytest.raises(LayerError, match="'f' gives 4 grids for 1 item of x: .*folds views"):
+        GradCAM(Folded())(torch.randn(2, 4, 3, 8, 8))
+
+
 @pytest.mark.parametrize(
     ("convolution", "size"),
     [(nn.Conv1d(3, 8, 3), (12,)), (nn.Conv3d(3, 8, 3), (5, 7, 6))],

@@ -22,6 +22,9 @@ def class_names(categories: Any) -> list[str] | None:
         categories: a list, tuple, array or series of names; a mapping from number to name (such as
             id2label, the numbers also as text) or from name to number (such as class_to_idx).
 
+    Raises:
+        ClassError: it is a set, which has no order.
+
     Returns:
         The names, or None for None and for what holds no names, such as a layer that is called
         "categories". A number that a mapping leaves out is called "class 7".
@@ -30,6 +33,11 @@ def class_names(categories: Any) -> list[str] | None:
         return None
     if isinstance(categories, Mapping):
         return _names_of_mapping(categories)
+    if isinstance(categories, (set, frozenset)) and categories:
+        raise ClassError(
+            "model.categories is a set, which has no order, so it does not tell which class is "
+            "number 0. Give a list of the names, in the order of the outputs."
+        )
     if isinstance(categories, Tensor) or not isinstance(categories, Iterable):
         return None
     return [_text(name) for name in categories] or None
@@ -45,16 +53,23 @@ def _text(name: Any) -> str:
 def _names_of_mapping(categories: Mapping) -> list[str] | None:
     """Names by number: read as name -> number where the values are numbers and the keys are not."""
     pairs = list(categories.items())
-    if all(isinstance(v, Integral) and not isinstance(k, Integral) for k, v in pairs):
+    if all(isinstance(v, Integral) and not isinstance(k, Integral) for k, v in pairs) or all(
+        _is_number(v) and not _is_number(k) for k, v in pairs
+    ):
         pairs = [(number, name) for name, number in pairs]
     names: dict[int, list[str]] = {}
     for number, name in pairs:
-        if not isinstance(number, Integral) and not str(number).strip().isdecimal():
+        if not _is_number(number):
             return None
         names.setdefault(int(number), []).append(_text(name))
     if not names or min(names) < 0:
         return None
     return [" / ".join(names.get(i, [f"class {i}"])) for i in range(max(names) + 1)]
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a key or value of a mapping is a class's number, also as text."""
+    return isinstance(value, Integral) or str(value).strip().isdecimal()
 
 
 def names_of(categories: list[str] | None, output: Tensor) -> list[str] | None:
@@ -109,7 +124,13 @@ def class_indices(which: Any, n: int, classes: int, categories: list[str] | None
         raise ClassError(
             f"Some images have {lengths[0]} classes and some {lengths[-1]}: give each as many."
         )
-    return torch.tensor([[_index(c, categories, classes) for c in row] for row in rows])
+    indices = torch.tensor([[_index(c, categories, classes) for c in row] for row in rows])
+    if indices.shape[1] == classes > 2 and bool((indices <= 1).all()):
+        raise ClassError(
+            f"The classes are {n} x {classes} zeros and ones, a column for each class, as in "
+            "one-hot labels. Pass numbers: labels.argmax(dim=1) gives one class for each image."
+        )
+    return indices
 
 
 def _rows(which: Any, n: int) -> list[list]:
@@ -124,7 +145,10 @@ def _rows(which: Any, n: int) -> list[list]:
             return [items] * n
         rows = [list(row) for row in items]
     if len(rows) != n:
-        raise ClassError(f"{len(rows)} rows of classes were given for {_images(n)}.")
+        raise ClassError(
+            f"{_many(len(rows), 'row')} of classes {_were(rows)} given for {_images(n)}: give each "
+            "image its row, or pass a plain list of classes, which is asked of every image."
+        )
     return rows
 
 
@@ -147,15 +171,24 @@ def _rows_of_array(which: Any, n: int) -> list[list]:
         return [[values.tolist()]] * n
     if len(values) not in (0, n):
         raise ClassError(
-            f"{len(values)} classes were given for {_images(n)}. A tensor or array holds one class "
-            f"for each image, so {n} {'is' if n == 1 else 'are'} needed. To ask all {len(values)} "
-            "of every image, pass a list: .tolist() makes one."
+            f"{_many(len(values), 'class')} {_were(values)} given for {_images(n)}. A tensor or "
+            f"array holds one class for each image, so {n} {'is' if n == 1 else 'are'} needed. To "
+            f"ask {'it' if len(values) == 1 else f'all {len(values)}'} of every image, pass a "
+            "list: .tolist() makes one."
         )
     return [[c] for c in values.tolist()] or [[]] * n
 
 
 def _images(n: int) -> str:
-    return f"{n} image" + "s" * (n != 1)
+    return _many(n, "image")
+
+
+def _many(n: int, noun: str) -> str:
+    return f"{n} {noun}" + ("" if n == 1 else "es" if noun.endswith("s") else "s")
+
+
+def _were(items: Any) -> str:
+    return "was" if len(items) == 1 else "were"
 
 
 def _index(which: Any, categories: list[str] | None, classes: int) -> int:

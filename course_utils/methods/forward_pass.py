@@ -116,6 +116,12 @@ class ForwardPass:
     def __len__(self) -> int:
         return len(self.logits)
 
+    def __getstate__(self) -> dict:
+        raise TypeError(
+            "A ForwardPass holds a graph of the network, which can be neither copied nor saved. "
+            "Keep its answers: an Explanation, or the tensors that evidence() and ask() give."
+        )
+
     @staticmethod
     def _wide(values: Tensor) -> Tensor:
         """Sums over channels and places are made in float32 at least."""
@@ -151,16 +157,6 @@ class ForwardPass:
         chunks = v.split(max(1, chunk // len(self)), dim=1)
         return torch.cat([self._weights(few) for few in chunks], dim=1)
 
-    def _weights(self, v: Tensor) -> Tensor:
-        """alpha by a backward pass: N x K x C."""
-        if self._shift is None:
-            return self.gradients(v).flatten(3).mean(dim=3)
-        with undisturbed(self.model):
-            self._unchanged.check()
-            sums = backward(self._output, self._shift, v.transpose(0, 1))
-        assert sums is not None  # the shift was found to be on the way
-        return sums[:, :, 0].transpose(0, 1) / self.activations[0, 0].numel()
-
     def evidence(self, v: Tensor) -> Tensor:
         """S = sum_k alpha_k A^k (eq. 2), signed, before the ReLU: N x K x h x w.
 
@@ -177,6 +173,16 @@ class ForwardPass:
         else:
             evidence = _weighted_sum(self.weights(v), self.activations)
         return check_finite(evidence, "The evidence")
+
+    def _weights(self, v: Tensor) -> Tensor:
+        """alpha by a backward pass: N x K x C."""
+        if self._shift is None:
+            return self.gradients(v).flatten(3).mean(dim=3)
+        with undisturbed(self.model):
+            self._unchanged.check()
+            sums = backward(self._output, self._shift, v.transpose(0, 1))
+        assert sums is not None  # the shift was found to be on the way
+        return sums[:, :, 0].transpose(0, 1) / self.activations[0, 0].numel()
 
     def check_weights(self) -> None:
         """Raise a RuntimeError if the weights that answers need have changed since the pass."""

@@ -124,7 +124,7 @@ def _prefix_tokens(model: nn.Module) -> int | None:
     known = getattr(model, "num_prefix_tokens", None)  # timm's name for it
     class_token = getattr(model, "class_token", None)  # torchvision's
     if known is None and isinstance(class_token, Tensor):
-        known = class_token.shape[1]
+        known = class_token.shape[-2] if class_token.dim() > 1 else 1  # 1 x T x C, T x C or C
     return known if isinstance(known, int) else None
 
 
@@ -151,7 +151,8 @@ def _token_grid(
     if own is not None and grid is not None:
         return own, grid
     known = next((n for n in map(_prefix_tokens, model.modules()) if n is not None), None)
-    grids = [tuple(grid) for grid in patch_grids() if min(grid) > 1]
+    sides = len(size)
+    grids = [tuple(grid) for grid in patch_grids() if len(grid) == sides and min(grid) > 1]
     left = [(tokens - prod(grid), grid) for grid in grids]
     fits = [pair for pair in left if pair[0] == known]
     fits = fits or [pair for pair in left if 0 <= pair[0] <= MOST_PREFIX_TOKENS]

@@ -230,6 +230,23 @@ def _nothing_fits(model: nn.Module, images: Tensor, watched: Watched) -> LayerEr
             "ask the nn.Module that it was made from. Where one forward method does it all, let a "
             "layer hand the grid on, as a = self.grid(a) with self.grid = nn.Identity()."
         )
+    if watched.repeated:
+        again = watched.repeated
+        return LayerError(
+            f"Each layer of this {name} that has places runs more than once in one forward pass, "
+            f"'{again}' {watched.runs[again]} times, as where several views go through the same "
+            "layers. Give the run that you mean a layer of its own: self.view = nn.Identity() in "
+            "the network, self.view(...) around that call, and layer='view'."
+        )
+    sides = images.dim() - 3
+    folded = [(n, s[0]) for n, s in watched.shapes.items() if len(s) == sides + 2 > 3]
+    last, grids = folded[-1] if folded else ("", 0)
+    if grids > watched.n:
+        return LayerError(
+            f"'{last}' gives {grids} grids for {watched.n} item of x: "
+            f"this {name} folds views or frames into the batch, so one map cannot stand for x. Let "
+            "it take the views as images of their own, N x C x H x W, and join the answers outside."
+        )
     return LayerError(
         f"No layer of this {name} that runs once gives a grid of more than one place for a {size} "
         "image. Name one, with reshape_transform=, a function from its output to N x C x h x w, or "

@@ -2,27 +2,36 @@
 
 from collections.abc import Callable
 from functools import wraps
+from inspect import signature
 from typing import Any
 
 _LAYER = "layer=, one layer, by name or as a module"
 _CLASS = "why=, a class by number or name"
 _IMAGES = "x, the images themselves, as the first argument"
 _DEVICE = "nothing: move network and images yourself, as in model.cuda() and x.cuda()"
+_SMOOTH = "nothing: the map is that of the equations, and is smoothed by none"
+_INPUTS = "x as a tuple or a dict of all that the network is given"
 OURS = {
     **dict.fromkeys(("target_layers", "target_layer", "layer_name"), _LAYER),
     **dict.fromkeys(("targets", "target", "target_category", "class_idx", "class_index"), _CLASS),
     **dict.fromkeys(("input_tensor", "input", "inputs", "images", "scores"), _IMAGES),
     **dict.fromkeys(("use_cuda", "device"), _DEVICE),
+    **dict.fromkeys(("eigen_smooth", "aug_smooth"), _SMOOTH),
+    "additional_forward_args": _INPUTS,
 }
 
 
 def own_keywords(call: Callable) -> Callable:
     """For methods: a keyword that only another package knows is answered with ours."""
+    known = [name for name in signature(call).parameters if name != "self"]
+    takes = ", ".join(known)
 
     @wraps(call)
     def checked(self: Any, *args: Any, **keywords: Any) -> Any:
         for name in OURS.keys() & keywords.keys():
             raise TypeError(f"{type(self).__name__} has no {name}=: write {OURS[name]}.")
+        for name in keywords.keys() - set(known):
+            raise TypeError(f"{type(self).__name__} has no {name}= here. It takes {takes}.")
         return call(self, *args, **keywords)
 
     return checked

@@ -55,14 +55,15 @@ class Watched:
     ends: dict[str, int] = field(default_factory=dict)
     attentions: dict[int | None, int] = field(default_factory=dict)
     n: int = 1
+    repeated: str = ""  # the last module with a grid that ran more than once
     cut: bool = False  # there were grids, but no gradient
 
     def grids_before(self, name: str) -> list[Sequence[int]]:
-        """The grids that earlier layers gave, h x w, the nearest first."""
+        """The grids that earlier layers gave, h x w or d x h x w, the nearest first."""
         order = list(self.shapes)
         before = order[: order.index(name)] if name in self.shapes else order
-        shapes = [self.shapes[n] for n in reversed(before) if len(self.shapes[n]) == 4]
-        return [g for shape in shapes for g in (shape[2:], shape[1:3])]
+        shapes = [self.shapes[n] for n in reversed(before) if len(self.shapes[n]) in (4, 5)]
+        return [g for shape in shapes for g in (shape[2:], shape[1:-1])]
 
     def behind_attention(self, name: str) -> bool:
         """Whether a module gave tokens, and an attention over all of them came before."""
@@ -186,15 +187,18 @@ def _apply_rule(
     watched: Watched, model: nn.Module, images: Tensor, gradients: dict[str, Tensor | None]
 ) -> None:
     modules = dict(model.named_modules())
-    fitting, grids = [], 0
+    fitting, grids = [], 0  # the modules with a grid that ran once
     for name in reversed(watched.shapes):
         shape = watched.shapes[name]
-        if watched.runs[name] != 1 or len(shape) < 3 or watched.n not in shape[:2]:
+        if len(shape) < 3 or watched.n not in shape[:2]:
             continue
         before = partial(watched.grids_before, name)
         fold = find_fold(model, shape, images.shape[2:], before, watched.n)
         grid = None if fold is None else fold(torch.empty(shape, device="meta")).shape[2:]
         if fold is None or grid is None or prod(grid) < 2:
+            continue
+        if watched.runs[name] != 1:
+            watched.repeated = watched.repeated or name
             continue
         grids += 1
         gradient = gradients[name]
