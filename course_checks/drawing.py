@@ -33,7 +33,7 @@ def drawn(part: "Part", seed: int) -> tuple["Case", ...]:
     found: dict[int, Case] = {}
     for attempt in range(_TRIES):
         for kind, case in enumerate(part.draws(seed + _STEP * attempt)):
-            if kind not in found and part.worths(case) == _wanted(part)[kind]:
+            if kind not in found and part.shows(case, _wanted(part)[kind]):
                 found[kind] = case
         if len(found) == len(visible):
             order = torch.randperm(len(found), generator=torch.Generator().manual_seed(seed))

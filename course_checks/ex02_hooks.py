@@ -11,6 +11,7 @@ from course_utils.methods.forward_pass import ForwardPass
 from course_utils.methods.head import run_from_layer
 from course_utils.methods.maps import positive_maps, upsample
 
+from .known import remembering
 from .networks import Network
 from .part import Case, Mistake
 
@@ -84,21 +85,44 @@ def cases_capture(seed: int) -> list[Case]:
     ]
 
 
-def capture(model: nn.Module, layer_name: str, x: Tensor, c: list[int], ask=None) -> list[Tensor]:
-    """By the course's engine, whose graph begins at the layer; `ask` makes another question of
-    y.
-    """
-    leaf, y = run_from_layer(model, layer_name, model.get_submodule(layer_name), x)
-    (gradient,) = torch.autograd.grad((ask or _of_its_own)(y, c), leaf)
-    return [leaf.detach(), gradient]
+@remembering
+def capture(model: nn.Module, layer_name: str, x: Tensor, c: list[int]) -> list[Tensor]:
+    """By the course's engine, whose graph begins at the layer."""
+    leaf, y = _from_layer(model, layer_name, x)
+    return [leaf.detach(), _gradient(_of_its_own(y, c), leaf)]
+
+
+def _gradient(number: Tensor, of: Tensor) -> Tensor:
+    return torch.autograd.grad(number, of, retain_graph=True)[0]
+
+
+@remembering
+def _from_layer(model: nn.Module, layer_name: str, x: Tensor) -> tuple[Tensor, Tensor]:
+    """One forward pass for all questions."""
+    return run_from_layer(model, layer_name, model.get_submodule(layer_name), x)
 
 
 def _of_its_own(y: Tensor, c: list[int]) -> Tensor:
     return sum(row[k] for row, k in zip(y, c))
 
 
+@remembering
+def _of_each_class(model: nn.Module, layer_name: str, x: Tensor) -> Tensor:
+    """The gradients of all classes' logits, classes x N x K x h x w."""
+    leaf, y = _from_layer(model, layer_name, x)
+    return torch.stack([_gradient(logits.sum(), leaf) for logits in y.unbind(1)])
+
+
 def _asking(question: Callable[[Tensor, list[int]], Tensor]) -> Callable:
-    return lambda model, name, x, c: capture(model, name, x, c, question)
+    """The answer to another question of the logits."""
+
+    def makes(model: nn.Module, layer_name: str, x: Tensor, c: list[int]) -> list[Tensor]:
+        leaf, y = (one.detach() for one in _from_layer(model, layer_name, x))
+        vector = _gradient(question(y.requires_grad_(), c), y)
+        each = _of_each_class(model, layer_name, x)
+        return [leaf, torch.einsum("nc,cnkij->nkij", vector, each)]
+
+    return makes
 
 
 def _overwritten(model: nn.Module, layer_name: str, x: Tensor, c: list[int]) -> list[Tensor]:
@@ -201,6 +225,7 @@ def _signed(model, name: str, x: Tensor, c: list[int]) -> Tensor:
     return ForwardPass(model, x, name).evidence(v)[:, 0]
 
 
+@remembering
 def _by_hand(model, name: str, x: Tensor, c: list[int]) -> Tensor:
     """The same in one pass: the mistakes are tried many times."""
     A, gradient = capture(model, name, x, c)

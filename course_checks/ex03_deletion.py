@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from .ex03_maps import random
+from .known import remembering
 from .networks import Network
 from .part import Case, Mistake
 
@@ -76,12 +77,17 @@ def _above_last(heat: Tensor, share: float) -> Tensor:
     return heat >= flat.topk(int(share * flat.shape[1]), dim=1).values[:, -1, None, None]
 
 
+def _deleted(x: Tensor, heat: Tensor, share: float, fill: Tensor) -> Tensor:
+    """As `delete`, but sooner: the mistakes are tried many times."""
+    return _by_mask(x, _top(heat, share) & (heat > 0), fill)
+
+
 def _of_count(rounded) -> Callable[..., Tensor]:
     """The right deletion, but for how share * H * W becomes a whole number."""
 
     def makes(x: Tensor, heat: Tensor, share: float, fill: Tensor) -> Tensor:
         pixels = heat[0].numel()
-        return delete(x, heat, (rounded(share * pixels) + 1e-6) / pixels, fill)
+        return _deleted(x, heat, (rounded(share * pixels) + 1e-6) / pixels, fill)
 
     return makes
 
@@ -144,11 +150,11 @@ DELETE_MISTAKES = (
     Mistake("k is rounded *down*: int(share * H * W). You rounded up.", _of_count(ceil), share=0.5),
     Mistake(
         "every image lost the pixels of the first map: each has a map of its own.",
-        lambda x, heat, share, fill: delete(x, heat[:1].expand_as(heat), share, fill),
+        lambda x, heat, share, fill: _deleted(x, heat[:1].expand_as(heat), share, fill),
     ),
     Mistake(
         "every image got the fill of the first one: each has a fill of its own.",
-        lambda x, heat, share, fill: delete(x, heat, share, fill[:1].expand_as(fill)),
+        lambda x, heat, share, fill: _deleted(x, heat, share, fill[:1].expand_as(fill)),
         share=0.5,
     ),
     Mistake(
@@ -186,11 +192,16 @@ def cases_change(seed: int) -> list[Case]:
     ]
 
 
+@remembering
+def _logits(model: nn.Module, x: Tensor) -> Tensor:
+    with torch.no_grad():
+        return model(x)
+
+
 def _differ(
     model: nn.Module, x: Tensor, x_after: Tensor, P: list[int], made_of=lambda y: y
 ) -> Tensor:
-    with torch.no_grad():
-        gap = made_of(model(x_after)) - made_of(model(x))
+    gap = made_of(_logits(model, x_after)) - made_of(_logits(model, x))
     return gap[range(len(P)), P]
 
 
@@ -213,7 +224,7 @@ CHANGE_MISTAKES = (
     ),
     Mistake(
         "this is the logit after the deletion. Take the logit before away from it.",
-        lambda model, x, after, P: model(after)[range(len(P)), P],
+        lambda model, x, after, P: _logits(model, after)[range(len(P)), P],
     ),
     Mistake(
         "the sign is turned round: after minus before, so that a rise is positive.",
@@ -225,16 +236,16 @@ CHANGE_MISTAKES = (
     ),
     Mistake(
         "you followed the predicted class. Follow P, whatever the network predicts.",
-        lambda model, x, after, P: model(after).amax(1) - model(x).amax(1),
+        lambda model, x, after, P: _logits(model, after).amax(1) - _logits(model, x).amax(1),
     ),
     Mistake(
         "P has a class for each image: pair row n with P[n].",
-        lambda model, x, after, P: (model(after) - model(x))[:, P],
+        lambda model, x, after, P: (_logits(model, after) - _logits(model, x))[:, P],
         share=0.3,
     ),
     Mistake(
         "you used the first class of P for all images: pair row n with P[n].",
-        lambda model, x, after, P: (model(after) - model(x))[:, P[0]],
+        lambda model, x, after, P: (_logits(model, after) - _logits(model, x))[:, P[0]],
         share=0.3,
     ),
     Mistake(

@@ -11,11 +11,13 @@ from torch import Tensor
 
 from .chance import dice
 from .comparing import shown
+from .known import remembering
 from .part import Mistake, Part
 
 WEAK = 0.1  # strength below which a map is next to nothing, as in lecture 4
 
 
+@remembering
 def contrasts(logits: Tensor, maps: Tensor) -> Tensor:
     """S_CE(Q) of every Q: classes x h x w."""
     pairs = maps[None] - maps[:, None]  # [Q, c]
@@ -126,7 +128,7 @@ class _Rules:
 
     def choose(self, logits: Tensor, maps: Tensor) -> dict[str, int]:
         p, P = logits.softmax(dim=0), int(logits.argmax())
-        every, grad = self.maps(logits, maps), maps[P]
+        every, grad = self.maps(logits, maps), _of_class(maps, P)
         rivals = torch.ones(len(p), dtype=torch.bool)
         rivals[P] = self.with_p
         strength = self.strength(every, grad)
@@ -140,10 +142,14 @@ class _Rules:
 
     def _best(self, score: Tensor, allowed: Tensor) -> int:
         """The number of the largest score among those that are allowed; -1 if there are none."""
-        if not allowed.any():
-            return -1
-        score = score.double().masked_fill(~allowed, -torch.inf)
-        return int((score == score.max()).nonzero()[-1 if self.last else 0])
+        found = {q: s for q, (s, may) in enumerate(zip(score.tolist(), allowed.tolist())) if may}
+        best = [q for q in found if found[q] == max(found.values())]
+        return best[-1 if self.last else 0] if best else -1
+
+
+@remembering
+def _of_class(maps: Tensor, number: int) -> Tensor:
+    return maps[number]
 
 
 def _ranks(maps: Tensor) -> Tensor:
@@ -154,15 +160,19 @@ def _ranks(maps: Tensor) -> Tensor:
     return F.normalize(ranks - ranks.mean(dim=1, keepdim=True), dim=1)
 
 
+@remembering
 def _rank(s: Tensor, grad: Tensor) -> Tensor:
     """Spearman's rho with Grad-CAM's map; 0 where a map is the same everywhere."""
-    return (_ranks(s) @ _ranks(grad[None])[0]).round(decimals=9)
+    ranks = _ranks(torch.cat([s, grad[None]]))
+    return (ranks[:-1] @ ranks[-1]).round(decimals=9)
 
 
+@remembering
 def _strength(s: Tensor, grad: Tensor) -> Tensor:
     return s.amax((1, 2)).clamp(min=0) / grad.max()
 
 
+@remembering
 def _at_half(s: Tensor, grad: Tensor) -> Tensor:
     """Places with at least half of the map's own maximum."""
     return _reaching(s, s.amax((1, 2)) / 2) * (s.amax((1, 2)) > 0)
@@ -328,30 +338,41 @@ def _error_case(seed: int, number: int, h: int, w: int) -> tuple:
     logits = torch.randn(classes, generator=rng)
     order = logits.argsort(descending=True).tolist()
     truth = order[0 if number == 3 else 2]
-    while True:
-        maps = torch.randn(classes, h, w, generator=rng)
+    while True:  # many at once: few have places that show all mistakes
+        tried = torch.randn(32, classes, h, w, generator=rng)
         if number == 1:
-            maps[order[0]] = maps[truth] + 0.1 + torch.rand(h, w, generator=rng)
-        if number == 3 or _places_differ(maps, order[0], truth, contrasts(logits, maps)[truth]):
-            return logits, maps, truth
+            more = torch.rand(len(tried), h, w, generator=rng)
+            tried[:, order[0]] = tried[:, truth] + 0.1 + more
+        if number == 3:
+            return logits, tried[0], truth
+        differ = _places_differ(tried, order[0], truth, logits.softmax(dim=0))
+        if differ.any():
+            return logits, tried[int(differ.nonzero()[0])].clone(), truth
 
 
-def _places_differ(maps: Tensor, p: int, truth: int, other: Tensor) -> bool:
-    """Whether the places of the right map are not those of any other, nor their own mirror."""
-    right = maps[p] - maps[truth]
-    for sign, alone in ((1, maps[p]), (-1, maps[truth])):
-        place = _place(sign * right)
-        if place is None:
-            continue
-        others = [
-            _place(alone),
-            _place(sign * other),
-            _place(sign * maps[p]),
-            _place(-sign * right),
-        ]
-        if place in others or place[0] == place[1] or place == _by_height(place, maps):
-            return False
-    return True
+def _places_differ(tried: Tensor, p: int, truth: int, shares: Tensor) -> Tensor:
+    """Of which class maps the places of the right map are not those of any other, nor their own
+    mirror.
+    """
+    (h, w), for_p, for_q = tried.shape[2:], tried[:, p], tried[:, truth]
+    right, other = for_p - for_q, torch.einsum("c,tcij->tij", shares, tried) - for_q
+    differ = torch.ones(len(tried), dtype=torch.bool)
+    for sign, alone in ((1, for_p), (-1, for_q)):
+        at, there = _highest(sign * right)
+        row, column = at // w, at % w
+        mixed_up = (at // h == row) & (at % h == column)
+        fails = (row == column) | mixed_up
+        for maps in (alone, sign * other, sign * for_p, -sign * right):
+            same, too = _highest(maps)
+            fails |= (same == at) & too
+        differ &= ~(there & fails)
+    return differ
+
+
+def _highest(maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each map the number of its largest place, and whether it is positive."""
+    value, at = maps.flatten(1).max(dim=1)
+    return at, value > 0
 
 
 def _place(values: Tensor) -> list[int] | None:

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from .chance import dice
 from .ex04_choosing import ERROR, WHICH
+from .known import remembering
 from .part import Mistake, Part
 
 _MAPS = "N, K, h, w"
@@ -51,13 +52,20 @@ def _by_autograd(logits: Tensor, p: list[int], q: list[int], loss: str) -> Tenso
     return torch.stack(vectors, dim=1)
 
 
+def _by_formula(logits: Tensor, p: list[int], q: list[int], loss: str) -> Tensor:
+    """The same, sooner: the mistakes are tried many times."""
+    ce = loss == "cross_entropy"
+    speaks = logits.softmax(dim=1) if ce else F.one_hot(torch.tensor(p), logits.shape[1]).float()
+    return speaks[:, None] - F.one_hot(torch.tensor(q), logits.shape[1])
+
+
 def _against_one(logits, p, q, loss):
     """One-hot P in place of the posterior."""
-    return _by_autograd(logits, p, q, "logit_difference")
+    return _by_formula(logits, p, q, "logit_difference")
 
 
 def _posterior(logits, p, q, loss):
-    return _by_autograd(logits, p, q, "cross_entropy")
+    return _by_formula(logits, p, q, "cross_entropy")
 
 
 def _softmax_over_images(logits, p, q, loss):
@@ -78,7 +86,7 @@ VECTOR = Part(
         Mistake(
             "every number has the wrong sign. In training one steps against the gradient; here the"
             " gradient of J is taken as it stands: negated, it asks what speaks FOR Q.",
-            lambda *case: -_by_autograd(*case),
+            lambda *case: -_by_formula(*case),
         ),
         Mistake(
             "this is onehot(P) - onehot(Q), the vector of logit_difference. The gradient of the"
@@ -102,37 +110,34 @@ VECTOR = Part(
         Mistake(
             "everything is divided by the number of images: F.cross_entropy takes the *mean* over a"
             ' batch unless told otherwise. Each image asks for itself: reduction="sum".',
-            lambda *case: _by_autograd(*case) / len(case[0]),
+            lambda *case: _by_formula(*case) / len(case[0]),
             share=0.5,
         ),
         Mistake(
             "this is onehot(P) - onehot(Q) with the *predicted* class for P. P is given, one for "
             "each image.",
-            lambda y, p, q, loss: _by_autograd(y, y.argmax(1).tolist(), q, loss),
+            lambda y, p, q, loss: _by_formula(y, y.argmax(1).tolist(), q, loss),
         ),
         Mistake(
             "your Q is P: the cross-entropy was taken with P in place of Q.",
             lambda y, p, q, loss: torch.stack(
-                [
-                    _by_autograd(y[n : n + 1], [p[n]], [p[n]] * len(q), loss)[0]
-                    for n in range(len(y))
-                ]
+                [_by_formula(y[n : n + 1], [p[n]], [p[n]] * len(q), loss)[0] for n in range(len(y))]
             ),
         ),
         Mistake(
             "every image got the probabilities, or the P, of the first one.",
-            lambda y, p, q, loss: _by_autograd(y[:1], p[:1], q, loss).expand(len(y), -1, -1),
+            lambda y, p, q, loss: _by_formula(y[:1], p[:1], q, loss).expand(len(y), -1, -1),
         ),
         Mistake(
             "the probabilities are missing their Q: from p, onehot(Q) has to be taken away.",
             lambda y, p, q, loss: (
-                _by_autograd(y, p, q, loss) + F.one_hot(torch.tensor(q), y.shape[1])
+                _by_formula(y, p, q, loss) + F.one_hot(torch.tensor(q), y.shape[1])
             ),
         ),
         Mistake(
             "the axes are K x N x classes: one row of the answer belongs to one image, so N comes"
             " first.",
-            lambda *case: _by_autograd(*case).transpose(0, 1).contiguous(),
+            lambda *case: _by_formula(*case).transpose(0, 1).contiguous(),
         ),
     ),
     failures=(("device", "Build everything from the logits, so that it lies where they lie."),),
@@ -251,6 +256,22 @@ def _identity_cases(seed: int) -> list[tuple]:
     return made
 
 
+@remembering
+def _of_all(right, given: Tensor, logits: Tensor) -> Tensor:
+    """The maps of all Q."""
+    return right(given, logits, list(range(logits.shape[1])))
+
+
+@remembering
+def _shares(logits: Tensor) -> Tensor:
+    return logits.softmax(dim=1)
+
+
+@remembering
+def _summed(p: Tensor, maps: Tensor) -> Tensor:
+    return torch.einsum("nq,nqij->nij", p, maps)
+
+
 def _largest(values: Tensor) -> Tensor:
     return values.abs().max()
 
@@ -266,11 +287,10 @@ def _measured(measure=_largest, weights=None, maps=None, right=_contrasts):
     """
 
     def makes(claimed: Tensor, given: Tensor, logits: Tensor) -> dict[str, float]:
-        wanted = right(given, logits, list(range(logits.shape[1])))
-        p = logits.softmax(dim=1) if weights is None else weights(logits)
+        wanted = _of_all(right, given, logits)
+        p = _shares(logits) if weights is None else weights(logits)
         tried = claimed if maps is None else maps(claimed, wanted)
-        total = torch.einsum("nq,nqij->nij", p, tried)
-        found = {"from table": claimed - wanted, "cancel": total}
+        found = {"from table": claimed - wanted, "cancel": _summed(p, tried)}
         return {key: float(measure(values)) for key, values in found.items()}
 
     return makes

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .chance import dice
+from .known import remembering
 from .part import Mistake, Part
 
 _APART = 0.015  # the least distance of a random q from s: in single precision 0.01 may be 0.00999
@@ -119,27 +120,45 @@ TRAP = Part(
 
 
 def _proof_cases(seed: int) -> list[tuple]:
-    """All q above s; maps of which one differs; two on each side; nothing to compare; a q = s."""
-    made = []
-    for number, (k, h, w) in enumerate([(4, 3, 5), (6, 4, 4), (6, 2, 6), (2, 3, 4), (6, 3, 3)]):
-        rng = dice(seed, 20 + number)
-        k = k + seed % 2 * (number < 3)
-        maps = torch.rand(k, h, w, generator=rng)
-        q = [round(0.1 * one + 0.1, 1) for one in range(k)]
-        s = 0.05 if number == 0 else 0.25  # in the first case no q lies below
-        if number == 1:  # the difference that matters is negative
-            maps = maps[:1].expand_as(maps).clone()
-            maps[-1, 0, 0] -= 0.5 + 0.4 * float(torch.rand((), generator=rng))
-        if number == 2:  # on either side, the upper one worse
-            maps[:2] = 0.5 * maps[:2]
-        if number == 3:
-            q = [0.1, 0.9]  # one on each side: nothing to compare
-        if number == 4:
-            q[2] = s  # neither side
-            maps[2] -= 3 + float(torch.rand((), generator=rng))  # would be the largest difference
-        order = torch.randperm(len(q), generator=rng).tolist()
-        made.append((maps[order], s, [q[i] for i in order]))
-    return made
+    sizes = [(4, 3, 5), (6, 4, 4), (6, 2, 6), (2, 3, 4), (6, 3, 3)]
+    return [_proof_case(seed, number, *size) for number, size in enumerate(sizes)]
+
+
+def _proof_case(seed: int, number: int, k: int, h: int, w: int) -> tuple:
+    """All q above s; maps of which one differs; two on each side; nothing to compare; a q = s.
+
+    The two maps that differ most are placed so that each known mistake shows, or does not.
+    """
+    rng = dice(seed, 20 + number)
+    k = k + seed % 2 * (number < 3)
+    maps = 0.1 + 0.8 * torch.rand(k, h, w, generator=rng)
+    q = [round(0.1 * one + 0.1, 1) for one in range(k)]
+    s = 0.05 if number == 0 else 0.25  # in the first case no q lies below
+    if number == 3:
+        q = [0.1, 0.9]  # one on each side: nothing to compare
+    if number == 4:
+        q[2] = s  # neither side
+    q = [q[i] for i in torch.randperm(k, generator=rng).tolist()]
+    below, above = _groups(s, q)
+    if number == 0:
+        _set_apart(maps, above[3], above[1], rng)
+    if number == 1:  # the difference that matters is negative
+        maps = maps[:1].expand_as(maps).clone()
+        maps[above[1], 0, 0] -= 0.5 + 0.4 * float(torch.rand((), generator=rng))
+    if number == 2:  # on either side, the upper one worse
+        maps[below] *= 0.5
+        _set_apart(maps, above[0], above[-1], rng)
+    if number == 4:
+        maps[q.index(s)] -= 3 + float(torch.rand((), generator=rng))  # would differ most
+        _set_apart(maps, below[0], below[1], rng)
+    return maps, s, q
+
+
+def _set_apart(maps: Tensor, high: int, low: int, rng: torch.Generator) -> None:
+    """At one place these two maps differ more than any others do."""
+    at = int(torch.randint(maps[0].numel(), (), generator=rng))
+    up, down = (0.07 * torch.rand(2, generator=rng)).tolist()
+    maps[high].view(-1)[at], maps[low].view(-1)[at] = 0.92 + up, 0.01 + down
 
 
 def _groups(s: float, q: list[float]) -> list[list[int]]:
@@ -155,34 +174,47 @@ def _largest_difference(maps: Tensor, s: float, q: list[float]) -> float:
     return max(spread, default=0.0)
 
 
-def _over_pairs(which, measure=lambda gap: gap.abs().max(), of_sides=max):
+def _over_pairs(which, measure=lambda gaps: gaps.abs().amax(1), of_sides=max):
     """The largest measure over some pairs of a side, instead of over all.
 
     Args:
-        which: the maps of a side -> pairs of maps.
+        which: how many maps a side has -> pairs of their numbers.
+        measure: the differences, pairs x places -> one number for each pair.
         of_sides: of the numbers of both sides, the one that counts.
     """
 
     def makes(maps: Tensor, s: float, q: list[float]) -> float:
-        found = []
-        for side in _groups(s, q):
-            gaps = [float(measure(b - a)) for a, b in which(maps[side])]
-            found.append(max(gaps, default=0.0))
-        return of_sides(found)
+        sides = _gaps(which, maps, s, q)
+        return of_sides([float(measure(gaps).max()) if len(gaps) else 0.0 for gaps in sides])
 
     return makes
 
 
-def _from_first(maps: Tensor) -> list[tuple[Tensor, Tensor]]:
-    return [(maps[0], one) for one in maps[1:]] if len(maps) else []
+@remembering
+def _gaps(which, maps: Tensor, s: float, q: list[float]) -> list[Tensor]:
+    """The differences of the pairs of either side, each pairs x places."""
+    found = []
+    for side in _groups(s, q):
+        pairs = [(side[a], side[b]) for a, b in which(len(side))]
+        gaps = [(maps[b] - maps[a]).flatten() for a, b in pairs]
+        found.append(torch.stack(gaps) if gaps else torch.empty(0))
+    return found
 
 
-def _neighbours(maps: Tensor) -> list[tuple[Tensor, Tensor]]:
-    return list(zip(maps[:-1], maps[1:]))
+def _from_first(many: int) -> list[tuple[int, int]]:
+    return [(0, one) for one in range(1, many)]
 
 
-def _all_pairs(maps: Tensor) -> list[tuple[Tensor, Tensor]]:
-    return list(combinations(maps, 2))
+def _neighbours(many: int) -> list[tuple[int, int]]:
+    return [(one - 1, one) for one in range(1, many)]
+
+
+def _all_pairs(many: int) -> list[tuple[int, int]]:
+    return list(combinations(range(many), 2))
+
+
+def _upwards(gaps: Tensor) -> Tensor:
+    return gaps.amax(1)
 
 
 _NO_SIZE = "a difference may be negative: take its size before the maximum."
@@ -213,12 +245,12 @@ PROOF = Part(
             "same side; q = s belongs to neither.",
             lambda maps, s, q: (maps.amax(dim=0) - maps.amin(dim=0)).max().item(),
         ),
-        Mistake(_NO_SIZE, _over_pairs(_from_first, lambda gap: gap.max().clamp(min=0))),
-        Mistake(_NO_SIZE, _over_pairs(_from_first, Tensor.max)),
-        Mistake(_NO_SIZE, _over_pairs(_all_pairs, lambda gap: gap.max().clamp(min=0))),
-        Mistake(_NO_SIZE, _over_pairs(_all_pairs, Tensor.max)),
-        Mistake(_NO_SIZE, _over_pairs(_all_pairs, lambda gap: (-gap).max())),
-        Mistake(_NO_SIZE, _over_pairs(_neighbours, lambda gap: gap.max().clamp(min=0))),
+        Mistake(_NO_SIZE, _over_pairs(_from_first, lambda gaps: _upwards(gaps).clamp(min=0))),
+        Mistake(_NO_SIZE, _over_pairs(_from_first, _upwards)),
+        Mistake(_NO_SIZE, _over_pairs(_all_pairs, lambda gaps: _upwards(gaps).clamp(min=0))),
+        Mistake(_NO_SIZE, _over_pairs(_all_pairs, _upwards)),
+        Mistake(_NO_SIZE, _over_pairs(_all_pairs, lambda gaps: _upwards(-gaps))),
+        Mistake(_NO_SIZE, _over_pairs(_neighbours, lambda gaps: _upwards(gaps).clamp(min=0))),
         Mistake(_FIRST, _over_pairs(_from_first)),
         Mistake(_BESIDE, _over_pairs(_neighbours)),
         Mistake(_ONE_SIDE, _over_pairs(_all_pairs, of_sides=min)),
@@ -228,7 +260,7 @@ PROOF = Part(
             "the two sides are added. The larger of them counts.",
             _over_pairs(_all_pairs, of_sides=sum),
         ),
-        Mistake(_MEAN, _over_pairs(_all_pairs, lambda gap: gap.abs().mean())),
+        Mistake(_MEAN, _over_pairs(_all_pairs, lambda gaps: gaps.abs().mean(1))),
     ),
     failures=(
         ("amax", "Can it be that no q lies on one side of s? Then there is nothing to compare."),

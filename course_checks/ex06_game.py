@@ -2,12 +2,14 @@
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from course_utils import measures
 
 from .chance import dice
+from .known import remembering
 from .part import Mistake, Part
 
 
@@ -39,17 +41,18 @@ def _pointing_cases(seed: int) -> list[tuple]:
     return made
 
 
+@remembering
 def _pointing(maps: Tensor, masks: Tensor, tolerance: float) -> Tensor:
     """The course's measure; an image without an answer is a miss."""
     hits = [measures.pointing_game(m, k, tolerance) for m, k in zip(maps, masks)]
     return torch.tensor([0.0 if math.isnan(hit) else hit for hit in hits])
 
 
-def _wrong_pointing(distance, strict=False, empty=False, peak=Tensor.argmax, width=1):
+def _wrong_pointing(distance, strict=False, empty=False, peak=np.argmax, width=1):
     """A pointing game with one thing changed.
 
     Args:
-        distance: steps along rows and columns, places x 2 -> places.
+        distance: steps along rows and columns, places x 2 -> places (both numpy, as `peak` is).
         strict: a hit has to be nearer than the tolerance.
         empty: a map without a positive point plays all the same.
         peak: map -> where its finger is, counted in reading order.
@@ -58,20 +61,20 @@ def _wrong_pointing(distance, strict=False, empty=False, peak=Tensor.argmax, wid
 
     def makes(maps: Tensor, masks: Tensor, tolerance: float) -> Tensor:
         hits = []
-        for one, mask in zip(maps, masks):
+        for one, mask in zip(maps.numpy(), masks.numpy()):
             if not mask.any() or (one.max() <= 0 and not empty):
                 hits.append(0.0)
                 continue
-            place = torch.tensor(divmod(int(peak(one)), one.shape[width]))
-            least = distance((mask.nonzero() - place).double()).min()
+            place = divmod(int(peak(one)), one.shape[width])
+            least = distance(np.argwhere(mask) - np.array(place, float)).min()
             hits.append(float(least < tolerance if strict else least <= tolerance))
         return torch.tensor(hits)
 
     return makes
 
 
-def _straight(steps: Tensor) -> Tensor:
-    return steps.square().sum(dim=1).sqrt()
+def _straight(steps: np.ndarray) -> np.ndarray:
+    return np.sqrt((steps**2).sum(axis=1))
 
 
 def _any_positive(maps: Tensor, masks: Tensor, tolerance: float) -> Tensor:
@@ -106,15 +109,15 @@ POINTING = Part(
         Mistake(
             "you seem to look at the largest absolute value. Evidence against is no pointing"
             " finger: take the largest value.",
-            _wrong_pointing(_straight, peak=lambda one: one.abs().argmax()),
+            _wrong_pointing(_straight, peak=lambda one: np.abs(one).argmax()),
         ),
         Mistake(
             "the finger is on the *lowest* value here. Take the largest.",
-            _wrong_pointing(_straight, peak=Tensor.argmin),
+            _wrong_pointing(_straight, peak=np.argmin),
         ),
         Mistake(
             "your distance is squared. Take the root, or compare with the squared tolerance.",
-            _wrong_pointing(lambda steps: steps.square().sum(dim=1)),
+            _wrong_pointing(lambda steps: (steps**2).sum(axis=1)),
             share=0.25,
         ),
         Mistake(
@@ -125,13 +128,13 @@ POINTING = Part(
         Mistake(
             "you measure the distance along rows and columns apart, so that your tolerance is a"
             " square. Straight-line distance is asked for (Pythagoras).",
-            _wrong_pointing(lambda steps: steps.abs().amax(dim=1)),
+            _wrong_pointing(lambda steps: np.abs(steps).max(axis=1)),
             share=0.25,
         ),
         Mistake(
             "your distance is the sum of rows and columns, the way a taxi drives. Take the straight"
             " line.",
-            _wrong_pointing(lambda steps: steps.abs().sum(dim=1)),
+            _wrong_pointing(lambda steps: np.abs(steps).sum(axis=1)),
             share=0.25,
         ),
         Mistake(
@@ -147,7 +150,7 @@ POINTING = Part(
         ),
         Mistake(
             "you measure the distance to the part's middle. The nearest True pixel counts.",
-            _wrong_pointing(lambda steps: _straight(steps.mean(dim=0, keepdim=True))),
+            _wrong_pointing(lambda steps: _straight(steps.mean(axis=0, keepdims=True))),
             share=0.25,
         ),
         Mistake(

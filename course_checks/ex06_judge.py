@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from .chance import dice
 from .ex06_game import POINTING
 from .ex06_scores import AREA, VERDICT
+from .known import remembering
 from .networks import Network
 from .part import Mistake, Part
 
@@ -197,6 +198,7 @@ def _alike_cases(seed: int) -> list[tuple]:
     return made
 
 
+@remembering
 def _alike(before: Tensor, after: Tensor, correlation=None, flat: float = 0.0) -> Tensor:
     """Spearman's rho for each image, `flat` where a map is the same everywhere."""
     rhos = []
@@ -209,6 +211,16 @@ def _alike(before: Tensor, after: Tensor, correlation=None, flat: float = 0.0) -
     return torch.tensor(rhos).float()
 
 
+def _pearson(one: np.ndarray, other: np.ndarray) -> float:
+    a, b = one - one.mean(), other - other.mean()
+    return float(a @ b / np.sqrt((a @ a) * (b @ b)))
+
+
+def _of_ranks(one: np.ndarray, other: np.ndarray) -> float:
+    """As scipy has it, but sooner: the mistakes are tried many times."""
+    return _pearson(rankdata(one), rankdata(other))
+
+
 def _cosine_of_ranks(one: np.ndarray, other: np.ndarray) -> float:
     a, b = rankdata(one), rankdata(other)
     return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
@@ -216,12 +228,12 @@ def _cosine_of_ranks(one: np.ndarray, other: np.ndarray) -> float:
 
 def _broken_ties(one: np.ndarray, other: np.ndarray) -> float:
     a, b = (np.argsort(np.argsort(values, kind="stable"), kind="stable") for values in (one, other))
-    return float(np.corrcoef(a, b)[0, 1])
+    return _pearson(a, b)
 
 
 def _order_for_rank(one: np.ndarray, other: np.ndarray) -> float:
     a, b = (np.argsort(values, kind="stable") for values in (one, other))
-    return float(np.corrcoef(a, b)[0, 1])
+    return _pearson(a, b)
 
 
 ALIKE = Part(
@@ -235,9 +247,7 @@ ALIKE = Part(
     mistakes=(
         Mistake(
             "this is the correlation of the values themselves. Spearman's is that of their ranks.",
-            lambda before, after: _alike(
-                before, after, lambda a, b: float(np.corrcoef(a, b)[0, 1])
-            ),
+            lambda before, after: _alike(before, after, _pearson),
         ),
         Mistake(
             "ties have been broken by their order. Places of equal evidence share their mean rank:"
@@ -250,12 +260,12 @@ ALIKE = Part(
         ),
         Mistake(
             "a map that is the same everywhere has no ranking: 0, not 1.",
-            lambda before, after: _alike(before, after, flat=1.0),
+            lambda before, after: _alike(before, after, _of_ranks, 1.0),
             share=0.5,
         ),
         Mistake(
             "every image was compared with the first map. Compare image n with image n.",
-            lambda before, after: _alike(before[:1].expand_as(before), after),
+            lambda before, after: _alike(before[:1].expand_as(before), after, _of_ranks),
         ),
         Mistake(
             "take the mean of the ranks away before you multiply: without that, even unrelated maps"
@@ -269,7 +279,9 @@ ALIKE = Part(
         ),
         Mistake(
             "one number for the whole batch? Every image has its own rank correlation.",
-            lambda before, after: _alike(before.reshape(1, 1, -1), after.reshape(1, 1, -1))[0],
+            lambda before, after: _alike(
+                before.reshape(1, 1, -1), after.reshape(1, 1, -1), _of_ranks
+            )[0],
         ),
     ),
     failures=(("division by zero", "A map that is the same everywhere has no ranking: answer 0."),),

@@ -32,6 +32,22 @@ class Network:
         return load_classifier(self.kind)
 
 
+def built(case: tuple) -> tuple:
+    """The case with its networks made."""
+    return tuple(item.build() if isinstance(item, Network) else item for item in case)
+
+
+def modules_of(case: tuple) -> list[nn.Module]:
+    """All modules of the networks of a case."""
+    return [m for item in case if isinstance(item, nn.Module) for m in item.modules()]
+
+
+def hooks_on(modules: list[nn.Module]) -> int:
+    """How many hooks are on these modules."""
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return sum(len(getattr(module, kind)) for module in modules for kind in kinds)
+
+
 class Guarded(nn.Sequential):
     """Stops at a gradient that is written into its parameters, and at a hook left behind.
 

@@ -4,9 +4,8 @@ A part is used three times: by the check that a learner runs in the notebook, by
 hidden cases, and by the tests, which feed it wrong submissions.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from math import isnan
 from typing import Any
 
@@ -16,7 +15,8 @@ from torch import Tensor
 from .answers import AnswerError, Failure, plain
 from .comparing import close, difference, kind, number, shown
 from .drawing import drawn
-from .networks import Network
+from .known import Known, known
+from .networks import built, hooks_on, modules_of
 
 Case = tuple  # the arguments of one call of the learner's function
 CHANGED = "ChangedArguments"  # the `Failure` of a function that leaves its arguments otherwise
@@ -56,7 +56,7 @@ class Mistake:
     share: float = 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # each is itself: it is a key, and all its fields take long
 class Part:
     """A part that a learner answers by a function (or, with `is_value`, by a plain value).
 
@@ -119,33 +119,26 @@ class Part:
         if isinstance(answer, Failure):
             return self._failed(answer)
         if self.marker is not None:
-            return self.marker(answer, *_built(case))
-        return self._compared(answer, *_known(self, _Same(case)), case)
+            return self.marker(answer, *built(case))
+        return self._compared(answer, known(self, case), case)
 
     def _wanted(self, case: Case) -> str:
         return f"`{self.answer}` must give {kind(self.right(case))}." if self.reference else ""
 
     def right(self, case: Case) -> Any:
         """The right answer to a case, made of plain types."""
-        return _known(self, _Same(case))[0]
+        return known(self, case).right
 
     def worths(self, case: Case) -> tuple[tuple[float, tuple[str, ...]], ...]:
         """What each known mistake is worth in this case, and which keys it has right."""
-        return _worths(self, _Same(case)) if self.reference else ()
+        return tuple(known(self, case).worths()) if self.reference else ()
 
-    def worth(self, answer: Any, right: Any, known: list) -> tuple[float, tuple[str, ...]]:
-        """What `_compared` finds, without its words: cases are drawn by this, many times."""
-        if isinstance(answer, Failure):
-            return 0.0, ()
-        if type(right) is dict:
-            if type(answer) is not dict or set(answer) != set(right):
-                return 0.0, ()
-            good = tuple(key for key in right if self._close(answer[key], right[key]))
-            return len(good) / len(right), good
-        if self._close(answer, right):
-            return 1.0, ()
-        near = (m.share for m, other in known if m.share and self._close(answer, other))
-        return max(near, default=0.0), ()
+    def shows(self, case: Case, wanted: tuple) -> bool:
+        """Whether `worths` are these; found out at the first that is another."""
+        if self.reference is None:
+            return not wanted
+        found = known(self, case).worths()
+        return all(one == other for one, other in zip(found, wanted, strict=True))
 
     def _failed(self, failure: Failure) -> Verdict:
         if failure.error == "NotImplementedError":
@@ -157,34 +150,30 @@ class Part:
         teaches = next((says for words, says in self.failures if words.lower() in text.lower()), "")
         return Verdict(0.0, f"your code stopped with {text}{where}. {teaches}".strip())
 
-    def _close(self, answer: Any, right: Any) -> bool:
+    def is_close(self, answer: Any, right: Any) -> bool:
+        """Whether an answer is this one, by the part's tolerance."""
         return close(answer, right, self.tolerance, self.tiny)
 
-    def _compared(
-        self, answer: Any, right: Any, wrong: Iterable[tuple[Mistake, Any]], case: Case
-    ) -> Verdict:
-        if isinstance(answer, Failure):
-            return Verdict(0.0)
+    def _compared(self, answer: Any, about: Known, case: Case) -> Verdict:
+        right = about.right
         if type(right) is dict:
-            return self._by_key(answer, right, wrong, case)
-        if self._close(answer, right):
+            return self._by_key(answer, right, about, case)
+        if self.is_close(answer, right):
             return RIGHT
-        made = [mistake for mistake, known in wrong if self._close(answer, known)]
+        made = [mistake for mistake, other in about.mistakes() if self.is_close(answer, other)]
         if made:  # where it may be several, the one that is worth the most
             names = tuple(dict.fromkeys(mistake.says for mistake in made))
             return Verdict(max(mistake.share for mistake in made), names[0], names=names)
         return Verdict(0.0, difference(answer, right, self.tolerance, self.axes))
 
-    def _by_key(
-        self, answer: Any, right: dict, wrong: Iterable[tuple[Mistake, Any]], case: Case
-    ) -> Verdict:
+    def _by_key(self, answer: Any, right: dict, about: Known, case: Case) -> Verdict:
         if type(answer) is not dict or set(answer) != set(right):
             keys = ", ".join(f'"{key}"' for key in right)
             return Verdict(0.0, f"return a dictionary with the keys {keys}, and no others.")
-        good = tuple(key for key in right if self._close(answer[key], right[key]))
+        good = tuple(key for key in right if self.is_close(answer[key], right[key]))
         if len(good) == len(right):
             return Verdict(1.0, right=good)
-        wrong, bad = list(wrong), [key for key in right if key not in good]
+        wrong, bad = list(about.mistakes()), [key for key in right if key not in good]
         named = {key: self._names(key, answer[key], right[key], wrong) for key in bad}
         # the first that has a name; what is merely "not right" teaches less
         key = next((key for key in bad if named[key]), bad[0])
@@ -195,9 +184,9 @@ class Part:
     def _names(self, key: str, got: Any, right: Any, wrong: list) -> list[str]:
         """What the known mistakes say that give this value of a key."""
         says = []
-        for mistake, known in wrong:
-            value = known.get(key) if type(known) is dict else None
-            if value is not None and not self._close(value, right) and self._close(got, value):
+        for mistake, other in wrong:
+            value = other.get(key) if type(other) is dict else None
+            if value is not None and not self.is_close(value, right) and self.is_close(got, value):
                 says.append(mistake.says)
         return list(dict.fromkeys(says))
 
@@ -212,42 +201,8 @@ class Part:
             return f"expected {wanted}, got {_loose_kind(got)}."
         if _is_nan(got):
             return "it is NaN: look for a division by zero."
-        says = self.explains(key, got, *_built(case)) if self.explains else ""
+        says = self.explains(key, got, *built(case)) if self.explains else ""
         return says or f"you have {shown(got)}, which is not right."
-
-
-class _Same:
-    """A case as a key: the same if it is the very same object."""
-
-    def __init__(self, case: Case):
-        self.case = case
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.case is self.case
-
-    def __hash__(self) -> int:
-        return id(self.case)
-
-
-@lru_cache(maxsize=128)  # a hand-in's answers, and guesses, are judged against the same ones
-def _known(part: Part, key: _Same) -> tuple[Any, list[tuple[Mistake, Any]]]:
-    """The right answer to a case, and what each known mistake answers (a `Failure` if it stops)."""
-    built = _built(key.case)  # once for all of them: none leaves anything on a network
-    right = plain(part.reference(*built))
-    return right, [(mistake, _wrong(mistake, built)) for mistake in part.mistakes]
-
-
-def _wrong(mistake: Mistake, built: Case) -> Any:
-    try:
-        return plain(mistake.makes(*built))
-    except Exception as error:  # wrong code stops in its own ways
-        return Failure(type(error).__name__, str(error)[:300])
-
-
-@lru_cache(maxsize=128)
-def _worths(part: Part, key: _Same) -> tuple[tuple[float, tuple[str, ...]], ...]:
-    right, known = _known(part, key)
-    return tuple(part.worth(answer, right, known) for _, answer in known)
 
 
 def _loose_kind(value: Any) -> str:
@@ -263,17 +218,12 @@ def _is_nan(value: Any) -> bool:
     return type(value) is float and isnan(value)
 
 
-def _built(case: Case) -> Case:
-    """The case with its networks made."""
-    return tuple(item.build() if isinstance(item, Network) else item for item in case)
-
-
 def call(function: Any, case: Case) -> Any:
     """A function's answer to one case, of any type, or a `Failure`: it raised, or changed its
     arguments.
     """
-    given = _copies(_built(case))
-    before = _copies(given), _hooks(given)
+    given = _copies(built(case))
+    before = _copies(given), hooks_on(modules_of(given))
     try:
         answer = function(*given)
         said = _changed(function, given, *before)
@@ -290,7 +240,7 @@ def call(function: Any, case: Case) -> Any:
 
 def _changed(function: Any, given: Case, before: Case, hooks: int) -> str:
     """What the function did to its arguments, as a sentence; "" if nothing."""
-    if _hooks(given) > hooks:
+    if hooks_on(modules_of(given)) > hooks:
         return (
             "a hook is still on the network: keep what `register_...hook` returns, and call "
             "its `remove()`."
@@ -313,13 +263,6 @@ def _same(now: Any, then: Any) -> bool:
     return now is then or (
         torch.equal(now.detach(), then) if isinstance(then, Tensor) else now == then
     )
-
-
-def _hooks(case: Case) -> int:
-    """How many hooks are on the networks of a case."""
-    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    modules = [m for item in case if isinstance(item, torch.nn.Module) for m in item.modules()]
-    return sum(len(getattr(module, kind)) for module in modules for kind in kinds)
 
 
 def _copies(case: Case) -> Case:

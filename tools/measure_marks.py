@@ -12,6 +12,8 @@ import sys
 from collections.abc import Iterable
 from time import process_time
 
+import torch
+
 from course_checks import ASSIGNMENTS, parts
 from course_checks.drawing import VISIBLE
 from course_checks.part import Part
@@ -26,7 +28,12 @@ def shares_by_seed(part: Part, seeds: Iterable[int]) -> tuple[list[float], dict[
         cases = [part.worths(case) for case in part.cases(seed)]
         return [sum(case[n][0] for case in cases) / len(cases) for n in range(len(part.mistakes))]
 
-    return shares(VISIBLE), {seed: shares(seed) for seed in seeds}
+    before = torch.backends.mkldnn.enabled
+    torch.backends.mkldnn.enabled = False  # so small networks take it longer to prepare than to run
+    try:
+        return shares(VISIBLE), {seed: shares(seed) for seed in seeds}
+    finally:
+        torch.backends.mkldnn.enabled = before
 
 
 def faults(part: Part, seeds: Iterable[int]) -> list[str]:
