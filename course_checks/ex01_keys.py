@@ -47,6 +47,11 @@ _PATTERNS = {
 }
 
 
+# more of one kind than this is a guess: three of the eight compare, and with labels that can be
+# argued eleven of the seventeen are targeted
+_MOST_ASKED, _MOST_LABELLED = 5, 13
+
+
 def _seal(*words: str) -> str:
     return sha256("|".join(("ex01_questions", *words)).encode()).hexdigest()[:12]
 
@@ -60,7 +65,8 @@ def judge_asked(answer) -> Verdict:
         return Verdict(0.0, "return a dictionary: eight people, and a list for each.")
     found = {who: _judge_one(who, answer.get(who)) for who in _ASKED}
     right = sum(verdict == RIGHT for verdict in found.values())
-    if len({str(answer.get(who)) for who in _ASKED}) == 1:
+    kinds = [str(answer.get(who)).lower().split(",")[0] for who in _ASKED]
+    if max(map(kinds.count, kinds)) > _MOST_ASKED:
         return Verdict(0.0, "eight people do not all ask the same.")
     if right == len(found):
         return RIGHT
@@ -112,8 +118,9 @@ def judge_taxonomy(answer) -> Verdict:
     if type(answer) is not dict:
         return Verdict(0.0, "return a dictionary: method -> 'I', 'D' or 'T'.")
     labels = {m: answer.get(m).strip()[:1].upper() for m in _TAXONOMY if type(answer.get(m)) is str}
-    if len(set(labels.values())) == 1 and len(labels) == len(_TAXONOMY):
-        return Verdict(0.0, "one label for all does not sort anything.")
+    given = list(labels.values())
+    if max(map(given.count, given), default=0) > _MOST_LABELLED:
+        return Verdict(0.0, "one label for nearly all does not sort anything.")
     wrong = [m for m in _TAXONOMY if not _is_label_of(m, labels.get(m, ""))]
     if not wrong:
         return RIGHT

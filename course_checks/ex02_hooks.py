@@ -1,7 +1,6 @@
 """Cases, right answers and known mistakes of ex02_gradcam: capturing, and the whole pipeline."""
 
 from collections.abc import Callable
-from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -125,6 +124,7 @@ def _asking(question: Callable[[Tensor, list[int]], Tensor]) -> Callable:
     return makes
 
 
+@remembering
 def _overwritten(model: nn.Module, layer_name: str, x: Tensor, c: list[int]) -> list[Tensor]:
     """A hook that keeps the layer's output itself, which the next layer may write over."""
     kept = {}
@@ -220,29 +220,26 @@ def cases_pipeline(seed: int) -> list[Case]:
     ]
 
 
-def _signed(model, name: str, x: Tensor, c: list[int]) -> Tensor:
+def signed(model, name: str, x: Tensor, c: list[int]) -> Tensor:
+    """By the course's package; `_by_hand` is the same, sooner: cases are drawn by it."""
     v = torch.eye(len(model(x[:1])[0]))[c][:, None]
     return ForwardPass(model, x, name).evidence(v)[:, 0]
 
 
 @remembering
 def _by_hand(model, name: str, x: Tensor, c: list[int]) -> Tensor:
-    """The same in one pass: the mistakes are tried many times."""
     A, gradient = capture(model, name, x, c)
     return torch.einsum("nk,nkij->nij", gradient.mean((2, 3)), A)
 
 
 def pipeline(
-    model: nn.Module, layer_names: list[str], x: Tensor, c: list[int], signed=_signed
+    model: nn.Module, layer_names: list[str], x: Tensor, c: list[int], signed=_by_hand
 ) -> Tensor:
-    """By the course's package: N x L x H x W."""
+    """N x L x H x W."""
     size = tuple(x.shape[-2:])
     return torch.stack(
         [positive_maps(signed(model, name, x, c), size) for name in layer_names], dim=1
     )
-
-
-_pipeline = partial(pipeline, signed=_by_hand)
 
 
 def _late_relu(model, layer_names, x, c) -> Tensor:
@@ -276,22 +273,22 @@ def _one_scale(model, layer_names, x, c) -> Tensor:
 PIPELINE_MISTAKES = (
     Mistake(
         "the maps are right, but layers and images have changed places: N x L x H x W.",
-        lambda *case: _pipeline(*case).transpose(0, 1),
+        lambda *case: pipeline(*case).transpose(0, 1),
         share=0.5,
     ),
     Mistake(
         "all your maps come from the first layer: use each name of the list in its turn, and "
         "see that "
         "no hook from before is still there.",
-        lambda model, names, x, c: _pipeline(model, names[:1] * len(names), x, c),
+        lambda model, names, x, c: pipeline(model, names[:1] * len(names), x, c),
     ),
     Mistake(
         "these are maps of the predicted class, not of c.",
-        lambda model, names, x, c: _pipeline(model, names, x, model(x).argmax(1).tolist()),
+        lambda model, names, x, c: pipeline(model, names, x, model(x).argmax(1).tolist()),
     ),
     Mistake(
         "every image was asked about the first class of c: pair image n with c[n].",
-        lambda model, names, x, c: _pipeline(model, names, x, c[:1] * len(c)),
+        lambda model, names, x, c: pipeline(model, names, x, c[:1] * len(c)),
     ),
     Mistake("the negative places are still there: ReLU before you enlarge.", _without_relu),
     Mistake(

@@ -127,29 +127,59 @@ class _Rules:
     last: bool = False  # of equals the higher number wins
 
     def choose(self, logits: Tensor, maps: Tensor) -> dict[str, int]:
-        p, P = logits.softmax(dim=0), int(logits.argmax())
-        every, grad = self.maps(logits, maps), _of_class(maps, P)
-        rivals = torch.ones(len(p), dtype=torch.bool)
-        rivals[P] = self.with_p
-        strength = self.strength(every, grad)
-        far = rivals & ((p < 1 / len(p)) | self.every_p)
-        weak = rivals & (((strength > 0) & (strength < WEAK)) | self.every_strength)
+        every, grad = self.maps(logits, maps), _of_predicted(logits, maps)
+        who = logits, self.with_p, self.last
         return {
-            "near": self._best(p, rivals),
-            "far": self._best(self.rho(every, grad), far),
-            "unreadable": self._best(self.spread(every, grad), weak),
+            "near": _near(*who),
+            "far": _far(*who, self.rho, every, grad, self.every_p),
+            "unreadable": _unreadable(
+                *who, self.strength, self.spread, every, grad, self.every_strength
+            ),
         }
 
-    def _best(self, score: Tensor, allowed: Tensor) -> int:
-        """The number of the largest score among those that are allowed; -1 if there are none."""
-        found = {q: s for q, (s, may) in enumerate(zip(score.tolist(), allowed.tolist())) if may}
-        best = [q for q in found if found[q] == max(found.values())]
-        return best[-1 if self.last else 0] if best else -1
+
+# each choice is remembered: a changed rule changes one of them
 
 
 @remembering
-def _of_class(maps: Tensor, number: int) -> Tensor:
-    return maps[number]
+def _near(logits: Tensor, with_p: bool, last: bool) -> int:
+    p, rivals = _rivals(logits, with_p)
+    return _best(p, rivals, last)
+
+
+@remembering
+def _far(logits: Tensor, with_p: bool, last: bool, rho, every, grad, every_p: bool) -> int:
+    p, rivals = _rivals(logits, with_p)
+    return _best(rho(every, grad), rivals & ((p < 1 / len(p)) | every_p), last)
+
+
+@remembering
+def _unreadable(
+    logits: Tensor, with_p: bool, last: bool, strength, spread, every, grad, every_strength: bool
+) -> int:
+    sizes = strength(every, grad)
+    weak = ((sizes > 0) & (sizes < WEAK)) | every_strength
+    return _best(spread(every, grad), _rivals(logits, with_p)[1] & weak, last)
+
+
+@remembering
+def _rivals(logits: Tensor, with_p: bool) -> tuple[Tensor, Tensor]:
+    """The probabilities, and who may be Q."""
+    rivals = torch.ones(len(logits), dtype=torch.bool)
+    rivals[logits.argmax()] = with_p
+    return logits.softmax(dim=0), rivals
+
+
+def _best(score: Tensor, allowed: Tensor, last: bool) -> int:
+    """The number of the largest score among those that are allowed; -1 if there are none."""
+    found = {q: s for q, (s, may) in enumerate(zip(score.tolist(), allowed.tolist())) if may}
+    best = [q for q in found if found[q] == max(found.values())]
+    return best[-1 if last else 0] if best else -1
+
+
+@remembering
+def _of_predicted(logits: Tensor, maps: Tensor) -> Tensor:
+    return maps[logits.argmax()]
 
 
 def _ranks(maps: Tensor) -> Tensor:
@@ -381,6 +411,7 @@ def _place(values: Tensor) -> list[int] | None:
     return [row, column] if values[row, column] > 0 else None
 
 
+@remembering
 def _error(logits: Tensor, maps: Tensor, truth: int) -> dict[str, Any]:
     predicted = int(logits.argmax())
     difference = maps[predicted] - maps[truth]

@@ -298,6 +298,13 @@ def _measured(measure=_largest, weights=None, maps=None, right=_contrasts):
 
 _gaps = _measured()
 _NO_SIZE = "the largest difference may be negative: take the size before the maximum."
+_OVER_IMAGES = "your probabilities add up to 1 over the images: mind the axis of the softmax."
+
+
+def _weighed(maps: Tensor, p: Tensor, q: list[int]) -> Tensor:
+    return torch.einsum("nc,ncij->nij", p, maps)[:, None] - maps[:, q]
+
+
 IDENTITY_MISTAKES = (
     Mistake(_NO_SIZE, _measured(Tensor.max)),
     Mistake(_NO_SIZE, _measured(lambda values: values.max().abs())),
@@ -340,6 +347,13 @@ IDENTITY_MISTAKES = (
     Mistake(
         "every image got the probabilities of the first one.",
         _measured(weights=lambda y: y[:1].softmax(1).expand_as(y)),
+    ),
+    Mistake(
+        _OVER_IMAGES,
+        _measured(
+            weights=lambda y: y.softmax(0),
+            right=lambda t, y, q: _weighed(t, y.softmax(0), q),
+        ),
     ),
     Mistake(
         "this is 0, as for right maps. Measure the maps as they were handed over.",

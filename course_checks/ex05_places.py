@@ -234,10 +234,14 @@ def _find_cases(seed: int) -> list[tuple]:
         while left == top:  # so that rows and columns cannot be mistaken for each other
             top = int(torch.randint(1, h - height - 2, (1,), generator=rng))
             left = int(torch.randint(1, w - width - 1, (1,), generator=rng))
-        evidence[top : top + height, left : left + width] -= 0.8
-        evidence[0, w - 1] = -2.5  # one deep pixel is no fault
-        evidence[top, left] += 6  # a place that holds the score up must not hide its neighbours
-        evidence[-2:, 0:2] = 9.0  # the strongest window by size holds the score up
+        evidence[top : top + height, left : left + width] -= 1.6
+        evidence[0, w - 1] = -5.0  # one deep pixel is no fault
+        evidence[top, left] += 12  # a place that holds the score up must not hide its neighbours
+        evidence[-2:, 0:2] = 9.0  # the strongest window that holds the score up
+        if number == 0:  # by size another one is the strongest
+            evidence[-2:, -2:] = torch.tensor([[11.0, 11.0], [11.0, -5.0]])
+        if number == 1:  # but not by squares
+            evidence[-2:, -4:] = 5.0
         made.append((evidence, height, width))
     return made
 

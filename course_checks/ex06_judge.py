@@ -53,20 +53,23 @@ def _pictures(
     return torch.stack(made)
 
 
-def _margins(network: nn.Module, x, blurred, evidence, p: int, q: int, counts, sign=-1) -> Tensor:
+@remembering
+def _logits(network: nn.Module, x, blurred, evidence, counts, sign: int) -> Tensor:
     with torch.no_grad():
-        y = network(_pictures(x, blurred, evidence, counts, sign))
+        return network(_pictures(x, blurred, evidence, counts, sign))
+
+
+def _margins(network: nn.Module, x, blurred, evidence, p: int, q: int, counts, sign=-1) -> Tensor:
+    y = _logits(network, x, blurred, evidence, counts, sign)
     return y[:, p] - y[:, q]
 
 
 def _only_p(network, x, blurred, evidence, p, q, counts):
-    with torch.no_grad():
-        return network(_pictures(x, blurred, evidence, counts))[:, p]
+    return _logits(network, x, blurred, evidence, counts, -1)[:, p]
 
 
 def _of_probabilities(network, x, blurred, evidence, p, q, counts):
-    with torch.no_grad():
-        shares = network(_pictures(x, blurred, evidence, counts)).softmax(dim=1)
+    shares = _logits(network, x, blurred, evidence, counts, -1).softmax(dim=1)
     return shares[:, p] - shares[:, q]
 
 

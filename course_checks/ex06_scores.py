@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .chance import dice
+from .known import remembering
 from .part import Mistake, Part
 
 
@@ -32,6 +33,7 @@ def _area_cases(seed: int) -> list[tuple]:
     return made
 
 
+@remembering
 def _area(margins: Tensor) -> dict[str, Any]:
     areas = []
     for row in margins.double():

@@ -5,7 +5,7 @@ hidden cases, and by the tests, which feed it wrong submissions.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from math import isnan
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .answers import AnswerError, Failure, plain
-from .comparing import close, difference, kind, number, shown
+from .comparing import brief, close, difference, kind, number, shown
 from .drawing import drawn
 from .known import Known, known
 from .networks import built, hooks_on, modules_of
@@ -31,12 +31,14 @@ class Verdict:
         says: a sentence for the learner, "" if all is right.
         right: of an answer that is a dictionary, the keys that are right.
         names: what all the known mistakes say that give this very answer, `says` among them.
+        given: the answer in brief, by its key (`comparing.brief`): a constant is found by it.
     """
 
     share: float
     says: str = ""
     right: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    given: dict[str, Any] = field(default_factory=dict, compare=False)
 
 
 RIGHT = Verdict(1.0)
@@ -120,7 +122,8 @@ class Part:
             return self._failed(answer)
         if self.marker is not None:
             return self.marker(answer, *built(case))
-        return self._compared(answer, known(self, case), case)
+        verdict = self._compared(answer, known(self, case), case)
+        return replace(verdict, given=brief(answer))
 
     def _wanted(self, case: Case) -> str:
         return f"`{self.answer}` must give {kind(self.right(case))}." if self.reference else ""
@@ -178,8 +181,9 @@ class Part:
         # the first that has a name; what is merely "not right" teaches less
         key = next((key for key in bad if named[key]), bad[0])
         fault = self._fault(key, answer[key], right[key], case)
-        names = tuple(f'"{key}": {says}' for says in (named[key] or [fault]))
-        return Verdict(len(good) / len(right), names[0], good, names)
+        names = tuple(f'"{key}": {says}' for says in named[key])
+        says = names[0] if names else f'"{key}": {fault}'
+        return Verdict(len(good) / len(right), says, good, names)
 
     def _names(self, key: str, got: Any, right: Any, wrong: list) -> list[str]:
         """What the known mistakes say that give this value of a key."""

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .comparing import ROUNDING, guessable
 from .drawing import VISIBLE
 from .part import NOT_ATTEMPTED, Case, Part, Verdict, call
 
@@ -15,7 +16,7 @@ LUCK = (
     "the easy case is right, as it would be for a function that always gives the same; get another "
     "one right."
 )
-_ROUNDING = 1e-6  # a sum that is 0 comes out as 1e-17
+CONSTANT = "your function gives the same answer in every case, whatever it is given."
 _passed: set[str] = set()  # the parts whose check passed in this session
 
 
@@ -64,28 +65,66 @@ def without_luck(part: Part, verdicts: Sequence[Verdict], cases: Sequence[Case])
 
     What is right only in cases with the same, guessable right answer (0, None, one word) is luck
     and counts nothing; so does what is worth no more in any case than a row of zeros, ones or minus
-    ones. In a dictionary this is so for each key. Who has all cases right was not lucky.
+    ones, and what is the same in all cases. In a dictionary this is so for each key. Who has all
+    cases right was not lucky.
     """
+    constant = _constants(verdicts)
+    verdicts = _without_false_names(verdicts, constant)
     given = [number for number, verdict in enumerate(verdicts) if verdict.share > 0]
     if part.reference is None or not given or all(verdict.share == 1 for verdict in verdicts):
         return list(verdicts)
     answers = [part.right(case) for case in cases]
     if type(answers[0]) is dict:
-        return _keys_without_luck(verdicts, answers)
-    if not _guessed([answers[number] for number in given]) and not any(
-        all(v.share <= by_luck for v, by_luck in zip(verdicts, shares))
-        for shares in (_by_constant(part, answers, cases, number) for number in (0, 1, -1))
+        return _keys_without_luck(verdicts, answers, constant)
+    if (
+        "" not in constant
+        and not _guessed([answers[number] for number in given])
+        and not any(
+            all(v.share <= by_luck for v, by_luck in zip(verdicts, shares))
+            for shares in (_by_constant(part, answers, cases, number) for number in (0, 1, -1))
+        )
     ):
         return list(verdicts)
     return [Verdict(0.0, LUCK) if n in given else verdict for n, verdict in enumerate(verdicts)]
 
 
-def _keys_without_luck(verdicts: Sequence[Verdict], answers: list[dict]) -> list[Verdict]:
+def _constants(verdicts: Sequence[Verdict]) -> list[str]:
+    """The keys ("" if there are none) whose answer is the same in several cases, that is in all."""
+    first, *others = verdicts
+    same = {
+        key: all(one.given.get(key, one) == value for one in others)
+        for key, value in first.given.items()
+    }
+    return [key for key in same if others and same[key]]
+
+
+def _without_false_names(verdicts: Sequence[Verdict], constant: list[str]) -> list[Verdict]:
+    """A constant is no known mistake, though it meets one in some case: it must meet it in all."""
+    made = list(verdicts)
+    for key in constant:
+        named = [set(v.names) for v in made if v.share < 1 and (not key or key not in v.right)]
+        fits = set.intersection(*named) if named else set()
+        begins = f'"{key}": ' if key else ""
+        made = [_with_names_of(verdict, fits, begins) for verdict in made]
+    return made
+
+
+def _with_names_of(verdict: Verdict, fits: set[str], begins: str) -> Verdict:
+    """The verdict with those of its names that fit, where it speaks of what begins so."""
+    if verdict.says not in verdict.names or not verdict.says.startswith(begins):
+        return verdict
+    names = tuple(name for name in verdict.names if name in fits)
+    return replace(verdict, names=names, says=names[0] if names else begins + CONSTANT)
+
+
+def _keys_without_luck(
+    verdicts: Sequence[Verdict], answers: list[dict], constant: list[str]
+) -> list[Verdict]:
     """Keys that are right by luck count nothing."""
     lucky = set()
     for key in answers[0]:
         right = [one[key] for one, verdict in zip(answers, verdicts) if key in verdict.right]
-        if len(right) < len(answers) and _guessed(right):
+        if len(right) < len(answers) and (_guessed(right) or key in constant):
             lucky.add(key)
     made = []
     for verdict in verdicts:
@@ -98,26 +137,15 @@ def _keys_without_luck(verdicts: Sequence[Verdict], answers: list[dict]) -> list
 
 def _guessed(right: list) -> bool:
     """Whether these right answers are all the same, and such as anybody may guess."""
-    return bool(right) and _guessable(right[0]) and all(_alike(one, right[0]) for one in right)
+    return bool(right) and guessable(right[0]) and all(_alike(one, right[0]) for one in right)
 
 
 def _alike(one: Any, other: Any) -> bool:
     if isinstance(one, Tensor) and one.numel() and isinstance(other, Tensor) and other.numel():
         return bool((one == one.flatten()[0]).all()) and one.flatten()[0] == other.flatten()[0]
     if type(one) is type(other) is float:
-        return abs(one - other) < _ROUNDING
+        return abs(one - other) < ROUNDING
     return type(one) is type(other) and one == other
-
-
-def _guessable(value: Any) -> bool:
-    """None, a word, a whole number, nothing but one number, nothing but one word."""
-    if isinstance(value, Tensor):
-        return value.numel() > 0 and bool((value == value.flatten()[0]).all())
-    if type(value) is list:
-        return all(type(item) is str and item == value[0] for item in value)
-    if type(value) is float:
-        return min(abs(value - number) for number in (0, 1, -1)) < _ROUNDING
-    return value is None or type(value) in (bool, int, str)
 
 
 def _by_constant(part: Part, answers: list, cases: Sequence[Case], number: int) -> list[float]:

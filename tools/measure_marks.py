@@ -3,8 +3,7 @@
     python tools/measure_marks.py [--seeds 200] [PART ...]
 
 A mistake must earn the same from every seed, as far as a tenth of the points, and never all of
-them. The figures are those before luck is taken off. The test suite does the same for most parts;
-those that run a network in each case take minutes and are tried here.
+them. The figures are those before luck is taken off. The test suite does the same.
 """
 
 import argparse

@@ -125,4 +125,6 @@ WRONG = (
         1.88,
         "Graph-CNN is not 'D'",
     ),
+    # the same slip in all lines at once
+    Wrong("ex01_choose", ("categories[row[", "categories[order[0]["), 1, "the first one", lines=3),
 )

@@ -207,4 +207,7 @@ WRONG = (
     Wrong(
         "ex02_share", ("torch.where(total > 0, total, 1)", "total"), 1.5, "your answer holds NaN"
     ),
+    # the same slip in all lines at once
+    Wrong("ex02_share", (".sum(dim=(1, 2))", ".mean(dim=(1, 2))"), 0.95, "mean inside", lines=2),
+    Wrong("ex02_share", (".sum(dim=(1, 2))", ".sum()"), 0, "that is (N,), got", lines=2),
 )

@@ -169,4 +169,12 @@ WRONG = (
         0.75,
         "question by question",
     ),
+    # the same slip in all lines at once
+    Wrong("ex03_violations", (".amax(dim=(1, 2))", ".mean(dim=(1, 2))"), 0, "the mean", lines=2),
+    Wrong("ex03_violations", (".amax(dim=(1, 2))", ".sum(dim=(1, 2))"), 1.5, "the sum", lines=2),
+    Wrong("ex03_violations", (".amax(dim=(1, 2))", ".amax()"), 0.9, "N numbers", lines=2),
+    Wrong("ex03_rebuild", ("[:, None, None]", "[:1, None, None]"), 0.67, "first image's", lines=2),
+    Wrong("ex03_compare", ("> 0", ">= 0"), 0.5, "exactly 0 is no rise", lines=2),
+    Wrong("ex03_compare", (" > ", " >= "), 0.25, "exactly 0 is no rise", lines=3),
+    Wrong("ex03_compare", (".float().mean()", ".float().sum()"), 0.25, "Give shares", lines=3),
 )

@@ -160,4 +160,12 @@ WRONG = (
         0.75,
         "this is the cross-entropy contrast",
     ),
+    # the same slip in all lines at once
+    Wrong("ex04_identities", (".abs().max()", ".max().abs()"), 0, "take the size before", lines=2),
+    Wrong("ex04_identities", (".abs().max()", ".max()"), 0, "take the size before", lines=2),
+    Wrong("ex04_identities", (".abs().max()", ".abs().mean()"), 0, "hides in a mean", lines=2),
+    Wrong("ex04_identities", (".abs().max()", ".mean().abs()"), 0, "cancel", lines=2),
+    Wrong("ex04_identities", (".abs().max()", ".abs().sum()"), 1.88, "the sum of all", lines=2),
+    Wrong("ex04_identities", (".abs().max()", "[0].abs().max()"), 0, "only the first", lines=2),
+    Wrong("ex04_identities", ("softmax(dim=1)", "softmax(dim=0)"), 0, "mind the axis"),
 )

@@ -167,4 +167,15 @@ WRONG = (
         2.25,
         'the answer is "nowhere"',
     ),
+    # the same slip in all lines at once
+    Wrong("ex05_lay_back", ("+= ", "= "), 1, "the last patch covers", lines=2),
+    Wrong(
+        "ex05_proof",
+        ("one < s", "one <= s"),
+        1.6,
+        "belongs to no side",
+        also=(("one > s", "one >= s"),),
+    ),
+    Wrong("ex05_find", ("(-evidence).relu()", "evidence.abs()"), 0, "of *any* sign"),
+    Wrong("ex05_find", ("(-evidence).relu()", "evidence.square()"), 0, "squares lose the sign"),
 )

@@ -20,7 +20,7 @@ WRONG = (
         "ex06_pointing", (_DISTANCE, "abs().amax(dim=1).min()"), 1.88, "your tolerance is a square"
     ),
     Wrong(
-        "ex06_pointing", ("distance <= tolerance", "distance < tolerance"), 1.31, "is a hit, too"
+        "ex06_pointing", ("distance <= tolerance", "distance < tolerance"), 0.75, "is a hit, too"
     ),
     Wrong(
         "ex06_pointing",
@@ -121,4 +121,21 @@ WRONG = (
         "one list at most",
     ),
     Wrong("ex06_verdict", (", default=None", ""), 2.4, "your code stopped with ValueError"),
+    # the same slip in all lines at once
+    Wrong("ex06_verdict", ("> limit", ">= limit"), 2.4, "is not above it", lines=2),
+    Wrong("ex06_verdict", ("sorted(", "list("), 2.8, "not sorted", lines=2),
+    Wrong(
+        "ex06_verdict",
+        ('scores[name]["randomised"] >', 'abs(scores[name]["randomised"]) >'),
+        1.8,
+        "mind the sign",
+        also=(('scores[name]["other Q"] >', 'abs(scores[name]["other Q"]) >'),),
+    ),
+    Wrong(
+        "ex06_verdict",
+        ('scores[name]["randomised"] >', 'scores[name]["randomised"] <'),
+        0,
+        "did notice",
+        also=(('scores[name]["other Q"] >', 'scores[name]["other Q"] <'),),
+    ),
 )
