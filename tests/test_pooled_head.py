@@ -110,3 +110,26 @@ def test_weights_changed_between_two_questions_are_noticed():
     model.parts[1].weight.data.mul_(2)
     with pytest.raises(RuntimeError, match="weights changed"):
         seen.weights(torch.eye(5))
+
+
+MANY = {
+    "mean, two layers": ("mean, two layers", lambda: nn.Linear(4, 7), lambda: nn.Linear(7, 40)),
+    "relu, then flattened": (
+        "relu, then flattened", lambda: nn.Linear(16, 7), lambda: nn.Linear(7, 40)
+    ),
+    "averages that overlap": (
+        "averages that overlap", lambda: nn.Linear(24, 7), lambda: nn.Linear(7, 40)
+    ),
+    "a norm between": ("mean, norm, linear", lambda: nn.LayerNorm(4), lambda: nn.Linear(4, 40)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_all_class_maps_place_by_place_are_those_of_each_class(name):
+    """40 classes, 24 places; a norm's derivative is no product of matrices, so that it is asked."""
+    head, *modules = MANY[name]
+    seen = ForwardPass(Net(HEADS[head].head, *modules), images(), "target")
+    assert (seen._place_by_place() is None) == (name == "a norm between")
+    torch.testing.assert_close(seen.class_maps(), seen.evidence(torch.eye(40)))
+    plain = ForwardPass(seen.model, images(), "target", reshape_transform=lambda a: a)
+    torch.testing.assert_close(seen.class_maps(), plain.class_maps(), rtol=1e-4, atol=1e-6)

@@ -6,6 +6,7 @@ question is S = sum_c v_c S^c. "Places" are spatial positions: the h x w of a la
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -150,7 +151,7 @@ class ForwardPass:
         if self._closed_form is not None:
             return self._closed_form.weights(v)
         if self._pooled_head is not None:
-            with undisturbed(self.model):
+            with nullcontext() if self._pooled_head.worked_out else undisturbed(self.model):
                 self._unchanged.check()
                 return self._pooled_head.weights(v)
         chunk = CHUNK if self._shift is None else FEW_TOKENS
@@ -237,8 +238,18 @@ class ForwardPass:
                         f"The output is {got}, not N x classes: evidence(v) answers any question."
                     )
                 classes = torch.eye(shape.numel(), device=self._output.device)
-                self._class_maps = self.evidence(classes.reshape(-1, *shape))
+                maps = self._place_by_place()
+                maps = self.evidence(classes.reshape(-1, *shape)) if maps is None else maps
+                self._class_maps = check_finite(maps, "The evidence")
         return self._class_maps
+
+    def _place_by_place(self) -> Tensor | None:
+        """All class maps, where there are fewer places than classes and the head allows it."""
+        if self._pooled_head is None:
+            return None
+        with undisturbed(self.model):
+            self._unchanged.check()
+            return self._pooled_head.class_maps(self.activations)
 
     def cotangent(self, question: Callable[[Tensor], Tensor]) -> Tensor:
         """v = dJ/dy of any differentiable question J, one number per image.

@@ -44,7 +44,7 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
     with ExitStack() as held:
         for lock in _locks_of(found):
             held.enter_context(lock)
-        compiled = any(["_orig_mod" in m._modules or _compiled_in_place(m) for m in found])
+        compiled = any([m._compiled_call_impl or "_orig_mod" in m._modules for m in found])
         training = [module for module in found if module.training]
         stance = torch.compiler.set_stance("force_eager") if compiled else None
         try:
@@ -65,10 +65,6 @@ def every_module(model: nn.Module) -> list[nn.Module]:
         if module._modules:
             found += [child for child in module._modules.values() if child is not None]
     return found
-
-
-def _compiled_in_place(module: nn.Module) -> bool:
-    return module.__dict__.get("_compiled_call_impl") is not None
 
 
 def call(model: nn.Module, x: Inputs) -> Any:

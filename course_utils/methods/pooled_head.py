@@ -48,21 +48,39 @@ class PooledHead:
 
     def weights(self, v: Tensor) -> Tensor:
         """alpha: N x K x classes -> N x K x C."""
-        way = self._through_z if self._first is None else self._through_the_first
-        return torch.cat([way(few) for few in v.split(max(1, CHUNK // len(v)), dim=1)], dim=1)
+        return torch.cat([self._few(few) for few in v.split(max(1, CHUNK // len(v)), dim=1)], dim=1)
 
-    def _through_z(self, v: Tensor) -> Tensor:
-        """alpha_k = sum_m c_km dJ/dz_km."""
+    def _few(self, v: Tensor) -> Tensor:
+        """alpha_k = sum_m c_km dJ/dz_km, or by the linear layer that reads z."""
+        if self._first is not None:
+            return self._gradient(v, self._waist - 1) @ self._first
         gradient, c = self._gradient(v, self._waist), self._coefficients
         return (gradient.reshape(*gradient.shape[:2], *c.shape[1:]) * c[:, None]).sum(dim=3)
 
-    def _through_the_first(self, v: Tensor) -> Tensor:
-        """The same, where a linear layer reads z."""
-        assert self._first is not None
-        return self._gradient(v, self._waist - 1) @ self._first
+    def class_maps(self, activations: Tensor) -> Tensor | None:
+        """S^c for every class c, N x classes x h x w, place by place; None: not so.
+
+        The map S^c at one place is the change of y_c when z changes along c_km A_k there. So all
+        classes need as many products as there are places, in place of one for each class.
+        """
+        steps, c = self._steps, self._coefficients
+        places = activations.flatten(2).transpose(1, 2)  # N x hw x C
+        if steps is None or places.shape[1] >= self._output.shape[-1]:
+            return None
+        if self._first is not None:
+            change, steps = places @ self._first.T, steps[:-1]
+        else:
+            change = (places.unsqueeze(3) * c[:, None]).flatten(2)
+        for step in reversed(steps):
+            change = change @ step.T if step.dim() == 2 else change * step
+        return change.transpose(1, 2).unflatten(2, activations.shape[2:])
 
     def _gradient(self, v: Tensor, number: int) -> Tensor:
         """dJ / d(what an operation of the path gives), N x K x ... ."""
+        if self._steps is not None:
+            for step in self._steps[: len(self._steps) - (number < self._waist)]:
+                v = times(v.to(step.dtype), step) if step.dim() == 2 else v * step
+            return v
         start: Tensor | GradientEdge = self._output
         if self._last is not None and number > 0:
             v = times(v.to(self._last.dtype), self._last)
@@ -72,6 +90,32 @@ class PooledHead:
         gradient = backward(start, GradientEdge(self._path[number], 0), v.transpose(0, 1))
         assert gradient is not None  # the operation lies on the way
         return gradient.transpose(0, 1)
+
+    @property
+    def worked_out(self) -> bool:
+        """Whether questions are multiplied by numbers that are kept, without the graph."""
+        return bool(self.__dict__.get("_steps"))
+
+    @cached_property
+    def _steps(self) -> list[Tensor] | None:
+        """dy/dz as factors, from y back to z, if each is a matrix, or one number for each value.
+
+        Matrices are outputs x inputs; the others N x 1 x values.
+        """
+        steps = []
+        for number, node in enumerate(self._path[: self._waist]):
+            matrix = self._linear(number)
+            if matrix is not None:
+                steps.append(matrix)
+            elif node.name() in _ELEMENTWISE and len(_shape(node)) == 2:
+                here, before = (GradientEdge(n, 0) for n in self._path[number : number + 2])
+                ones = self._leaf.new_ones(1, *_shape(node))
+                factor = backward(here, before, ones)
+                assert factor is not None  # each operation reads the next of the path
+                steps.append(factor.transpose(0, 1))
+            else:
+                return None
+        return steps
 
     @cached_property
     def _coefficients(self) -> Tensor:
