@@ -110,7 +110,8 @@ def load_photo(source) -> Image.Image:
     Args:
         source: a name from `PHOTOS`, `OPTIONAL_PHOTOS` or `ALIASES` (before a file of that name), a
             path, an address (http, https, file or data), a PIL image, the content of a file (an
-            upload), or an array or tensor as `pictures.as_pixels` reads it.
+            upload), a file opened with "rb", or an array or tensor as `pictures.as_pixels` reads
+            it.
 
     What a picture may be, and what becomes of it: see `pictures.as_rgb`.
 
@@ -120,6 +121,8 @@ def load_photo(source) -> Image.Image:
         ValueError: what was read is empty, damaged, too large, or no picture.
         TypeError: source is none of these.
     """
+    if not is_picture(source) and hasattr(source, "read"):
+        source = _content(source)
     if is_picture(source):
         return as_rgb(source)
     if not isinstance(source, (str, Path)):
@@ -138,6 +141,19 @@ def load_photo(source) -> Image.Image:
     else:
         content = _read(Path(os.path.expanduser(text)))
     return as_rgb(content, f"'{_short(text)}'")
+
+
+def _content(file) -> bytes:
+    """What an open file holds, from where it stands."""
+    try:
+        content = file.read(MAX_BYTES + 1)
+    except UnicodeDecodeError:
+        content = ""
+    if isinstance(content, str):
+        raise TypeError('The file is open for text. Open it with open(path, "rb"), or give a path.')
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"The open file is larger than {MAX_BYTES / 1e6:g} MB.")
+    return content
 
 
 def available_photos() -> list[str]:

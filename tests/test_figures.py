@@ -92,6 +92,14 @@ class TestPicture:
             figures.photos([GREY], ["grey"], alt="grey").save(tmp_path / name)
         assert not list(tmp_path.iterdir())
 
+    def test_saved_in_the_home_folder_and_in_none(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        picture = figures.photos([GREY], ["grey"], alt="grey")
+        picture.save("~/grey.png")
+        assert (tmp_path / "grey.png").exists()
+        with pytest.raises(FileNotFoundError, match="There is no folder .*: make it first."):
+            picture.save(tmp_path / "nowhere" / "grey.png")
+
     def test_a_users_matplotlibrc_changes_nothing(self):
         """Astronomers' origin would turn every photo upside down, usetex ask for LaTeX."""
         photo = np.zeros((6, 6, 3))

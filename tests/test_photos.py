@@ -156,6 +156,15 @@ def test_path_text_and_memoryview_give_the_same_photo(tmp_path):
         assert pixels(load_photo(source)) == [[list(BLUE)] * 3] * 2
 
 
+def test_an_open_file_is_read(tmp_path):
+    file = tmp_path / "grey.png"
+    Image.new("RGB", (5, 4), "grey").save(file)
+    with file.open("rb") as opened:
+        assert load_photo(opened).size == load_photo(io.BytesIO(file.read_bytes())).size == (5, 4)
+    with file.open() as text, pytest.raises(TypeError, match="open for text"):
+        load_photo(text)
+
+
 def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
     Image.new("RGB", (3, 2)).save(tmp_path / "mine.png")
     monkeypatch.setenv("HOME", str(tmp_path))

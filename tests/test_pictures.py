@@ -103,7 +103,7 @@ def test_bfloat16_has_eight_bits_and_is_read_as_near_as_they_allow():
         (BYTES / 255 * 1.02, "from 0 to 1.02, not from 0 to 1: clip it"),
         (BYTES.astype(int) - 1, "from -1 to 254, so white is unknown"),
         (BYTES.astype(int) // 128, "from 0 to 1, so white may be 1 or 255: give floats"),
-        (BYTES * np.nan, "from nan to nan, so white is unknown"),
+        (BYTES * np.nan, "hold NaN or infinity: np.nan_to_num"),
         (BYTES.astype(complex), "real numbers, but these are complex128"),
         (BYTES * 1e6, "so white is unknown"),
     ],

@@ -44,14 +44,19 @@ class Picture:
 
         Raises:
             ValueError: matplotlib writes no such format (with those it does).
+            FileNotFoundError: there is no such folder.
         """
-        path = Path(path)
+        path = Path(path).expanduser()
         kinds = self.figure.canvas.get_supported_filetypes()
         kind = path.suffix.lower().removeprefix(".")
         if kind not in kinds:
             raise ValueError(
                 f"'{path.name}' names no format of a picture: end it in .png, .pdf, .svg or .jpg "
                 f"(also possible: {', '.join(sorted(kinds))})."
+            )
+        if not path.parent.is_dir():
+            raise FileNotFoundError(
+                f"There is no folder '{path.parent}' to save '{path.name}' in: make it first."
             )
         path.write_bytes(self._drawn(kind))
 

@@ -81,14 +81,18 @@ def as_pixels(picture) -> np.ndarray:
 def is_picture(value) -> bool:
     """Whether `as_rgb` would try: an image, bytes, an array or a tensor; not a name or a path."""
     kinds = (Image.Image, bytes, bytearray, memoryview, np.ndarray)
-    return isinstance(value, kinds) or hasattr(value, "detach")
+    return isinstance(value, kinds) or _is_tensor(value)
+
+
+def _is_tensor(value) -> bool:
+    return hasattr(value, "detach") and hasattr(value, "cpu")  # an open file has a detach, too
 
 
 def _as_array(picture) -> np.ndarray:
     if not is_picture(picture) and not isinstance(picture, (list, tuple)):
         kind = type(picture).__name__
         raise TypeError(f"A picture is a PIL image, an array or a tensor, not a {kind}.")
-    if hasattr(picture, "detach"):  # a tensor; numpy knows no bfloat16
+    if _is_tensor(picture):  # numpy knows no bfloat16
         picture = picture.detach().cpu()
         picture = (picture.float() if picture.is_floating_point() else picture).numpy()
     values = np.asarray(picture)
@@ -123,7 +127,9 @@ def _white(values: np.ndarray) -> float:
     whites = {np.dtype(np.uint16): (65535,)}.get(values.dtype, (255, 65535))
     slack = 0 if whole else 1e-6  # of sums of floats
     fits = [w for w in whites if -slack * w <= low and high <= w * (1 + slack)]
-    said = f"Its values run from {low:.4g} to {high:.4g}"
+    said = f"Its values run from {low:.6g} to {high:.6g}"
+    if not np.isfinite(high - low):
+        raise ValueError("Its values hold NaN or infinity: np.nan_to_num replaces them.")
     if whole and fits and not (high == 1 and fits[0] == 255):
         return fits[0]
     if whole and fits:
