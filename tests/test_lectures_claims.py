@@ -42,6 +42,12 @@ class TestClaims:
         assert "DOES NOT HOLD for resnet50: Grass is green." in capsys.readouterr().out
         assert claim.failed == ["Grass is green."]
 
+    def test_after_a_readers_change_it_is_a_finding_too(self, capsys):
+        claim = Claims(network(MEASURED_ON))
+        claim.strict = False
+        claim("Grass is green.", False, on="7 lawns")
+        assert "DOES NOT HOLD after your change: Grass is green." in capsys.readouterr().out
+
 
 class TestList:
     def test_docs_claims_is_current(self):
