@@ -51,10 +51,13 @@ function rowAt(table, bottom) {
   return at > 1 ? rows[at] : undefined;
 }
 
-/** Whether a heading, or a line above a list, would stand alone at the foot of a slide. */
+/** Whether a heading, a line above a list, or a printed line above further ones would stand alone
+ *  at the foot of a slide. */
 function leadsIn(before, unit) {
   const line = before.matches("p") && before.textContent.length < 90;
-  return /^H\d$/.test(before.tagName) || (line && unit.matches("ul, ol"));
+  const printed = before.parentElement === unit.parentElement && before.matches(".outputs > *")
+    && !before.querySelector("img") && !before.textContent.trim().includes("\n");
+  return /^H\d$/.test(before.tagName) || (line && unit.matches("ul, ol")) || printed;
 }
 
 /** What goes to the next slide, as a range; nothing if all fits, or if nothing can be done. */
