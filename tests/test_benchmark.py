@@ -1,9 +1,11 @@
 """The benchmark compares like with like, and its tables say what was measured."""
 
+from dataclasses import replace
 from importlib.metadata import version
 
 import benchmark
 import benchmark_contenders as contenders
+import benchmark_notes as notes
 import benchmark_report as report
 import pytest
 import torch
@@ -193,8 +195,10 @@ def measured(network, monkeypatch):
         benchmark, "check_same_work", lambda n, cs, r: r.difference.update({c: 0.0 for c in cs})
     )
     monkeypatch.setattr(benchmark.psutil, "cpu_percent", lambda interval: 50.0)
-    monkeypatch.setitem(benchmark.NETWORKS, "tiny", lambda: network)
-    return benchmark.measure("tiny", [Metronome, Keeper], rounds=3, memory=False)
+    asked = replace(network, peers=(Keeper,))
+    monkeypatch.setattr(benchmark, "Course", Metronome)
+    monkeypatch.setitem(benchmark.NETWORKS, "tiny", lambda: asked)
+    return benchmark.measure("tiny", rounds=3, memory=False)
 
 
 def test_ratios_are_to_the_plain_forward_and_only_the_work_is_timed(measured):
@@ -295,25 +299,100 @@ def test_a_readme_without_marks_is_left_alone(tmp_path, text):
     assert readme.read_text() == text
 
 
-def test_the_readme_has_one_line_for_each_network_and_the_peers_of_the_first():
+def test_the_readme_shows_the_first_network_only():
     first, second = results([1.0] * 3, [2.0] * 3), results([1.5] * 3, [2.0] * 3)
     second.title = "other"
     text = report.compact([first, second])
-    assert "| tiny | 1.00 |\n| other | 1.50 |\n" in text
-    assert text.count("captum") == 1
+    assert "| **this course** | 1.00 |\n| captum" in text and "other |" not in text
 
 
 def test_what_a_few_classes_stand_for_is_marked():
-    made = results([9.0] * 3, [9.0] * 3, task="all classes")
+    made = results([9.0] * 3, [9.5] * 3, TorchCAM, task="all classes")
     made.sampled = True
-    assert report.time_cell(made, Course, "all classes") == "~9.00"
+    assert report.time_cell(made, TorchCAM, "all classes") == "~9.50"
+    assert report.time_cell(made, Course, "all classes") == "9.00"
 
 
-def test_a_sample_of_classes_is_multiplied(network):
-    few = benchmark.Network("tiny", network.model, "conv", size=8, sample=4)
-    with contenders.at_work(Course, network.model, "conv", network.images()) as worker:
-        call, factor = benchmark.every(worker, few)
-        assert len(call()) == 4 and factor == CLASSES / 4
+def test_a_sample_of_classes_is_multiplied_but_for_the_course(network):
+    few = replace(network, sample=4)
+    worker = Keeper(network.model, "conv", network.images())
+    call, factor = benchmark.every(worker, few)
+    assert len(call()) == 4 and factor == CLASSES / 4
+    with contenders.at_work(Course, network.model, "conv", network.images()) as ours:
+        call, factor = benchmark.every(ours, few)
+        assert len(call()) == CLASSES and factor == 1
+
+
+class Refusing(Metronome):
+    def keep(self, first):
+        raise ValueError("not for this layer")
+
+
+class Wrong(Metronome):
+    """The first class comes out right, and each further question wrong."""
+
+    title = "wrong"
+
+    def gradcam(self, classes):
+        return -contenders.reference(self.model, "conv", self.x, list(classes))[0]
+
+    further, contrast = lambda self, c: self.gradcam([c]), gradcam
+
+
+def test_a_library_that_cannot_do_the_work_is_left_out_and_the_page_says_why(network):
+    made = results([1.0] * 3, [2.0] * 3)
+    made.difference.clear()
+    benchmark.check_same_work(network, [Course, Refusing, Wrong], made)
+    assert made.contenders == [Course]
+    text = report.page([made], 1e-4)
+    assert "metronome is left out: it fails with ValueError." in text
+    assert "wrong is left out: it gives maps that differ by" in text
+
+
+def test_figures_above_what_was_wanted_are_named():
+    made = results([1.2] * 3, [2.0] * 3)
+    made.ratios |= {(Course, "all classes"): [9.0] * 3, (Course, "second question"): [0.03] * 3}
+    assert report.targets([made]).endswith(
+        "Missed: tiny, one question: 1.20 (wanted 1.10); tiny, all classes: 9.00 (wanted 3.00)."
+    )
+    made.title = "timm/vit_small"
+    assert "all classes: 9.00" not in report.targets([made])
+
+
+def test_a_slow_network_gets_three_rounds(network, monkeypatch):
+    slow = replace(network, seconds=0)
+    monkeypatch.setitem(benchmark.NETWORKS, "tiny", lambda: slow)
+    assert len(benchmark.measure("tiny", rounds=9, memory=False).forward) == 3
+    assert report.rounds([results([1.0] * 3, [1.0] * 3), results([1.0] * 9, [1.0] * 9)]) == "3 to 9"
+
+
+def test_a_stopped_run_goes_on_and_a_finished_one_starts_anew(tmp_path, monkeypatch, capsys):
+    """The second network fails at first; the first is measured once, then again after the end."""
+    asked, fails = [], [True]
+
+    def measure(name, rounds, memory):
+        asked.append(name)
+        if name == "vgg16" and fails:
+            fails.clear()
+            raise KeyboardInterrupt
+        made = results([1.0] * 3, [2.0] * 3)
+        made.saved, made.peak, made.title = {Course: 5, Captum: 6}, {Course: None, Captum: 7}, name
+        return made
+
+    monkeypatch.setattr(notes, "FOLDER", tmp_path / "notes")
+    monkeypatch.setattr(benchmark, "ROOT", tmp_path)
+    monkeypatch.setattr(benchmark, "measure", measure)
+    monkeypatch.setattr(benchmark, "installed", lambda contender: True)
+    words = ["--networks", "swin_t", "vgg16"]
+    with pytest.raises(KeyboardInterrupt):
+        benchmark.main(words)
+    assert notes.kept("swin_t", notes.fingerprint(9)).ratios == results([1.0] * 3, [2.0] * 3).ratios
+    assert notes.kept("swin_t", notes.fingerprint(5)) is None  # other rounds
+    benchmark.main(words)
+    assert "1 of 2: swin_t, noted by the run that was stopped" in capsys.readouterr().err
+    benchmark.main(words)
+    assert asked == ["swin_t", "vgg16", "vgg16", "swin_t", "vgg16"]
+    assert "## vgg16" in (tmp_path / "docs" / "benchmark.md").read_text()
 
 
 def test_fewer_than_three_rounds_are_refused(capsys):

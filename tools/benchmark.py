@@ -7,7 +7,9 @@
 Every round does every task with every contender, once to warm up and once timed, each right after
 a plain forward pass under inference_mode. A figure is the median over the rounds of (time / the
 same round's median forward).
-Nothing else should run on the machine meanwhile. On two quiet cores it takes some ten minutes.
+A network whose rounds take long gets fewer of them, 3 at least. Nothing else should run on the
+machine meanwhile. On two quiet cores it takes about twelve minutes. After each network its figures
+are noted: a run that was stopped goes on with the next one (--anew: from the start).
 """
 
 import argparse
@@ -22,14 +24,23 @@ from functools import cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any
 
 import psutil
 import timm
 import torch
 import torchvision
-from benchmark_contenders import CONTENDERS, Contender, at_work, disagreement
+from benchmark_contenders import (
+    CONTENDERS,
+    Captum,
+    Contender,
+    Course,
+    TorchCAM,
+    at_work,
+    disagreement,
+)
+from benchmark_notes import fingerprint, forget, keep, kept
 from benchmark_report import Results, compact, page, put_between_marks
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -53,7 +64,9 @@ class Network:
     layer: str
     size: int = 224
     fold: Callable[[Tensor], Tensor] = lambda a: a  # the layer's output as N x C x h x w
-    sample: int = 0  # so many classes stand for all, where a map of each takes minutes
+    sample: int = 0  # so many classes stand for all where a library has no short way for all
+    peers: tuple[type[Contender], ...] = ()  # asked beside the course
+    seconds: float = 30  # after so long no further round begins
 
     def images(self, count: int = 1) -> Tensor:
         """Noise, count x 3 x size x size: neither time nor memory depends on what is seen."""
@@ -76,14 +89,18 @@ class Network:
         return [i * self.total // TEN for i in range(TEN)]
 
 
+BESIDE_ALL: dict[str, Any] = {"peers": CONTENDERS[1:], "seconds": 140}
+
+
 def resnet50() -> Network:
     torch.manual_seed(0)
-    return Network("resnet50 (random weights)", torchvision.models.resnet50().eval(), "layer4")
+    model = torchvision.models.resnet50().eval()
+    return Network("resnet50 (random weights)", model, "layer4", **BESIDE_ALL)
 
 
 def efficientnet_lite0() -> Network:
     model = load_classifier("efficientnet_lite0")
-    return Network("efficientnet_lite0 (trained)", model, model.layer)
+    return Network("efficientnet_lite0 (trained)", model, model.layer, **BESIDE_ALL)
 
 
 def patches(tokens: Tensor) -> Tensor:
@@ -103,18 +120,18 @@ def untrained(name: str, layer: str, **how: Any) -> Callable[[], Network]:
     return make
 
 
-# The first two beside the other libraries and with memory; the others with the course alone, so
-# that the whole takes a quarter of an hour.
+# The first two beside all libraries and with memory, the others beside two, as far as these can:
+# they read no layer of tokens, nor one whose channels come last.
 COMPARED = {"resnet50": resnet50, "efficientnet_lite0": efficientnet_lite0}
-TOKENS: dict[str, Any] = {"fold": patches, "sample": 32}
+CONVOLUTIONS: dict[str, Any] = {"sample": 32, "peers": (TorchCAM, Captum)}
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
-    "vgg16": ("features.29", {}),
-    "densenet121": ("features", {}),
-    "mobilenet_v3_large": ("features", {}),
-    "convnext_tiny": ("features", {}),
-    "vit_b_16": ("encoder.layers.encoder_layer_11.ln_1", TOKENS),
+    "vgg16": ("features.29", CONVOLUTIONS),
+    "densenet121": ("features", CONVOLUTIONS),
+    "mobilenet_v3_large": ("features", CONVOLUTIONS),
+    "convnext_tiny": ("features", CONVOLUTIONS),
+    "vit_b_16": ("encoder.layers.encoder_layer_11.ln_1", {"fold": patches}),
     "swin_t": ("norm", {"fold": lambda a: a.movedim(-1, 1)}),
-    "timm/vit_small_patch16_224": ("blocks.11.norm1", TOKENS),
+    "timm/vit_small_patch16_224": ("blocks.11.norm1", {"fold": patches}),
 }
 NETWORKS = COMPARED | {name: untrained(name, at, **how) for name, (at, how) in FAMILIES.items()}
 
@@ -135,7 +152,7 @@ def every(worker: Contender, network: Network) -> Timed:
     """Where each class is a pass of its own, ten of them stand for all; else what is said so."""
     if worker.a_pass_per_question:
         return partial(worker.gradcam, network.ten), network.total / TEN
-    if network.sample:
+    if network.sample and not isinstance(worker, Course):
         return partial(worker.gradcam, range(network.sample)), network.total / network.sample
     return partial(worker.every_class, network.total), 1
 
@@ -253,22 +270,31 @@ def peak_bytes(name: str, contender: type[Contender]) -> int | None:
 def check_same_work(
     network: Network, contenders: Sequence[type[Contender]], results: Results
 ) -> None:
-    """Stops the benchmark when a contender's maps are not the definition's."""
+    """Leaves a library out, and says so, whose maps are not the definition's; the course stops."""
     for contender in contenders:
-        x = network.images()
-        total = None if network.sample else network.total
-        far = disagreement(
-            contender, network.model, network.layer, x, network.ten, total, network.fold
-        )
-        if not far <= TOLERANCE:
+        ours = issubclass(contender, Course)
+        x, total = network.images(), None if network.sample and not ours else network.total
+        try:
+            far = disagreement(
+                contender, network.model, network.layer, x, network.ten, total, network.fold
+            )
+        except Exception as error:  # another library's, of any kind
+            if ours:
+                raise
+            results.left_out[contender.title] = f"fails with {type(error).__name__}"
+            continue
+        if far <= TOLERANCE:
+            results.difference[contender] = far
+            continue
+        if ours:
             sys.exit(
                 f"{contender.title} does not do the same work on {network.title}: its maps differ "
                 f"by {far:.1e} of their largest value from Grad-CAM's definition."
             )
-        results.difference[contender] = far
+        results.left_out[contender.title] = f"gives maps that differ by {far:.0%} of their largest"
 
 
-def measure(name: str, contenders: Sequence[type[Contender]], rounds: int, memory: bool) -> Results:
+def measure(name: str, rounds: int, memory: bool) -> Results:
     """Everything about one network."""
     network = NETWORKS[name]()
     busy = psutil.cpu_percent(interval=2)
@@ -278,10 +304,13 @@ def measure(name: str, contenders: Sequence[type[Contender]], rounds: int, memor
             f"Other programs use {results.busy:.0f} % of this machine: expect noise.",
             file=sys.stderr,
         )
-    check_same_work(network, contenders, results)  # and warms everything up
-    turns = rounds * len(contenders) * len(TASKS)
-    with tqdm(total=turns, desc=name, unit="turn", disable=None) as progress:
+    check_same_work(network, (Course, *network.peers), results)  # and warms everything up
+    contenders = results.contenders
+    start = monotonic()
+    with tqdm(total=rounds * len(contenders) * len(TASKS), desc=name, disable=None) as progress:
         for number in range(rounds):
+            if number >= 3 and monotonic() - start > network.seconds:
+                break
             first = number % len(contenders)  # so that nobody always follows the same one
             order = [*contenders[first:], *contenders[:first]]
             measure_round(network, order, results, progress)
@@ -302,7 +331,8 @@ def installed(contender: type[Contender]) -> bool:
 def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=[*NETWORKS])
-    parser.add_argument("--rounds", type=int, default=9, help="at least 3")
+    parser.add_argument("--rounds", type=int, default=9, help="at most; at least 3")
+    parser.add_argument("--anew", action="store_true", help="forget what a stopped run noted")
     parser.add_argument("--quick", action="store_true", help="3 rounds, no memory, writes nothing")
     parser.add_argument(
         "--peak-of", choices=[c.__name__ for c in CONTENDERS], help=argparse.SUPPRESS
@@ -323,18 +353,31 @@ def main(words: Sequence[str] | None = None) -> None:
     if missing:
         sys.exit(f"Not installed: {', '.join(missing)}. `make benchmark` installs them and starts.")
     keep_freed_memory()
-    rounds = 3 if options.quick else options.rounds
-    measured = [
-        measure(name, CONTENDERS, rounds, not options.quick)
-        if name in COMPARED
-        else measure(name, CONTENDERS[:1], rounds, memory=False)
-        for name in options.networks
-    ]
+    measured = measure_all(options)
     print(page(measured, TOLERANCE))
     if not options.quick:
         (ROOT / "docs").mkdir(exist_ok=True)
         (ROOT / "docs" / "benchmark.md").write_text(page(measured, TOLERANCE), encoding="utf-8")
         put_between_marks(ROOT / "README.md", compact(measured))
+        forget(options.networks)
+
+
+def measure_all(options: argparse.Namespace) -> list[Results]:
+    """Network after network; what a stopped run has noted is taken from there."""
+    if options.quick:
+        return [measure(name, 3, memory=False) for name in options.networks]
+    if options.anew:
+        forget(options.networks)
+    mark, measured = fingerprint(options.rounds), []
+    for number, name in enumerate(options.networks, start=1):
+        results = kept(name, mark)
+        how = "measuring" if results is None else "noted by the run that was stopped"
+        print(f"{number} of {len(options.networks)}: {name}, {how}", file=sys.stderr)
+        if results is None:
+            results = measure(name, options.rounds, memory=name in COMPARED)
+            keep(name, results, mark)
+        measured.append(results)
+    return measured
 
 
 if __name__ == "__main__":
