@@ -267,7 +267,7 @@ def test_class_tokens_are_counted_in_every_shape(shape):
 
 def test_the_tokens_of_a_volume_have_the_patches_grid():
     output = torch.randn(1, 1 + 24, 5)
-    read = grid_fold(RandomNet(), "norm", output, (8, 48, 64), lambda: [(4, 6), (2, 3, 4)])
+    read = grid_fold(RandomNet(), "norm", output, (8, 48, 64), lambda: ([(4, 6), (2, 3, 4)], {}))
     assert torch.equal(read(output)[0, :, 1, 2, 3], output[0, 24])
 
 

@@ -190,6 +190,25 @@ def test_tokens_are_explained_before_the_last_attention(
         torch.testing.assert_close(answer.evidence[:, k], right)
 
 
+def test_as_many_images_as_tokens_are_not_mixed_up():
+    model, x = Encoder(True, True, batch_first=False), torch.randn(17, 3, 32, 32)
+    together = GradCAM(model)(x, why=[1, 3]).evidence
+    alone = torch.cat([GradCAM(model)(one[None], why=[1, 3]).evidence for one in x])
+    torch.testing.assert_close(together, alone)
+
+
+def test_a_class_token_may_stand_last():
+    class Last(Encoder):
+        def forward(self, x):
+            t = self.embed(x).flatten(2).transpose(1, 2)
+            t = self.encoder(torch.cat([t, torch.zeros(len(t), 1, 8)], dim=1))
+            return self.h(t[:, -1])
+
+    seen = ForwardPass(Last(True, True), torch.randn(1, 3, 32, 32), "encoder.layers.0")
+    tokens = seen._leaf.detach()[:, :-1].transpose(1, 2).unflatten(2, (4, 4))
+    assert torch.equal(seen.activations, tokens)
+
+
 def test_the_largest_score_of_all_places_is_no_place_of_several():
     class Largest(Small):
         def forward(self, x):

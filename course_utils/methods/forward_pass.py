@@ -16,14 +16,14 @@ from .backward import backward
 from .closed_form import CHUNK, ClosedForm, pooling_linear_head
 from .diagnosis import diagnosed, of_the_network
 from .first_token import find_shorter
-from .grids import check_grid, grid_fold, tokens_first
+from .grids import Fold, check_grid, grid_fold, tokens_first
 from .head import not_on_the_way, undisturbed
 from .inputs import Inputs, check_finite, images_of
 from .layers import Target, find_layer, run_from_target
 from .pooled_head import PooledHead, pooled_head
 from .scores import are_classes, class_probabilities, warn_of_probabilities
 from .unchanged import Unchanged, weights_of_head
-from .watching import watch
+from .watching import Watched, watch
 
 FEW_TOKENS = 16  # questions answered at once by the first token: more outgrow a CPU's caches
 
@@ -70,19 +70,15 @@ class ForwardPass:
         images = images_of(x)
         self.model, self.size = model, tuple(images.shape[2:])
         own_reshape = reshape_transform is not None
+        self._one_by_one = own_reshape  # only where N stands first can K questions stand there, too
         with diagnosed(model, x, target, output):
             target, run = run_from_target(model, x, target, output, shorter=not own_reshape)
             self.layer, _, self.layer_reason, _ = target
             check_finite(run.output.detach(), "The network's answer")
-            self._reshape_transform = reshape_transform or grid_fold(
-                model,
-                self.layer,
-                run.leaf,
-                self.size,
-                lambda: watch(model, x, output).grids_before(self.layer),
-                len(run.output),
+            self._reshape_transform = reshape_transform or self._fold(
+                run.leaf, len(run.output), lambda: watch(model, x, output)
             )
-            if not own_reshape:
+            if not self._one_by_one:
                 run = find_shorter(model, self.layer, x, output, run, self._reshape_transform)
             self._leaf, self._output, self._shift = run
             self.logits = self._output.detach()
@@ -92,11 +88,20 @@ class ForwardPass:
         self._class_maps: Tensor | None = None
         self.grad_cams: dict[tuple, Tensor] = {}  # S^P by P: every contrast is compared with it
 
+    def _fold(self, leaf: Tensor, n: int, watched: Callable[[], Watched]) -> Fold:
+        """How the layer's output is read as a grid; tokens may lie as T x N x C, too."""
+        name, shape = self.layer, leaf.shape
+        first = tokens_first(shape, n)
+        if len(shape) == 3 and shape[0] == shape[1] == n > 1:  # seen with one image, it is plain
+            first = tokens_first(watched().shapes.get(name, shape), 1)
+        self._one_by_one = first
+        read = leaf.transpose(0, 1) if first else leaf
+        fold = grid_fold(self.model, name, read, self.size, lambda: watched().grids_before(name))
+        return (lambda a: fold(a.transpose(0, 1))) if first else fold
+
     def _read_head(self, own_reshape: bool) -> None:
         """Whether the head is of a kind that has a shorter way than a backward pass through all."""
         leaf, channels_first = self._leaf, self.activations.shape == self._leaf.shape
-        # only where the images stand in the first axis can the questions stand there, too
-        self._one_by_one = own_reshape or tokens_first(leaf.shape, len(self))
         matrix = None
         if channels_first and not own_reshape:
             matrix = pooling_linear_head(self._output, leaf)

@@ -9,12 +9,12 @@ from ..errors import LayerError
 from ..networks.families import CHANNELS_LAST
 
 Fold = Callable[[Tensor], Tensor]
-Grids = Callable[[], Iterable[Sequence[int]]]
+Grids = Callable[[], tuple[Iterable[Sequence[int]], dict[int, int]]]
 MOST_PREFIX_TOKENS = 16  # class token, distillation token, registers: no network has more
 
 
-def _no_grids() -> list[Sequence[int]]:
-    return []
+def _no_grids() -> tuple[list[Sequence[int]], dict[int, int]]:
+    return [], {}
 
 
 def grid_fold(
@@ -23,25 +23,24 @@ def grid_fold(
     output: Tensor,
     size: Sequence[int],
     patch_grids: Grids = _no_grids,
-    n: int | None = None,
 ) -> Fold:
     """How to read the layer's output (and gradients of its shape) as N x C x h x w.
 
     Channels first pass through; channels last (Swin, inside ConvNeXt) are moved; the tokens of a
-    ViT, N x T x C or T x N x C, lose the class token and are folded back to the grid of patches.
+    ViT lose the class token and are folded back to the grid of patches.
 
     Args:
         model, name: the network, and the layer's name for messages.
         output: what the layer returned, N x ... .
         size: (H, W) of the image; (L,) of a signal, (D, H, W) of a volume.
-        patch_grids: gives the grids of earlier layers, the nearest first; asked only for tokens
-            of which the network does not say how they lie.
-        n: number of images; None: the output's first axis has as many.
+        patch_grids: gives the grids of earlier layers, the nearest first, and which token is read
+            alone in the end (by their number); asked only for tokens of which the network does not
+            say how they lie.
 
     Raises:
         LayerError: the output has no places, or cannot be told apart into places and channels.
     """
-    fold = find_fold(model, output.shape, size, patch_grids, n)
+    fold = find_fold(model, output.shape, size, patch_grids)
     single = len(output.shape) == len(size) + 2 and 1 in (
         prod(output.shape[2:]),
         prod(output.shape[1:-1]),
@@ -74,7 +73,11 @@ def find_fold(
     patch_grids: Grids = _no_grids,
     n: int | None = None,
 ) -> Fold | None:
-    """As `grid_fold`; None where an output of this shape is no grid."""
+    """As `grid_fold`; None where an output of this shape is no grid.
+
+    Args:
+        n: number of images, of which an output T x N x C is known; None: N stands first.
+    """
     if tokens_first(shape, n):
         batch_first = (shape[1], shape[0], shape[2])
         fold = find_fold(model, batch_first, size, patch_grids)
@@ -87,7 +90,8 @@ def find_fold(
         found = _token_grid(model, shape[1], size, patch_grids)
         if found is not None:
             prefix, grid = found
-            return lambda a: a[:, prefix:].unflatten(1, grid).movedim(-1, 1)
+            end = prefix + prod(grid)
+            return lambda a: a[:, prefix:end].unflatten(1, grid).movedim(-1, 1)
     return None
 
 
@@ -141,7 +145,7 @@ def _of_the_images_shape(tokens: int, size: Sequence[int]) -> tuple[int, ...] | 
 def _token_grid(
     model: nn.Module, tokens: int, size: Sequence[int], patch_grids: Grids
 ) -> tuple[int, tuple[int, ...]] | None:
-    """How many tokens come first, and the grid of the others.
+    """How many tokens come first, and the grid of the others; some hold their class token last.
 
     A ViT itself says the first, and its grid has the image's proportions. In a wrapper, which may
     resize the image, the grid is that of the patches: the output of an earlier layer.
@@ -152,12 +156,14 @@ def _token_grid(
         return own, grid
     known = next((n for n in map(_prefix_tokens, model.modules()) if n is not None), None)
     sides = len(size)
-    grids = [tuple(grid) for grid in patch_grids() if len(grid) == sides and min(grid) > 1]
+    before, read_alone = patch_grids()
+    grids = [tuple(grid) for grid in before if len(grid) == sides and min(grid) > 1]
     left = [(tokens - prod(grid), grid) for grid in grids]
     fits = [pair for pair in left if pair[0] == known]
     fits = fits or [pair for pair in left if 0 <= pair[0] <= MOST_PREFIX_TOKENS]
     if fits:
-        return min(fits, key=lambda pair: pair[0])
+        prefix, grid = min(fits, key=lambda pair: pair[0])
+        return (0, grid) if read_alone.get(tokens) == tokens - 1 else (prefix, grid)
     for prefix in [0, 1] if known is None else [known]:
         grid = _of_the_images_shape(tokens - prefix, size)
         if grid is not None and (known is not None or _skew(grid, size) < 0.1):

@@ -47,6 +47,7 @@ class Watched:
         ends: when each module ended, as autograd counts its nodes.
         attentions: number of tokens: when the last attention over so many began.
         n: number of images.
+        read_alone: number of tokens: which one alone the head reads (the class token).
     """
 
     runs: Counter[str] = field(default_factory=Counter)
@@ -55,15 +56,16 @@ class Watched:
     ends: dict[str, int] = field(default_factory=dict)
     attentions: dict[int | None, int] = field(default_factory=dict)
     n: int = 1
+    read_alone: dict[int, int] = field(default_factory=dict)
     repeated: str = ""  # the last module with a grid that ran more than once
     cut: bool = False  # there were grids, but no gradient
 
-    def grids_before(self, name: str) -> list[Sequence[int]]:
-        """The grids that earlier layers gave, h x w or d x h x w, the nearest first."""
+    def grids_before(self, name: str) -> tuple[list[Sequence[int]], dict[int, int]]:
+        """The grids that earlier layers gave, h x w or d x h x w, the nearest first; read_alone."""
         order = list(self.shapes)
         before = order[: order.index(name)] if name in self.shapes else order
         shapes = [self.shapes[n] for n in reversed(before) if len(self.shapes[n]) in (4, 5)]
-        return [g for shape in shapes for g in (shape[2:], shape[1:-1])]
+        return [g for shape in shapes for g in (shape[2:], shape[1:-1])], self.read_alone
 
     def behind_attention(self, name: str) -> bool:
         """Whether a module gave tokens, and an attention over all of them came before."""
@@ -192,6 +194,7 @@ def _apply_rule(
         shape = watched.shapes[name]
         if len(shape) < 3 or watched.n not in shape[:2]:
             continue
+        _note_token(watched, shape, gradients[name])
         before = partial(watched.grids_before, name)
         fold = find_fold(model, shape, images.shape[2:], before, watched.n)
         grid = None if fold is None else fold(torch.empty(shape, device="meta")).shape[2:]
@@ -211,6 +214,16 @@ def _apply_rule(
         return _in_attention(name), watched.behind_attention(name), not stage
 
     watched.fitting = sorted(fitting, key=faults)
+
+
+def _note_token(watched: Watched, shape: torch.Size, gradient: Tensor | None) -> None:
+    """Keep which of a layer's tokens alone reaches the output, if it is one."""
+    if gradient is None or len(shape) != 3:
+        return
+    first = tokens_first(shape, watched.n)
+    reached = gradient.ne(0).any(dim=2).any(dim=1 if first else 0).nonzero().flatten()
+    if len(reached) == 1:
+        watched.read_alone.setdefault(shape[0 if first else 1], int(reached))
 
 
 def _in_attention(name: str) -> bool:
