@@ -25,6 +25,7 @@ _TYPES = {
     str(t).removeprefix("torch."): t
     for t in (torch.float32, torch.float64, torch.int64, torch.bool)
 }
+_DTYPES = {"b": bool, "i": np.int64, "u": np.int64, "f": np.float64}  # of numpy's arrays
 _LENGTH = 8  # bytes of the number that says how long the JSON is
 
 
@@ -59,23 +60,26 @@ def plain(value):
 def _plain(value, depth: int):
     if depth == 0:
         raise AnswerError("The answer holds lists within lists more than 20 deep.")
-    kind = type(value)  # exactly: a subclass could lie about what it is
+    kind = type(value)  # exactly: what a subclass says of itself is not asked
     if value is None or kind in (bool, int, float, str, Failure, Network):
         return value
     if kind in (list, tuple):
         return [_plain(item, depth - 1) for item in value]
-    if kind is dict:
-        wrong = next((key for key in value if type(key) is not str), None)
+    if isinstance(value, dict):  # a Counter or defaultdict, too
+        items = dict.items(value)
+        wrong = next((key for key, _ in items if not isinstance(key, str)), None)
         if wrong is not None:
             raise AnswerError(f"The answer's dictionary has a key of type {type(wrong).__name__}.")
-        return {key: _plain(item, depth - 1) for key, item in value.items()}
+        return {str.__str__(key): _plain(item, depth - 1) for key, item in items}
     if kind in (Tensor, torch.nn.Parameter):
         return _tensor(value)
     if isinstance(value, np.generic):
         return value.item()
+    if kind is np.ndarray and value.dtype.kind in "biuf":
+        return _tensor(torch.from_numpy(np.array(value, dtype=_DTYPES[value.dtype.kind])))
     if kind is np.ndarray:
         raise AnswerError(
-            "A numpy array is no answer: return a torch tensor (`torch.from_numpy` makes one)."
+            f"A numpy array of {value.dtype} is no answer: return a list, or a torch tensor."
         )
     raise AnswerError(f"A {kind.__name__} is no answer.")
 

@@ -27,12 +27,15 @@ def close(answer: Any, right: Any, tolerance: float, tiny: float = _TINY) -> boo
     if type(right) is str:
         return type(answer) is str and answer == right
     if isinstance(right, (Tensor, Numbers)):
+        answer = _as_tensor(answer) if type(answer) is list and len(right.shape) == 1 else answer
         return isinstance(answer, (Tensor, Numbers)) and (
             answer.shape == right.shape and _same_numbers(answer, right, tolerance, tiny)
         )
     answer = _numbers(answer).tolist() if _is_row(answer, right) else number(answer)
     if type(right) is float:
         return type(answer) in (int, float) and abs(answer - right) <= tolerance * abs(right) + tiny
+    if type(right) is int and type(answer) is float:
+        return answer == right
     if type(answer) is not type(right):
         return False
     if type(right) is list and right and all(type(item) is str for item in right):
@@ -77,6 +80,12 @@ def _same_numbers(answer: Any, right: Any, tolerance: float, tiny: float) -> boo
         return False  # most wrong answers, without looking at each number
     with np.errstate(invalid="ignore"):  # infinity less infinity is NaN, which is not below
         return bool(np.abs(answer.array - right.array).max() <= allowed < np.inf)
+
+
+def _as_tensor(answer: list) -> Any:
+    """A list of numbers as a tensor; another list as it is."""
+    row = [number(item) for item in answer]
+    return torch.tensor(row).double() if all(type(n) in (int, float) for n in row) else answer
 
 
 def _is_row(answer: Any, right: Any) -> bool:

@@ -2,6 +2,9 @@
 cost.
 """
 
+from collections import OrderedDict, defaultdict
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -70,9 +73,62 @@ def test_a_function_that_changes_its_argument_is_named_with_it():
     )
 
 
-def test_numpy_is_sent_back_with_the_way_to_a_tensor():
-    says = judge(RELU, lambda x: np.maximum(x.numpy(), 0))[1].says
-    assert says.startswith("A numpy array is no answer: return a torch tensor")
+class Relu:
+    def __call__(self, x):
+        return x.clamp(min=0)
+
+    def method(self, x):
+        return x.clamp(min=0)
+
+
+def _twice(function):
+    """A decorator without functools.wraps."""
+    return lambda *args: function(*args)
+
+
+@pytest.mark.parametrize(
+    "relu",
+    [
+        lambda x: np.maximum(x.numpy(), 0),
+        lambda x: np.maximum(x.double().numpy(), 0),
+        lambda x: x.clamp(min=0).tolist(),
+        lambda x: list(x.clamp(min=0)),
+        lambda x: tuple(max(float(item), 0) for item in x),
+        lambda x: x.clamp(min=0).double(),
+        lambda x: x.clamp(min=0).half(),
+        lambda x: x.clamp(min=0).long(),
+        lambda x: nn.Parameter(x.clamp(min=0)),
+        partial(torch.clamp, min=0),
+        torch.relu,
+        nn.ReLU(),
+        Relu(),
+        Relu().method,
+        _twice(Relu()),
+    ],
+)
+def test_the_right_numbers_count_in_whatever_form_they_come(relu):
+    assert marks(RELU, judge(RELU, relu)) == 3
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        OrderedDict,
+        lambda pairs: defaultdict(int, pairs),
+        lambda pairs: {np.str_(key): value for key, value in pairs},
+    ],
+)
+def test_every_kind_of_dictionary_counts_and_whole_numbers_with_a_point(make):
+    right = [("class", 3), ("place", [1, 2])]
+    part = Part("ex99_dict", "dict", 2, "f", lambda seed: [()], lambda: dict(right))
+    assert part.verdict(make(right), ()).share == 1
+    assert part.verdict(make([("class", 3.0), ("place", [1.0, 2.0])]), ()).share == 1
+    assert part.verdict(make([("class", 3.5), ("place", [1, 2])]), ()).share == 0.5
+
+
+def test_an_array_of_words_is_sent_back():
+    says = judge(RELU, lambda x: np.array(["a"]))[1].says
+    assert says.startswith("A numpy array of <U1 is no answer: return a list, or a torch tensor.")
 
 
 def forward(network: nn.Module) -> float:

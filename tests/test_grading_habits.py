@@ -78,6 +78,37 @@ HABITS = {
     "await": "import asyncio\nawait asyncio.sleep(0)",
     "exit": "exit()",
     "typing": "from __future__ import annotations\nimport torch",
+    "hints": "def helper(x: Tensor_of_nobody = None) -> 'np.ndarray': pass",
+    "unicode": "π, größe, 数 = 3, 4, 5\nprint('✓ größe', größe)",
+    "environ": "import os\nos.environ['OMP_NUM_THREADS'] = '1'\nos.environ.get('HOME')\n"
+    "os.environ['KMP_DUPLICATE_LIB_OK'] = 'TRUE'",
+    "saved-at-home": "import matplotlib.pyplot as plt, os\nplt.plot([1])\n"
+    "plt.savefig(os.path.expanduser('~/figure.png'))\nplt.close('all')",
+    "quit": "quit",
+    "deleted": "import course_checks as checks\ndel checks",
+    "who": "%who_ls\n%psearch torch*\n%notebook a.ipynb\n%save a 1",
+    "store": "x = 1\n%store x\n%bookmark here\n%alias ll ls -l",
+    "sx": "%sx ls\nfiles = !!ls\n%system pwd\nfiles = %sx ls",
+    "capture-shown": "from IPython.utils.capture import capture_output\n"
+    "with capture_output() as kept:\n    print(1)\nkept.show()",
+    "progress": "from tqdm.notebook import tqdm\nfor _ in tqdm(range(2)): pass",
+    "dtype": "torch.set_default_dtype(torch.float64)\ntorch.set_default_dtype(torch.float32)",
+    "device": "device = 'cuda' if torch.cuda.is_available() else 'cpu'\n"
+    "torch.ones(1).to(device)\ntorch.backends.cudnn.benchmark = True",
+    "grad-off": "torch.set_grad_enabled(True)\ntorch.autograd.set_detect_anomaly(False)",
+    "reload": "import importlib, math\nimportlib.reload(math)",
+    "recursion": "import sys, gc, time, random\nsys.setrecursionlimit(5000)\ngc.collect()\n"
+    "time.sleep(0.01)\nrandom.seed(0)",
+    "await-for": "import asyncio\nasync def soon():\n    return 1\nassert await soon() == 1\n"
+    "await asyncio.gather(soon())",
+    "run-asyncio": "import asyncio\nasync def soon(): return 1\n"
+    "try:\n    asyncio.run(soon())\nexcept RuntimeError:\n    pass",
+    "prints": "for n in range(3000): print('a line of a log', n)",
+    "pandas": "try:\n    import pandas as pd\nexcept ImportError:\n    pd = None",
+    "assigned-time": "kept = %timeit -o -n 1 -r 1 torch.ones(1)",
+    "prompt": ">>> one = 1\n>>> two = 2",
+    "crlf": "one = 1\r\ntwo = 2\r",
+    "tabs": "if True:\n\tone = 1",
 }
 # %%-lines above code: the code is run
 AROUND = {
@@ -150,6 +181,12 @@ def test_what_is_absent_says_so_where_it_is_used(staged):
     codes = ["import nobody_has_this as other\ndef mine(x):\n    return other.mean(x)"]
     marks, remarks = graded(staged, codes, ["mine"])
     assert marks == {"mine": 0} and "“import nobody_has_this as other”" in remarks[0]
+
+
+def test_an_exit_below_an_answer_costs_nothing(staged):
+    codes = ["import sys, torch\n" + MEAN + "\nsys.exit()", "later = 1"]
+    marks, _ = graded(staged, codes, ["row_means"])
+    assert marks == {"row_means": 1}
 
 
 def test_unfinished_is_forgiven_only_where_the_cell_itself_raised_it(staged):
