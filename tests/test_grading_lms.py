@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import stat
+import unicodedata
 import zipfile
 from pathlib import Path
 
@@ -172,6 +173,23 @@ def test_a_zip_that_a_student_handed_in_is_looked_into(tmp_path):
     assert taken(flat, tmp_path / "t") == {"ann_1": "inner"}
 
 
+def test_what_a_mac_leaves_in_a_students_zip_is_no_hand_in(tmp_path):
+    inner = zipped(
+        tmp_path / "in.zip", {f"work/{NAME}.ipynb": "a", f"__MACOSX/work/._{NAME}.ipynb": "x"}
+    )
+    for name in ("leeann_201_9001_work.zip", "Ann_101_assignsubmission_file_/work.zip"):
+        made = zipped(tmp_path / "e.zip", {name: inner.read_bytes()})
+        assert set(taken(made, tmp_path / name[:3]).values()) == {"a"}
+
+
+def test_a_student_of_one_number_has_one_folder_whatever_the_name(tmp_path):
+    names = "Müller", unicodedata.normalize("NFD", "Müller"), "Maier"
+    for number, name in enumerate(names):
+        files = {f"{name}_101_assignsubmission_file_/{NAME}.ipynb": str(number)}
+        found = taken(zipped(tmp_path / "e.zip", files), tmp_path / "submitted")
+        assert found == {"Müller_101": str(number)}
+
+
 def test_collecting_again_says_what_changed(tmp_path):
     lms.take(zipped(tmp_path / "a.zip", MOODLE_FILES), NAME, tmp_path / "s", MOST)
     later = MOODLE_FILES | {"Ann Lee_101_assignsubmission_file_/ex04_contrast.ipynb": "anew"}
@@ -287,6 +305,19 @@ def test_a_file_that_is_no_export_or_has_no_column_is_a_sentence(tmp_path):
         filled(tmp_path, CANVAS_BOOK.replace("ex04 Contrast", "Essay"), [], ByHand(), {})
     with pytest.raises(roster.NoRoster):
         filled(tmp_path, "", [], ByHand(), {})
+
+
+def test_a_roster_with_short_rows_and_a_login_in_another_encoding_is_filled(tmp_path):
+    text = (
+        CANVAS_BOOK.replace(",ann,", ",müller,")
+        + "\n\n"
+        + '"Short, S.",204,s4,short\n"Two, T.",205\n'
+    )
+    students = [unicodedata.normalize("NFD", "müller"), "short"]
+    marks = ByHand({(name, WHY): 1 for name in students})
+    done = filled(tmp_path, text, [grade(name, 2) for name in students], marks, {})
+    assert done.filled == 1 and ",3,3,\n" in done.content.decode()
+    assert "rows end before the column: “short”" in " ".join(done.said)
 
 
 def test_other_points_in_the_lms_are_said(tmp_path):

@@ -10,10 +10,11 @@ import json
 import os
 import re
 import stat
+import unicodedata
 import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .collect import DEEPEST, is_called, is_left_behind, is_of_another, listed
@@ -98,11 +99,12 @@ def take(source: Path, assignment: str, submitted: Path, most: int) -> Taken:
         said.append(f"{len(solutions)} files below a folder 'solutions' were left out.")
     found = defaultdict(list)
     mine = [file for file in mine if file not in solutions]
-    system = _system(mine)
+    system, folders = _system(mine), _folders(submitted, assignment)
     for file in mine:
         owner = _owner(file.parts, system)
-        if owner is not None:
-            found[owner.student].append((owner, file))
+        if owner is not None:  # who has another name now keeps the folder
+            student = folders.setdefault((system, owner.id or owner.student), owner.student)
+            found[student].append((replace(owner, student=student), file))
     taken = Taken(said=said)
     for student, candidates in sorted(found.items()):
         _take_one(student, candidates, assignment, submitted, most, taken)
@@ -110,6 +112,16 @@ def take(source: Path, assignment: str, submitted: Path, most: int) -> Taken:
         raise Refused(_none(source, assignment, mine))
     _remember(submitted, assignment, taken)
     return taken
+
+
+def _folders(submitted: Path, assignment: str) -> dict[tuple[str, str], str]:
+    """The folders of an earlier collection, by the LMS's number of the student."""
+    known = origins(submitted, assignment).items()
+    return {
+        (one["system"], one["id"]): student
+        for student, one in known
+        if one["id"] and (submitted / student).is_dir()
+    }
 
 
 def _none(source: Path, assignment: str, files: list[File]) -> str:
@@ -211,7 +223,7 @@ def _owner(parts: tuple[str, ...], system: str) -> Owner | None:
 
 def _folder(name: str) -> str:
     """A student's name as that of a folder."""
-    name = shown(name).replace("/", "-").replace("\\", "-").strip()
+    name = unicodedata.normalize("NFC", shown(name)).replace("/", "-").replace("\\", "-").strip()
     return name if name.strip(".") else f"student{name.replace('.', '-')}"
 
 
@@ -341,7 +353,7 @@ def _inner(read, parts: tuple[str, ...], most: int, said: list[str]) -> Iterator
         around = parts[:-1] if len(parts) > 1 else ()
         for entry in entries[:1000]:
             name = _parts(entry, parts[-1])
-            if stat.S_ISLNK(entry.external_attr >> 16):
+            if stat.S_ISLNK(entry.external_attr >> 16) or any(map(is_left_behind, name)):
                 continue
             # Canvas's flat name says whose it is: it stays before the file's own
             flat = CANVAS.fullmatch(parts[-1]) or MOODLE_FLAT.fullmatch(parts[-1])

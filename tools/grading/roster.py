@@ -9,6 +9,7 @@ import codecs
 import csv
 import io
 import re
+import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,6 +70,10 @@ def fill(
     column = _column(head, system, assignment, path)
     found = _matched(table, head, system, grades, origins)
     changes, said, comma = {}, found.said, _comma(table, column)
+    short = [number for number in found.rows if column >= len(table[number])]
+    if short:
+        names = _all([found.rows.pop(number)["student"] for number in short])
+        said.append(f"Not filled, since their rows end before the column: {names}.")
     for number, grade in found.rows.items():
         hand = marks.of(grade, assignment)
         total = None if hand is None else round(automatic_marks(grade) + hand, 2)
@@ -133,7 +138,7 @@ def _head(table: list[list[Cell]], path: Path) -> tuple[dict[str, int], str]:
     raise NoRoster(
         f"{path} was not filled: it is neither Moodle's grading worksheet (columns "
         f"{', '.join(sorted(MOODLE))}) nor Canvas's gradebook (Student, ID). It has "
-        f"{listed(list(head)) or 'no column'}."
+        f"{listed(list(head)) or 'no column'}. Export it with the LMS set to English, as it came."
     )
 
 
@@ -168,14 +173,14 @@ def _matched(table, head: dict[str, int], system: str, grades: list[dict], origi
     """
     numbers = _index(table, head["Identifier" if system == "moodle" else "ID"], _digits)
     columns = [head[name] for name in LOGINS if name in head]
-    logins = [_index(table, column, str.casefold) for column in columns]
+    logins = [_index(table, column, _login) for column in columns]
     found, nobody, doubled = _Matched(), [], []
     for grade in grades:
         origin = origins.get(grade["student"], {})
         id = origin.get("id", "") if origin.get("system") == system else grade["student"]
         rows = numbers.get(id)
         if not rows:
-            student = grade["student"].casefold()
+            student = _login(grade["student"])
             rows = next(filter(None, (index.get(student) for index in logins)), None)
         if not rows:
             nobody.append(grade["student"])
@@ -215,6 +220,11 @@ def _index(table, column: int, key) -> dict[str, list[int]]:
     return found
 
 
+def _login(value: str) -> str:
+    """As it is compared: capitals, and how an umlaut is encoded, make no difference."""
+    return unicodedata.normalize("NFC", value).casefold()
+
+
 def _digits(value: str) -> str:
     """Moodle's "Participant 123", Canvas's "123"."""
     found = re.fullmatch(r"(?:\D*\s)?(\d+)", value)
@@ -228,7 +238,7 @@ def _is_person(row: list[Cell], head: dict[str, int], system: str) -> bool:
 
 def _name(row: list[Cell], head: dict[str, int], system: str) -> str:
     column = head.get("Full name", head["Identifier"]) if system == "moodle" else head["Student"]
-    return row[column].value.strip()
+    return row[column if column < len(row) else 0].value.strip()
 
 
 def _points_possible(table, column: int, assignment: Assignment, said: list[str]) -> dict[int, str]:
