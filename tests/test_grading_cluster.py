@@ -122,9 +122,7 @@ def test_without_a_scheduler_there_is_a_sentence(tmp_path, dask):
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
     made = course(tmp_path)
-    run = made.grade(
-        "--seed=5", f"--cluster={address}", DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT="1s"
-    )
+    run = made.grade("--seed=5", f"--cluster={address}", COURSE_CLUSTER_SECONDS="1")
     assert run.returncode == 1 and "No scheduler answers" in run.stderr
     assert "Traceback" not in run.stderr
 

@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 EXTRA = Path(__file__).resolve().parent.parent / ".extras" / "cluster"
-SECONDS = 30  # until a scheduler must have answered
+# until a scheduler must have answered, and a worker must be there
+SECONDS = float(os.environ.get("COURSE_CLUSTER_SECONDS", 30))
 TRIES = 4  # of a task whose worker died: it may be the task that kills them
 NO_DASK = (
     """Dask is not here: `python3 tools/set_up.py cluster` installs it beside the environment."""
@@ -79,7 +80,7 @@ def _gathered(connected, work: Callable, tasks: Mapping[str, tuple]):
     from distributed.scheduler import KilledWorker
 
     if not connected.scheduler_info(n_workers=-1)["workers"]:
-        print(f"No worker is there yet: waiting for one ({SECONDS} s).", file=sys.stderr)
+        print(f"No worker is there yet: waiting for one ({SECONDS:g} s).", file=sys.stderr)
         try:
             connected.wait_for_workers(1, timeout=SECONDS)
         except TimeoutError:
