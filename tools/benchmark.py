@@ -100,7 +100,7 @@ def resnet50() -> Network:
 
 def efficientnet_lite0() -> Network:
     model = load_classifier("efficientnet_lite0")
-    return Network("efficientnet_lite0 (trained)", model, model.layer, **BESIDE_ALL)
+    return Network("efficientnet_lite0 (trained)", model, str(model.layer), **BESIDE_ALL)
 
 
 def patches(tokens: Tensor) -> Tensor:
@@ -115,7 +115,11 @@ def untrained(name: str, layer: str, **how: Any) -> Callable[[], Network]:
         torch.manual_seed(0)
         library, _, plain = name.rpartition("/")
         create = timm.create_model if library == "timm" else torchvision.models.get_model
-        return Network(f"{name} (random weights)", create(plain).eval(), layer, **how)
+        model = create(plain).eval()
+        for weight in model.parameters():
+            if weight.dim() > 1 and not weight.any():  # torchvision's ViTs: all maps would be empty
+                nn.init.normal_(weight, std=0.02)
+        return Network(f"{name} (random weights)", model, layer, **how)
 
     return make
 
@@ -349,7 +353,7 @@ def main(words: Sequence[str] | None = None) -> None:
     if options.peak_of:
         contender = next(c for c in CONTENDERS if c.__name__ == options.peak_of)
         return print_peak(NETWORKS[options.networks[0]](), contender)
-    missing = sorted({c.package for c in CONTENDERS if not installed(c)})
+    missing = sorted({str(c.package) for c in CONTENDERS if not installed(c)})
     if missing:
         sys.exit(f"Not installed: {', '.join(missing)}. `make benchmark` installs them and starts.")
     keep_freed_memory()
