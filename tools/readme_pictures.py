@@ -1,6 +1,6 @@
 """Make the README's pictures in docs/ with the course's own methods: make pictures
 
-questions.png asks about a photo (by Stefan van der Walt, CC0, from scikit-image) and about a drawn
+questions.webp asks about a photo (by Stefan van der Walt, CC0, from scikit-image) and about a drawn
 bird. explorer.webp is a strip of the explorer in use: the same panel, three times, with another Q
 chosen each time. Lists, maps and sentences are the panel's own, so no browser is needed.
 """
@@ -151,7 +151,7 @@ def opened(picture: bytes) -> Image.Image:
 def main():
     DOCS.mkdir(exist_ok=True)
     rows = [opened(of_a_photo().png()), opened(of_a_bird().png())]
-    below_each_other(rows).save(DOCS / "questions.png", optimize=True)
+    below_each_other(rows).save(DOCS / "questions.webp", quality=90, method=6)
     strip().save(DOCS / "explorer.webp", quality=88, method=6)
 
 
