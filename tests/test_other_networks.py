@@ -225,6 +225,24 @@ def test_watching_leaves_no_trace_and_happens_once():
     assert model.forwards == 3 and not model.layer1._forward_hooks
 
 
+def test_a_network_is_watched_anew_for_another_output_and_with_another_part():
+    class Branches(Small):
+        def __init__(self):
+            super().__init__()
+            self.other = nn.Conv2d(3, 8, 3)
+
+        def forward(self, x):
+            other = self.other(x).mean(dim=(2, 3))
+            return super().forward(x), self.h(other)
+
+    model, x = Branches(), torch.randn(1, 3, 8, 8)
+    for output, layer in [(lambda y: y[0], "f"), (lambda y: y[1], "other")]:
+        assert GradCAM(model, output=output)(x).layer == layer
+    model.f = nn.Conv2d(3, 8, 3)
+    answer = GradCAM(model, output=lambda y: y[0])(x)
+    assert answer.layer == "f" and "gives 8 x 6 x 6" in answer.layer_reason
+
+
 # Inputs and outputs
 
 

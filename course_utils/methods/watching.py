@@ -26,6 +26,7 @@ from .head import (
     Picker,
     call,
     call_with,
+    every_module,
     not_under_inference_mode,
     ordinary,
     the_output,
@@ -56,6 +57,7 @@ class Watched:
     ends: dict[str, int] = field(default_factory=dict)
     attentions: dict[int | None, int] = field(default_factory=dict)
     n: int = 1
+    output: Picker | None = None  # held, so that no other function gets its id
     read_alone: dict[int, int] = field(default_factory=dict)
     repeated: str = ""  # the last module with a grid that ran more than once
     cut: bool = False  # there were grids, but no gradient
@@ -78,12 +80,14 @@ _kept: WeakKeyDictionary[nn.Module, dict[Any, Watched]] = WeakKeyDictionary()
 
 
 def watch(model: nn.Module, x: Inputs, output: Picker | None = None) -> Watched:
-    """What the modules do with the first image of x; remembered for each network and image size.
+    """What the modules do with the first image of x; remembered for each network, output and size.
 
     If the network does not take a single image, it is watched with all of x.
     """
     images = images_of(x)
-    key = tuple(images.shape[1:]), images.dtype
+    # a network whose parts were changed for others is watched anew
+    modules = tuple(map(id, every_module(model)))
+    key = tuple(images.shape[1:]), images.dtype, id(output), modules
     kept = _kept.setdefault(model, {})
     if key not in kept:
         n = len(images)
@@ -98,6 +102,7 @@ def watch(model: nn.Module, x: Inputs, output: Picker | None = None) -> Watched:
             kept[key] = _watch(model, one, output, {})
         if kept[key].cut:
             kept[key] = _watch(model, one, output, _zeros_drawn(model))
+        kept[key].output = output
     return kept[key]
 
 
