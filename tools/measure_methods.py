@@ -17,7 +17,7 @@ import argparse
 import importlib
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import permutations
 from pathlib import Path
@@ -242,6 +242,13 @@ def whole_rounds(rows: list[dict]) -> list[dict]:
     return [row for these in rounds.values() if len(these) == len(PAIRS) for row in these]
 
 
+def in_order(rows: Iterable[dict]) -> list[dict]:
+    """Rows in the order of the networks and of the lecture's table; within them as they came."""
+    networks, names = list(VARIANTS), [entry.name for entry in entries()]
+    place = {name: k for k, name in enumerate([*networks, *names])}
+    return sorted(rows, key=lambda row: (place.get(row["network"], 0), place[row["entry"]]))
+
+
 def by_chance(birds: int) -> dict:
     """The two chances, over the frozen birds."""
     each = np.array([chance(case) for case in cases(birds)])
@@ -295,8 +302,8 @@ def main() -> None:
             run(rows, chosen.networks, chosen.birds, notes)
         measure_methods_photos.run(entries(), notes)
         measure_methods_cost.run(notes)
-    on_photos = measure_methods_photos.summary([row for row in notes.rows if "share" in row])
-    found = summary(whole_rounds(notes.rows))
+    on_photos = measure_methods_photos.summary(in_order(r for r in notes.rows if "share" in r))
+    found = summary(in_order(whole_rounds(notes.rows)))
     costs = measure_methods_cost.summary(notes.rows)
     methods_report.write(found, by_chance(chosen.birds), on_photos, costs)
 
