@@ -6,7 +6,7 @@ const LECTURES = {
   why: [`${L}02_gradcam.html#2.-The-derivation,-one-picture-per-step`, "Lecture 2: how this map is made"],
   absent: [`${L}03_counterfactual_cam.html#3.-What-the-map-says`, "Lecture 3: what speaks against"],
   weak: [`${L}03_counterfactual_cam.html#A-whisper-drawn-as-a-shout`, "Lecture 3: a whisper drawn as a shout"],
-  empty: [`${L}03_counterfactual_cam.html#5.-When-there-is-nothing-to-say`, "Lecture 3: when there is nothing to say"],
+  empty: [`${L}03_counterfactual_cam.html#5.-Photos-of-one-thing`, "Lecture 3: photos of one thing"],
   bird: [`${L}04_contrast_cam.html#5.-Questions-with-a-known-answer`, "Lecture 4: questions with a known answer"],
   near: [`${L}04_contrast_cam.html#4.-Near-and-far:-what-different-Q-do`, "Lecture 4: near and far, what different Q do"],
   same: [`${L}04_contrast_cam.html#4.-Near-and-far:-what-different-Q-do`, "Lecture 4: when Q is P, why not 100 %?"],
