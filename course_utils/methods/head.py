@@ -128,17 +128,21 @@ def run_from_layer(
             handle.remove()
             if way is not None:
                 way.end()
-    if len(leaves) != 1:
-        ran = "never ran" if not leaves else f"ran {len(leaves)} times"
-        raise LayerError(
-            f"'{name}' {ran} in one forward pass, so it has no single output to explain. Choose a "
-            "layer that runs exactly once, such as the block that contains it."
-        )
+    _ran_once(name, len(leaves))
     with torch.inference_mode(False), torch.enable_grad():
         tensor = the_output(model, returned, output)
     if not tensor.requires_grad:
         raise not_on_the_way(name)
     return leaves[0], tensor
+
+
+def _ran_once(name: str, times: int) -> None:
+    if times != 1:
+        ran = f"ran {times} times" if times else "never ran"
+        raise LayerError(
+            f"'{name}' {ran} in one forward pass, so it has no single output to explain. Choose a "
+            "layer that runs exactly once, such as the block that contains it."
+        )
 
 
 def _forward(
