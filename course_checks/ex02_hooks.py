@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from course_utils.methods.forward_pass import ForwardPass
 from course_utils.methods.head import run_from_layer
 from course_utils.methods.maps import positive_maps, upsample
 
@@ -220,25 +219,18 @@ def cases_pipeline(seed: int) -> list[Case]:
     ]
 
 
-def signed(model, name: str, x: Tensor, c: list[int]) -> Tensor:
-    """By the course's package; `_by_hand` is the same, sooner: cases are drawn by it."""
-    v = torch.eye(len(model(x[:1])[0]))[c][:, None]
-    return ForwardPass(model, x, name).evidence(v)[:, 0]
-
-
 @remembering
 def _by_hand(model, name: str, x: Tensor, c: list[int]) -> Tensor:
+    """The signed map: a test compares it with the course's package, which takes longer."""
     A, gradient = capture(model, name, x, c)
     return torch.einsum("nk,nkij->nij", gradient.mean((2, 3)), A)
 
 
-def pipeline(
-    model: nn.Module, layer_names: list[str], x: Tensor, c: list[int], signed=_by_hand
-) -> Tensor:
+def pipeline(model: nn.Module, layer_names: list[str], x: Tensor, c: list[int]) -> Tensor:
     """N x L x H x W."""
     size = tuple(x.shape[-2:])
     return torch.stack(
-        [positive_maps(signed(model, name, x, c), size) for name in layer_names], dim=1
+        [positive_maps(_by_hand(model, name, x, c), size) for name in layer_names], dim=1
     )
 
 

@@ -23,8 +23,10 @@ import course_checks as checks
 from course_checks import ASSIGNMENTS
 from course_checks.answers import to_bytes
 from course_checks.drawing import VISIBLE
+from course_checks.networks import built
 from course_checks.part import Part, call
 from course_checks.report import Check, filled, judge, marks, passed, sentence, without_luck
+from course_utils import GradCAM
 
 ROOT = Path(__file__).resolve().parent.parent
 ALL = [Assignment(name) for name in ASSIGNMENTS]
@@ -347,3 +349,12 @@ def test_every_cell_that_uses_an_answer_asks_first_whether_it_is_solved(assignme
     for cell in assignment.cells():
         if cell["cell_type"] == "code" and not graded(cell) and answers.search(cell["source"]):
             assert "checks.solved(" in cell["source"], cell["source"]
+
+
+def test_exercise_2_judges_by_the_maps_that_the_course_draws():
+    """The reference is written out by hand, since it is asked often."""
+    pipeline = next(part for part in checks.parts("ex02_gradcam") if part.name == "ex02_pipeline")
+    for case in pipeline.cases(1):
+        model, names, x, c = built(case)
+        drawn = [GradCAM(model, name)(x, why=torch.tensor(c)).maps[:, 0] for name in names]
+        torch.testing.assert_close(pipeline.reference(model, names, x, c), torch.stack(drawn, 1))
