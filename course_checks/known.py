@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from operator import is_
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -118,7 +119,7 @@ def remembering(function: Callable, last: int = 8) -> Callable:
 
     def remembered(*given: Any) -> Any:
         for before, result in kept:
-            if len(before) == len(given) and all(map(_is, before, given)):
+            if len(before) == len(given) and all(map(is_, before, given)):
                 return result
         result = function(*given)
         kept.insert(0, (given, result))
@@ -126,7 +127,3 @@ def remembering(function: Callable, last: int = 8) -> Callable:
         return result
 
     return remembered
-
-
-def _is(one: Any, other: Any) -> bool:
-    return one is other

@@ -146,8 +146,7 @@ class FirstToken(TorchFunctionMode):
         **other: Any,
     ) -> tuple[Tensor, None] | None:  # fmt: skip
         """As `F.multi_head_attention_forward`, tokens x N x C; None for other kinds."""
-        full = {**dict(other), **{k: other.get(k, v) for k, v in _PLAIN.items()}}
-        plain = all(full[name] is wanted for name, wanted in _PLAIN.items())
+        plain = all(other.get(name, wanted) is wanted for name, wanted in _PLAIN.items())
         same = query is key is value and query.dim() == 3 and in_proj_weight is not None
         if not (plain and same and query.shape[:2] == self._shape[::-1]):
             return None

@@ -245,7 +245,7 @@ class ForwardPass:
                 classes = torch.eye(shape.numel(), device=self._output.device)
                 maps = self._place_by_place()
                 maps = self.evidence(classes.reshape(-1, *shape)) if maps is None else maps
-                self._class_maps = check_finite(maps, "The evidence")
+                self._class_maps = maps
         return self._class_maps
 
     def _place_by_place(self) -> Tensor | None:
@@ -254,7 +254,8 @@ class ForwardPass:
             return None
         with undisturbed(self.model):
             self._unchanged.check()
-            return self._pooled_head.class_maps(self.activations)
+            maps = self._pooled_head.class_maps(self.activations)
+        return None if maps is None else check_finite(maps, "The evidence")
 
     def cotangent(self, question: Callable[[Tensor], Tensor]) -> Tensor:
         """v = dJ/dy of any differentiable question J, one number per image.
