@@ -42,6 +42,7 @@ from benchmark_contenders import (
 )
 from benchmark_notes import fingerprint, forget, keep, kept
 from benchmark_report import Results, compact, page, put_between_marks
+from peak_memory import resident_peak
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -246,21 +247,16 @@ def saved_bytes(network: Network, contender: type[Contender]) -> int:
     return sum(storage.nbytes() for storage in kept.values())
 
 
-def high_water_mark() -> int:
-    """The largest resident memory of this process so far, in bytes (Linux)."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) * 1024
-
-
 def print_peak(network: Network, contender: type[Contender]) -> None:
     """By how many bytes one question about a batch lifts the peak above a plain forward's."""
     x = network.images(BATCH)
     for _ in range(3):  # the second still lifts it, by how malloc happens to lay things out
         network.forward(x)
-    before = high_water_mark()
+    process = psutil.Process()
+    before = resident_peak(process)
     with at_work(contender, network.model, network.layer, x) as worker:
         worker.gradcam(network.ten[:1])
-    print(high_water_mark() - before)
+    print(resident_peak(process) - before)
 
 
 def peak_bytes(name: str, contender: type[Contender]) -> int | None:

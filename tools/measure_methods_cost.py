@@ -15,7 +15,7 @@ from time import process_time
 
 import psutil
 import torch
-from notebook_run import resident_peak
+from peak_memory import resident_peak
 from tqdm import tqdm
 
 from course_utils.methods.taxonomy import METHODS, counted

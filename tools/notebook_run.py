@@ -1,7 +1,6 @@
 """Run a notebook from top to bottom and keep what it took."""
 
 import os
-import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import nbformat
 import psutil
 from nbclient import NotebookClient
 from nbclient.output_widget import OutputWidget
+from peak_memory import resident_peak
 from static_widgets import freeze
 
 CELL_SECONDS = 180  # to end what hangs
@@ -74,10 +74,3 @@ class OneWayOutput(OutputWidget):
 
     def sync_state(self) -> None:
         pass
-
-
-def resident_peak(process: psutil.Process) -> float:
-    """Bytes held at most so far; where the system does not tell, bytes held now."""
-    status = Path(f"/proc/{process.pid}/status")
-    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
-    return int(found[1]) * 1024.0 if found else float(process.memory_info().rss)
