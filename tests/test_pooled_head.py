@@ -35,6 +35,16 @@ HEADS = {
     "mean, norm, linear": Net(
         lambda a, n, f: f(n(a.mean((2, 3)))), lambda: nn.LayerNorm(4), lambda: nn.Linear(4, 5)
     ),
+    "mean, mean, linear": Net(lambda a, f: f(a.mean(3).mean(2)), lambda: nn.Linear(4, 5)),
+    "averages of averages that overlap": Net(
+        lambda a, f: f(
+            F.adaptive_avg_pool2d(F.adaptive_avg_pool2d(a, (3, 5)), 1).flatten(1).relu()
+        ),
+        lambda: nn.Linear(4, 5),
+    ),
+    "the rows' means, flattened": Net(
+        lambda a, f: f(a.mean(3).flatten(1)), lambda: nn.Linear(16, 5)
+    ),
     "mean, two layers": Net(
         lambda a, f, g: g(F.hardswish(f(F.adaptive_avg_pool2d(a, 1).flatten(1)))),
         lambda: nn.Linear(4, 7),

@@ -14,6 +14,7 @@ from .unchanged import Unchanged
 
 CHUNK = 64  # questions answered at once: measured fastest between 1 and 1000 on a CPU
 FEW = 64  # a question about so many classes reads their rows of W only
+SPARSE = 16  # rows are copied out of a matrix that has so many times more: copying is slow
 
 
 class ClosedForm:
@@ -60,14 +61,15 @@ class ClosedForm:
 def times(v: Tensor, matrix: Tensor) -> Tensor:
     """v W, N x K x columns, where most of v is 0 or the same in all questions."""
     asked = _asked_about(v)
-    if 2 * len(asked) <= v.shape[-1]:
+    if SPARSE * len(asked) <= v.shape[-1]:
         return _product(v, matrix, asked)
     # contrasts share the posterior and differ in a few Q: all of W is multiplied once an image
-    first = v[:, :1]
-    change = v - first
-    differ = _asked_about(change)
-    if 2 * len(differ) <= v.shape[-1]:
-        return first @ matrix + _product(change, matrix, differ)
+    if v.shape[1] > 1:
+        first = v[:, :1]
+        change = v - first
+        differ = _asked_about(change)
+        if SPARSE * len(differ) <= v.shape[-1]:
+            return first @ matrix + _product(change, matrix, differ)
     return v @ matrix
 
 

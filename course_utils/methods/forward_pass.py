@@ -156,8 +156,8 @@ class ForwardPass:
         if self._closed_form is not None:
             return self._closed_form.weights(v)
         if self._pooled_head is not None:
-            with nullcontext() if self._pooled_head.worked_out else undisturbed(self.model):
-                self._unchanged.check()
+            self._unchanged.check()
+            with nullcontext() if self._pooled_head.without_modules else undisturbed(self.model):
                 return self._pooled_head.weights(v)
         chunk = CHUNK if self._shift is None else FEW_TOKENS
         chunks = v.split(max(1, chunk // len(self)), dim=1)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from weakref import finalize
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,8 @@ Picker = Callable[[Any], Tensor]  # from what the network returned to the tensor
 
 # Every module has one, that of the first network seen with it: networks that share a module share
 # its lock, whatever else they consist of. They are taken in the order of their numbers.
-_locks: WeakKeyDictionary[nn.Module, tuple[int, Any]] = WeakKeyDictionary()
+# By id: a WeakKeyDictionary looks up ten times as slowly, which small networks would feel.
+_locks: dict[int, tuple[int, Any]] = {}
 _numbers = count()
 _guard = threading.Lock()
 
@@ -29,9 +30,20 @@ _guard = threading.Lock()
 def _locks_of(modules: list[nn.Module]) -> list[Any]:
     """What keeps other threads away: flags and hooks of these modules are changed by one only."""
     with _guard:
-        new = next(_numbers), threading.RLock()
-        found = {_locks.setdefault(module, new) for module in modules}
+        try:
+            found = set(map(_locks.__getitem__, map(id, modules)))
+        except KeyError:  # modules not seen before
+            new = next(_numbers), threading.RLock()
+            found = {_lock_of(module, new) for module in modules}
     return [lock for _, lock in sorted(found, key=lambda pair: pair[0])]
+
+
+def _lock_of(module: nn.Module, new: tuple[int, Any]) -> tuple[int, Any]:
+    """The module's lock, which is forgotten with it; the new one if it has none."""
+    if id(module) not in _locks:
+        _locks[id(module)] = new
+        finalize(module, _locks.pop, id(module), None)
+    return _locks[id(module)]
 
 
 @contextmanager

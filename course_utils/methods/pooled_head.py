@@ -27,6 +27,7 @@ _POOLS = {
     f"{name}Backward0"
     for name in ("AdaptiveAvgPool2D", "AdaptiveMaxPool2D", "AvgPool2D", "MaxPool2DWithIndices")
 }
+_AVERAGES = {"CloneBackward0", "MeanBackward1", "AdaptiveAvgPool2DBackward0"}
 _VIEWS = {"ViewBackward0", "UnsafeViewBackward0", "SqueezeBackward1", "SqueezeBackward2"}
 
 
@@ -38,11 +39,14 @@ class PooledHead:
         leaf: A as the layer gives it, where the graph starts.
         path: the operations from the output back to A.
         waist: which of them gives z.
+        channels: C, how many A has.
         fold: reads a tensor of the leaf's shape as N x C x h x w.
     """
 
-    def __init__(self, output: Tensor, leaf: Tensor, path: list[Node], waist: int, fold: Fold):
-        self._output, self._leaf, self._fold = output, leaf, fold
+    def __init__(
+        self, output: Tensor, leaf: Tensor, path: list[Node], waist: int, channels: int, fold: Fold
+    ):
+        self._output, self._leaf, self._channels, self._fold = output, leaf, channels, fold
         self._path, self._waist = path, waist
         self._last = self._linear(0)
 
@@ -92,9 +96,9 @@ class PooledHead:
         return gradient.transpose(0, 1)
 
     @property
-    def worked_out(self) -> bool:
-        """Whether questions are multiplied by numbers that are kept, without the graph."""
-        return bool(self.__dict__.get("_steps"))
+    def without_modules(self) -> bool:
+        """Whether questions are answered by kept numbers; checkpointed parts would run again."""
+        return self._steps is not None
 
     @cached_property
     def _steps(self) -> list[Tensor] | None:
@@ -119,7 +123,15 @@ class PooledHead:
 
     @cached_property
     def _coefficients(self) -> Tensor:
-        """c, N x C x M: the backward pass from z to A is linear, and c is its derivative."""
+        """c, N x C x M: the backward pass from z to A is linear, and c is its derivative.
+
+        1 x C x 1 where z averages all that A holds of a channel. The weights of an average sum to
+        1, whatever its windows, so that their mean is the same for all.
+        """
+        alone = prod(_shape(self._path[self._waist])[1:]) == self._channels  # one for each channel
+        if alone and all(node.name() in _AVERAGES | _VIEWS for node in self._path[self._waist :]):
+            places = self._leaf[0].numel() // self._channels
+            return self._leaf.new_full((1, self._channels, 1), 1 / places)
         end = GradientEdge(self._path[self._waist], 0)
         with torch.inference_mode(False), torch.enable_grad():
             z = torch.ones(_shape(end.node), dtype=self._leaf.dtype, device=self._leaf.device)
@@ -178,7 +190,9 @@ def pooled_head(output: Tensor, leaf: Tensor, channels: int, fold: Fold) -> Pool
         if len(shape) == 2:
             break  # what follows mixes the channels
     small = waist < len(path) and 2 * prod(shape) <= leaf.numel()
-    return PooledHead(output, leaf, path, waist, fold) if axis == 1 and small else None
+    if axis != 1 or not small:
+        return None
+    return PooledHead(output, leaf, path, waist, leaf.shape[channels], fold)
 
 
 def _leads_to(node: Node, leaf: Tensor) -> bool:
