@@ -45,6 +45,11 @@ HEADS = {
     "the rows' means, flattened": Net(
         lambda a, f: f(a.mean(3).flatten(1)), lambda: nn.Linear(16, 5)
     ),
+    "mean, norm with channels last, linear": Net(
+        lambda a, n, f: f(n(a.mean((2, 3), keepdim=True).permute(0, 2, 3, 1)).flatten(1)),
+        lambda: nn.LayerNorm(4),
+        lambda: nn.Linear(4, 5),
+    ),
     "mean, two layers": Net(
         lambda a, f, g: g(F.hardswish(f(F.adaptive_avg_pool2d(a, 1).flatten(1)))),
         lambda: nn.Linear(4, 7),

@@ -27,7 +27,7 @@ _POOLS = {
     f"{name}Backward0"
     for name in ("AdaptiveAvgPool2D", "AdaptiveMaxPool2D", "AvgPool2D", "MaxPool2DWithIndices")
 }
-_AVERAGES = {"CloneBackward0", "MeanBackward1", "AdaptiveAvgPool2DBackward0"}
+_AVERAGES = {"CloneBackward0", "MeanBackward1", "AdaptiveAvgPool2DBackward0", "AsStridedBackward1"}
 _VIEWS = {"ViewBackward0", "UnsafeViewBackward0", "SqueezeBackward1", "SqueezeBackward2"}
 
 
@@ -183,14 +183,14 @@ def pooled_head(output: Tensor, leaf: Tensor, channels: int, fold: Fold) -> Pool
         return None
     waist, axis, shape = len(path), channels, tuple(leaf.shape)
     for number in reversed(range(len(path))):
-        after = _channels_after(path[number], axis, shape, leaf)
-        if after < 0:
+        axis = _channels_after(path[number], axis, shape, leaf)
+        if axis < 0:
             break
-        waist, axis, shape = number, after, _shape(path[number])
+        shape = _shape(path[number])
+        waist = number if axis == 1 else waist
         if len(shape) == 2:
             break  # what follows mixes the channels
-    small = waist < len(path) and 2 * prod(shape) <= leaf.numel()
-    if axis != 1 or not small:
+    if waist == len(path) or 2 * prod(_shape(path[waist])) > leaf.numel():
         return None
     return PooledHead(output, leaf, path, waist, leaf.shape[channels], fold)
 
