@@ -9,6 +9,7 @@ ENV TORCH=cpu \
     PIP_NO_CACHE_DIR=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     JUPYTER_PREFER_ENV_PATH=1 \
+    JUPYTER_CONFIG_PATH=/srv/course/tools/jupyter \
     OMP_NUM_THREADS=2
 
 # hadolint ignore=DL3008

@@ -31,6 +31,7 @@ c.Spawner.environment = {
     "OMP_NUM_THREADS": "2",  # as many as the CPU limit: more would only wait for each other
     "PYTHONPATH": EXTRAS,  # jupyterhub lies beside the course's environment
     "JUPYTER_PREFER_ENV_PATH": "1",  # the course's kernel, not one of the learner's home
+    "JUPYTER_CONFIG_PATH": str(COURSE / "tools" / "jupyter"),  # as in `make lab`
 }
 # No MALLOC_*: on a laptop they save time, on a shared server they cost 117 MB a learner
 c.Spawner.env_keep = ["PATH", "LANG", "LC_ALL", "COURSE_PHOTOS", "LD_LIBRARY_PATH"]

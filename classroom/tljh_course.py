@@ -12,7 +12,11 @@ sys.path.insert(0, str(COURSE / "classroom"))
 from hand_out import close_to_learners, hand_out  # noqa: E402
 
 c = get_config()  # noqa: F821  (The Littlest JupyterHub defines it)
-c.Spawner.environment = {"OMP_NUM_THREADS": "2", "JUPYTER_PREFER_ENV_PATH": "1"}
+c.Spawner.environment = {
+    "OMP_NUM_THREADS": "2",
+    "JUPYTER_PREFER_ENV_PATH": "1",
+    "JUPYTER_CONFIG_PATH": str(COURSE / "tools" / "jupyter"),  # as in `make lab`
+}
 c.Spawner.mem_guarantee = "1G"
 c.Spawner.cmd = [str(COURSE / ".venv" / "bin" / "python"), "-m", "jupyterhub.singleuser"]
 c.Spawner.environment["PYTHONPATH"] = str(COURSE / ".extras" / "classroom")

@@ -85,6 +85,15 @@ def test_all_three_ways_set_the_same_threads_and_memory(file):
     assert not re.search(r'"MALLOC', text)
 
 
+@pytest.mark.parametrize(
+    "file",
+    ["classroom/jupyterhub_config.py", "classroom/tljh_course.py", "Dockerfile", ".binder/start"],
+)
+def test_everywhere_jupyterlab_starts_with_the_settings_of_make_lab(file):
+    set_there = r'JUPYTER_CONFIG_PATH"?[=:] ?.*tools"?( / "|/)jupyter'
+    assert re.search(set_there, (ROOT / file).read_text())
+
+
 def test_the_image_runs_as_an_ordinary_user_and_tells_whether_it_is_well():
     lines = (ROOT / "Dockerfile").read_text()
     assert re.findall(r"^USER (\S+)", lines, re.MULTILINE)[-1] == "1000"

@@ -6,6 +6,7 @@ import os
 
 import psutil
 import pytest
+import requests
 from conftest import LEARNERS, ROOT, first_cells
 
 pytestmark = pytest.mark.timeout(900)  # six learners on two cores, perhaps busy ones
@@ -28,6 +29,14 @@ def test_each_of_them_takes_less_than_900_mb(learners):
 def test_a_learner_finds_a_copy_of_lectures_and_exercises_and_no_solutions(learners):
     said = learners[0].run("import os; print(sorted(os.listdir(os.path.expanduser('~/course'))))")
     assert said.strip() == "['exercises', 'lectures']"
+
+
+def test_no_notebook_counts_as_changed_when_it_is_opened(learners):
+    """JupyterLab would write the kernel's words into it, were they not there already."""
+    one = learners[0]
+    url = f"{one.base}/api/contents/course/lectures/06_takeaways.ipynb"
+    opened = requests.get(url, headers=one.head, timeout=60).json()["content"]["metadata"]
+    assert opened["language_info"]["nbconvert_exporter"] == "python"
 
 
 def test_a_changed_copy_is_not_handed_out_anew(learners):
