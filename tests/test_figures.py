@@ -332,6 +332,12 @@ class TestQuestions:
         figure = figures.questions([mosaic], maps, [["a", "b", "c"]]).figure
         assert figure.axes[0].get_gridspec().ncols == 2
 
+    def test_three_flat_pictures_stand_in_one_row(self):
+        """Two to a row would leave a hole, and a sum of maps is read from the left."""
+        figure = figures.signed(torch.rand(3, 6, 12), ["a", "b", "their difference"]).figure
+        assert figure.axes[0].get_gridspec().get_geometry() == (1, 3)
+        assert figure.get_figwidth() > 9  # each larger than a square panel
+
     def test_known_answers_are_outlined_and_said(self):
         maps, mask = torch.stack([peak(1, 1), peak(4, 4)])[None], np.zeros((6, 6), bool)
         mask[3, 3] = True

@@ -170,6 +170,13 @@ class TestDuel:
         columns = {tuple(box.children) for box in boxes(panel) if isinstance(box, w.VBox)}
         assert {(panel.sides[0], panel.left), (panel.sides[1], panel.right)} <= columns
 
+    def test_the_reference_stands_beside_the_two_where_there_is_room(self):
+        rows = [box for box in boxes(duel()) if isinstance(box, w.Box) and len(box.children) == 3]
+        (row,) = [
+            box for box in rows if "The reference" in str(getattr(box.children[2], "value", ""))
+        ]
+        assert row.layout.flex_flow == "row wrap"
+
     def test_at_the_end_the_keyboard_goes_on_with_the_button_to_begin_again(self, monkeypatch):
         focused = []
         monkeypatch.setattr(w.Button, "focus", lambda self: focused.append(self.description))

@@ -61,7 +61,9 @@ FIRST = [
         "[the helper](../course_utils/methods/cams.py).",
         metadata={"slideshow": {"slide_type": "slide"}},
     ),
-    new_markdown_cell("<details><summary>Hint</summary>\n\nMind the **sign**.\n\n</details>"),
+    new_markdown_cell(
+        "<details><summary>Hint: $u_A$</summary>\n\nMind the **sign**.\n\n</details>"
+    ),
     new_markdown_cell("Ask the class first.", metadata={"slideshow": {"slide_type": "notes"}}),
     new_code_cell(f"very_long_name = '{'x' * 300}'\nprint('hello from the kernel')"),
     new_code_cell(
@@ -480,6 +482,10 @@ def test_only_what_changed_is_run_again(site, course, tmp_path):
 )
 def test_formulae_of_the_course_can_be_set(formula):
     assert mathml(formula, "block").count("<math ") == 1
+
+
+def test_formulae_in_a_summary_are_set(site):
+    assert '<summary>Hint: <math alttext="u_A"' in page(site, "lectures/01_first.html")
 
 
 def test_bars_stay_as_high_as_the_text():

@@ -57,6 +57,10 @@ def mathml(formula: str, display: str) -> str:
     return f'<div class="formula">{math}</div>' if display == "block" else math
 
 
+def _formulae(found: re.Match) -> str:
+    return re.sub(r"\$([^$\n]+)\$", lambda formula: mathml(formula[1], "inline"), found[0])
+
+
 def _letters(found: re.Match) -> str:
     """A bold 1 for `<mn mathvariant="bold">1<`: browsers know no mathvariant but `normal`."""
     tag, before, variant, after, text = found.groups()
@@ -88,6 +92,10 @@ class Renderer(IPythonRenderer):
     def heading(self, text: str, level: int, **attributes) -> str:
         plain = re.sub(r"<[^>]+>", "", text).replace(" ", "-")
         return f'<h{level} id="{quote(plain, safe="?/:@!$&()*+,;=")}">{text}</h{level}>\n'
+
+    def block_html(self, html: str) -> str:
+        """Formulae in a <summary> are set too, as in JupyterLab."""
+        return re.sub(r"<summary>.*?</summary>", _formulae, super().block_html(html), flags=re.S)
 
     def _html_embed_images(self, html: str) -> str:
         """nbconvert's own would close a tag that this piece opens, such as a hint's <details>."""

@@ -58,9 +58,11 @@ class Duel(Panel):
         told = "The reference, which is not distorted."
         expected = w.HTML(self._figure(_png(reference), told, "The reference"))
         pairs = zip(self.sides, (self.left, self.right))
-        above = w.Box([w.VBox(pair) for pair in pairs], layout=w.Layout(flex_flow="row wrap"))
+        # beside one another where there is room for three, as on a slide; else the reference below
+        three = [*(w.VBox(pair) for pair in pairs), expected]
+        above = w.Box(three, layout=w.Layout(flex_flow="row wrap"))
         others = w.Box([self.finish, self.again], layout=w.Layout(flex_flow="row wrap"))
-        self.arrange([above, expected, others], self.result)
+        self.arrange([above, others], self.result)
         self.quiet = False
         self._begin()
 

@@ -75,19 +75,19 @@ QUESTIONS = [
     QuizQuestion(
         "Why does a far Q nearly always give about the same map as Grad-CAM?",
         {
-            "S^Q is small, and the posterior's evidence lies where P's does.": "Both measured.",
+            "Q's map is small, and the posterior's evidence lies where P's does.": "Both measured.",
             "The two classes share features.": "Far classes share little; that is why little is "
             "removed.",
             "The gradient vanishes.": "It does not vanish: it is nearly the one of P.",
         },
-        "S^Q is small, and the posterior's evidence lies where P's does.",
+        "Q's map is small, and the posterior's evidence lies where P's does.",
         ("Lecture 4, far Q", L4),
     ),
     QuizQuestion(
         "Contrast-CAM with Q = P and the logit difference shows ...",
         {
             "why P is not certain.": "That is the cross-entropy with Q = P.",
-            "Grad-CAM.": "That would need S^Q = 0.",
+            "Grad-CAM.": "That would need a map of Q that is 0 everywhere.",
             "nothing: it is zero everywhere.": "S^P - S^P = 0.",
         },
         "nothing: it is zero everywhere.",

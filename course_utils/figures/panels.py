@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 PANEL = 2.2  # inches; four side by side fill a notebook's width with the text at its own size
 COLUMNS = 4
-WIDE = 0.65  # height / width: flatter pictures, such as mosaics, are drawn two to a row
+WIDE = 0.65  # height / width: flatter pictures, such as mosaics, are drawn two to a row, or three
 LINE = 26  # characters of a title across a panel
 PAPER = 0.9  # inches beside the panels, for a colour bar
 
@@ -96,7 +96,7 @@ def axes(
     """A figure with `count` empty panels in even rows, and room for titles and a colour bar.
 
     Args:
-        columns: at most so many in a row; default 4, and 2 of pictures that are flat.
+        columns: at most so many in a row; default 4, and 2 of pictures that are flat (3 of three).
         lines: of the tallest title.
         aspect: height / width of the pictures.
         first_large: with 5 or 7 panels, or 3 of flat pictures, which leave a hole in every grid,
@@ -106,9 +106,10 @@ def axes(
     holes = (3, 5, 7) if flat else (5, 7)
     if first_large and count in holes and (columns is None or columns < count):
         return _first_large(count, bar, lines, aspect)
-    rows = -(-count // (columns or (2 if flat else COLUMNS)))
+    most = columns or ((3 if count == 3 else 2) if flat else COLUMNS)
+    rows = -(-count // most)
     columns = min(columns or -(-count // rows), count)
-    panel = PANEL * (2 if flat and columns <= 2 else 1)
+    panel = PANEL * (1.4 if flat and columns == 3 else 2 if flat else 1)
     height = panel * min(aspect, 1.5) + 0.15 + 0.17 * lines
     figure = _figure(panel * columns + PAPER * bar, height * rows)
     found = figure.subplots(rows, columns, squeeze=False).ravel()
