@@ -505,6 +505,72 @@ def test_weights_changed_behind_pytorchs_back_are_noticed(make, change, frozen):
         seen.evidence(torch.eye(5))
 
 
+class Scaled(nn.Module):
+    """Another head: the pooled values times stored numbers, in a way of one's choice."""
+
+    def __init__(self, way):
+        super().__init__()
+        self.f, self.way = nn.Conv2d(3, 5, 3), way
+        self.scale = nn.Parameter(torch.arange(1.0, 6))
+
+    def forward(self, x):
+        return self.way(self.f(x).mean(dim=(2, 3)), self)
+
+
+class OutOfSight(torch.autograd.Function):
+    """Its backward reads a weight that it kept where nobody sees it."""
+
+    @staticmethod
+    def forward(ctx, x, network):
+        ctx.kept = network.scale
+        return x * network.scale
+
+    @staticmethod
+    def backward(ctx, g):
+        return g * ctx.kept, None
+
+
+WAYS = {
+    "product": lambda z, m: z * m.scale,
+    "a function that hides it": lambda z, m: OutOfSight.apply(z, m),
+    "checkpointed": lambda z, m: checkpoint(lambda t: t * m.scale, z, use_reentrant=False),
+    "worked out, checkpointed": lambda z, m: checkpoint(
+        lambda t: t * (2 * m.scale), z, use_reentrant=False
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", [nn.Parameter, lambda w: nn.Parameter(w, False), nn.Buffer])
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_numbers_put_in_a_weights_place_are_noticed(way, kind):
+    """As averaging of weights does it: PyTorch counts nothing, and the old numbers stay alive."""
+    model = Scaled(way)
+    scale = model.scale.detach()
+    del model.scale
+    model.scale = kind(scale)
+    seen = ForwardPass(model, torch.randn(1, 3, 8, 8), "f")
+    seen.evidence(torch.eye(5))
+    model.scale.data = model.scale.data.clone()  # the same numbers
+    if way is WAYS["product"]:
+        seen.evidence(torch.eye(5))
+    model.scale.data = -3 * model.scale.data
+    with pytest.raises(RuntimeError, match="weights changed after this forward pass"):
+        seen.evidence(torch.eye(5))
+
+
+def test_of_a_checkpointed_head_nothing_runs_before_it_is_asked():
+    """Run again in training mode, a BatchNorm would count another image."""
+    inside = nn.Sequential(nn.Linear(5, 5), nn.BatchNorm1d(5))
+    model = Scaled(lambda z, _: checkpoint(model.inside, z, use_reentrant=False))
+    model.inside, runs = inside, []
+    inside.register_forward_hook(lambda *_: runs.append(1))
+    seen = ForwardPass(model.train(), torch.randn(2, 3, 8, 8), "f")
+    assert len(runs) == 1
+    seen.evidence(torch.eye(5))
+    seen.check_weights()
+    assert len(runs) <= 6 and inside[1].num_batches_tracked == 0
+
+
 @pytest.mark.parametrize("form", [torch.clone, lambda w: w.T.clone().T], ids=["rows", "columns"])
 @pytest.mark.parametrize("shape", [(60, 90), (90, 60), (5, 3000), (8, 70, 3, 3)])
 def test_of_a_large_weight_every_row_and_every_column_is_looked_at(shape, form):

@@ -66,10 +66,16 @@ HEADS = {
         lambda: nn.Linear(16, 7),
         lambda: nn.Linear(7, 5),
     ),
+    "the second half of what a layer gives": Net(
+        lambda a, f, g: g(f(a.mean((2, 3))).chunk(2, dim=1)[1]),
+        lambda: nn.Linear(4, 6),
+        lambda: nn.Linear(3, 5),
+    ),
     "largest of all": Net(lambda a, f: f(a.amax((2, 3))), lambda: nn.Linear(4, 5)),
     "a norm at every place": Net(last, lambda: nn.LayerNorm(4), lambda: nn.Linear(4, 5)),
 }
-POOLED = [name for name in HEADS if name not in ("largest of all", "a norm at every place")]
+PLAIN = ("the second half of what a layer gives", "largest of all", "a norm at every place")
+POOLED = [name for name in HEADS if name not in PLAIN]
 
 
 def images(n=2):

@@ -175,10 +175,10 @@ def pooled_head(output: Tensor, leaf: Tensor, channels: int, fold: Fold) -> Pool
         if node.name().endswith("NotImplemented"):  # quantised: no gradient passes
             return None
         path.append(node)
-        ways = [n for n, _ in node.next_functions if _leads_to(n, leaf) or not is_parameter(n)]
-        if len(ways) != 1:
+        ways = [e for e in node.next_functions if _leads_to(e[0], leaf) or not is_parameter(e[0])]
+        if len(ways) != 1 or ways[0][1] != 0:  # an operation that gives several, as chunk does
             return None
-        (node,) = ways
+        node = ways[0][0]
     if node is None or leaf.dtype not in (torch.float32, torch.float64):
         return None
     waist, axis, shape = len(path), channels, tuple(leaf.shape)

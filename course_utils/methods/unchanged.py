@@ -32,7 +32,7 @@ class Unchanged:
 
     def __init__(self, weights: Iterable[Tensor], output: Tensor | None = None):
         self._weights, self._output = list(weights), output
-        self._counts = [_count(weight) for weight in self._weights]
+        self._states = [_state(weight) for weight in self._weights]
         self._views = [_sample(weight) for weight in self._weights]
         self._values = self._read()
 
@@ -45,11 +45,12 @@ class Unchanged:
 
     def check(self) -> None:
         """Raise a RuntimeError if a weight has changed."""
-        same = self._counts == [_count(weight) for weight in self._weights] and all(
+        same = self._states == [_state(weight) for weight in self._weights] and all(
             torch.equal(now, before) or torch.allclose(now, before, rtol=0, atol=0, equal_nan=True)
             for now, before in zip(self._read(), self._values)
         )
-        if not same and (self._output is None or _in_graph(self._output, self._changed())):
+        changed = set() if same else self._changed()
+        if changed and (self._output is None or _in_graph(self._output, changed)):
             raise RuntimeError(
                 "The network's weights changed after this forward pass. Make a new ForwardPass."
             )
@@ -59,8 +60,8 @@ class Unchanged:
         values = torch.cat([v.cpu() for v in self._values]).split([len(v) for v in self._views])
         return {
             _place(weight)
-            for weight, count, view, value in zip(self._weights, self._counts, self._views, values)
-            if count != _count(weight) or not torch.equal(view.cpu().to(value.dtype), value)
+            for weight, state, view, value in zip(self._weights, self._states, self._views, values)
+            if state[0] != _state(weight)[0] or not _equal(_sample(weight), view, value)
         }
 
 
@@ -69,19 +70,19 @@ def weights_of_head(model: nn.Module, output: Tensor, *leaves: Tensor | None) ->
 
     The leaves, where the graph starts, are none of them.
 
-    Frozen weights have no node: they are the saved numbers that need no gradient. Going through all
-    modules of a small network would cost a fiftieth of its forward pass.
+    Frozen weights have no node: they are the saved numbers that need no gradient. All that the
+    network stores is recorded only where they are out of sight: going through the modules of a
+    small network would cost a fiftieth of its forward pass.
     """
     nodes = list(graph_nodes(output))
     weights = [n.variable for n in nodes if n.name() == "torch::autograd::AccumulateGrad"]
     weights = [weight for weight in weights if not any(weight is leaf for leaf in leaves)]
-    # functions of the network's own may keep weights where nobody sees them
-    hidden = any(isinstance(node, BackwardCFunction) for node in nodes)
-    saved = None if hidden else _saved(nodes)
-    if saved is None:
-        stored = [w for m in every_module(model) for w in m._parameters.values() if w is not None]
-        return weights + [w for w in stored if not w.requires_grad]
-    return weights + [t for t in saved if t.is_floating_point() and not t.requires_grad]
+    saved = _saved(nodes)
+    if saved is not None:
+        return weights + [t for t in saved if t.is_floating_point() and not t.requires_grad]
+    stored = [(m._parameters, m._buffers) for m in every_module(model)]
+    everything = (w for kinds in stored for kind in kinds for w in kind.values())
+    return weights + [w for w in everything if w is not None and w.is_floating_point()]
 
 
 def graph_nodes(output: Tensor) -> Iterator[Any]:
@@ -96,14 +97,27 @@ def graph_nodes(output: Tensor) -> Iterator[Any]:
             yield node
 
 
-def _count(weight: Tensor) -> int:
-    return -1 if weight.is_inference() else weight._version
+def _state(weight: Tensor) -> tuple[int, int]:
+    """How often it was changed, as PyTorch counts, and where its values begin in memory."""
+    version = -1 if weight.is_inference() else weight._version
+    return version, weight.data_ptr() if _is_plain(weight) else 0
+
+
+def _is_plain(weight: Tensor) -> bool:
+    """Whether its values lie open in memory, not packed in some way of its own."""
+    return type(weight) in (Tensor, nn.Parameter) and weight.layout == torch.strided
+
+
+def _equal(now: Tensor, view: Tensor, before: Tensor) -> bool:
+    """Whether a sample is what it was, also of another tensor put in a weight's place."""
+    same = (now.dtype, now.device) == (view.dtype, view.device)
+    return same and torch.equal(now.cpu().to(before.dtype), before)
 
 
 def _sample(weight: Tensor) -> Tensor:
     """Values of every row and every column: a view, so that later values are seen."""
-    if type(weight) not in (Tensor, nn.Parameter) or weight.layout != torch.strided:
-        return torch.empty(0)  # what packs its values in its own way is only counted
+    if not _is_plain(weight):
+        return torch.empty(0)  # its changes are only counted
     size = weight.numel() and 1 + sum((n - 1) * s for n, s in zip(weight.shape, weight.stride()))
     flat = weight.detach().as_strided((size,), (1,))  # as it lies in memory
     return flat[:: _step(len(weight), size // len(weight)) if size > SMALL else 1]
@@ -122,26 +136,30 @@ def _place(tensor: Tensor) -> int:
 
 
 def _saved(nodes: Iterable[Any]) -> list[Tensor] | None:
-    """The tensors that a graph's nodes keep; None: PyTorch refuses to show a changed one.
+    """The tensors that a graph's nodes keep.
 
-    Those of checkpointed parts are worked out once more.
+    None: some are out of sight. Functions of the network's own may keep weights anywhere,
+    checkpointed parts fetch theirs anew, and PyTorch does not show one that was changed.
     """
     tensors: list[Tensor] = []
     for node in nodes:
         kind = type(node)
+        if issubclass(kind, BackwardCFunction):
+            return None
         if kind not in _names_saved:
-            _names_saved[kind] = [
-                name
-                for name in dir(node)
-                if name.startswith("_saved_") or name in ("variable", "saved_tensors")
-            ]
+            _names_saved[kind] = [n for n in dir(node) if n.startswith("_raw_saved_")]
         for name in _names_saved[kind]:
+            raw = getattr(node, name)
+            if any(one.unpack_hook for one in (raw if isinstance(raw, tuple) else [raw])):
+                return None  # packed away: unpacking would run a checkpointed part again
             try:
-                value = getattr(node, name)
+                value = getattr(node, name.removeprefix("_raw"))
             except RuntimeError:
                 return None
-            values = value if isinstance(value, (tuple, list)) else [value]
+            values = value if isinstance(value, tuple) else [value]
             tensors += [one for one in values if isinstance(one, Tensor)]
+        if hasattr(node, "variable"):
+            tensors.append(node.variable)
     return tensors
 
 
