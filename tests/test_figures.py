@@ -306,6 +306,17 @@ class TestQuestions:
             (0, 0), (0, 2), (1, 0), (1, 2)
         ]  # fmt: skip
 
+    @pytest.mark.parametrize("n", [3, 5])
+    def test_an_odd_number_of_photos_stands_above_their_maps(self, n):
+        """In pairs they would leave a hole."""
+        panels = [axis for axis in self.draw(n, 1).figure.axes if axis.images]
+        places = [axis.get_subplotspec() for axis in panels]
+        assert sorted((one.rowspan.start, one.colspan.start) for one in places) == [
+            (row, column) for row in (0, 1) for column in range(n)
+        ]
+        shown = [np.asarray(axis.images[0].get_array()).tobytes() for axis in panels]
+        assert len(set(shown[:n])) == 1 and not set(shown[:n]) & set(shown[n:])
+
     def test_of_many_photos_a_piece_holds_two_and_all_are_shown(self):
         picture = self.draw(5, 2, caption="Mind the last.")
         kept = [len([axis for axis in part.figure.axes if axis.images]) for part in picture.parts]

@@ -130,15 +130,18 @@ def _questions(images, maps, titles, outlines, opacity: float, scale: str) -> Fi
     pictures = [as_pixels(image) for image in images]
     aspect = max(pixels.shape[0] / pixels.shape[1] for pixels in pictures)
     lines = most_lines([title for row in titles for title in row])
-    pairs = 2 if k == 1 and n > 2 else 1  # so many photos in a row
-    columns = None if n == 1 else pairs * (k + 1)
+    above = k == 1 and n in (3, 5)  # the photos above their maps: pairs would leave a hole
+    beside = n if above else 2 if k == 1 and n > 2 else 1  # so many photos in a row
+    columns = None if n == 1 else n if above else beside * (k + 1)
     figure, drawn = axes(n * (k + 1), columns, True, lines, aspect, n == 1)
+    if above:
+        drawn = [axis for pair in zip(drawn[:n], drawn[n:]) for axis in pair]
     for i, pixels in enumerate(pictures):
         of_image = {f"{name} of image {i}": values[i] for name, values in
                     (("maps", maps), ("titles", titles), ("outlines", outlines))}  # fmt: skip
         same_length(**of_image)
         first, *others = drawn[i * (k + 1) : (i + 1) * (k + 1)]
-        panel(first, pixels, "What the network saw" if i < pairs else "")
+        panel(first, pixels, "What the network saw" if i < beside else "")
         for axis, values, title, mask in zip(others, *of_image.values()):
             shown = overlay(pixels, values, opacity, line=mask is None)  # one line is enough
             panel(axis, shown if mask is None else outlined(shown, mask), title)
