@@ -111,6 +111,15 @@ SECOND = [
     new_markdown_cell("## Two pieces", metadata={"slideshow": {"slide_type": "slide"}}),
     PIECES,
     new_markdown_cell("A sentence about both."),
+    new_markdown_cell("Without a heading.", metadata={"slideshow": {"slide_type": "subslide"}}),
+    new_code_cell("for_home = 1\nprint('at home')", metadata={"tags": ["fold-on-slides"]}),
+    new_code_cell("import sys\nfor n in range(9):\n    print('row', n)\n    sys.stdout.flush()"),
+    new_code_cell("print('holds: A claim.')"),
+    new_markdown_cell(
+        "## Questions\n\n" + "A line.\n\n" * 14 + "Which one?\n\n"
+        "<details><summary>This one.</summary>\n\nYes.\n\n</details>",
+        metadata={"slideshow": {"slide_type": "slide"}},
+    ),
 ]
 
 
@@ -335,6 +344,40 @@ def test_on_slides_a_result_comes_one_step_after_the_question(site, chromium):
         "getComputedStyle(document.querySelector('img[alt=\"noise, 1100 wide\"]')"
         ".closest('.fragment')).opacity === '1'"
     )
+    view.close()
+
+
+def test_a_slide_without_a_heading_says_under_which_one_it_stands(site, chromium):
+    view = open_page(site, chromium, "slides/02_second.html", 1280, 720)
+    text = view.locator("section > .continued + .cell", has_text="Without a heading.")
+    assert text.locator("xpath=preceding-sibling::*[1]").inner_text() == "Two pieces"
+    view.close()
+
+
+def test_code_for_reading_at_home_is_folded_on_slides_only(site):
+    folded = r"<details><summary>The code of this cell</summary>.{,99}for_home"
+    assert re.search(folded, page(site, "slides/02_second.html"), re.DOTALL)
+    assert not re.search(folded, page(site, "lectures/02_second.html"), re.DOTALL)
+
+
+def test_what_a_cell_prints_piece_by_piece_is_one_piece(site):
+    for name in ("lectures/02_second.html", "slides/02_second.html"):
+        rows = "\n".join(f"row {n}" for n in range(9))
+        assert f"<pre>{rows}\n</pre>" in page(site, name).replace(' class="prose"', "")
+
+
+def test_on_slides_a_claim_that_holds_is_set_small(site, chromium):
+    view = open_page(site, chromium, "slides/02_second.html", 1280, 720)
+    size = "e => parseFloat(getComputedStyle(e).fontSize)"
+    claim = view.get_by_text("holds: A claim.", exact=True).evaluate(size)
+    assert claim < 0.9 * view.get_by_text("at home", exact=True).evaluate(size)
+    view.close()
+
+
+def test_a_question_stays_with_its_choices(site, chromium):
+    view = open_page(site, chromium, "slides/02_second.html", 1280, 720)
+    slide = view.locator("section section", has_text="Which one?").last
+    assert "This one." in slide.inner_text() and slide.get_by_text("A line.").count() < 14
     view.close()
 
 

@@ -134,7 +134,7 @@ class SlidesExporter(PageExporter):
     """A notebook as slides of reveal.js; slideshow metadata say where a slide begins."""
 
     def from_notebook_node(self, notebook: NotebookNode, resources=None, **options):
-        notebook = answers_after_a_step(notebook)
+        notebook = folded_for_class(answers_after_a_step(notebook))
         notebook, resources = _RevealMetadataPreprocessor().preprocess(notebook, resources)
         self.template_file = "slides.html.j2"
         return super().from_notebook_node(notebook, resources, **options)
@@ -155,6 +155,14 @@ def answers_after_a_step(notebook: NotebookNode) -> NotebookNode:
             asked = kind not in ("notes", "skip")
         elif asked and cell.get("outputs") and kind in ("-", ""):
             slideshow["slide_type"], asked = "fragment", False
+    return notebook
+
+
+def folded_for_class(notebook: NotebookNode) -> NotebookNode:
+    """Long code that is for reading at home (tag `fold-on-slides`) is folded, in place."""
+    for cell in notebook.cells:
+        if "fold-on-slides" in cell.metadata.get("tags", ()):
+            cell.metadata.tags = [*cell.metadata.tags, "hide-input"]
     return notebook
 
 

@@ -20,8 +20,10 @@ def polish(soup: BeautifulSoup) -> None:
     """All that does not depend on where the page stands."""
     lighten(soup)
     wrap_tables(soup)
+    join_printed(soup)
     mark_columns(soup)
     find_headings(soup)
+    keep_together(soup)
     for tag in soup.select("main [tabindex]"):
         del tag["tabindex"]  # page.js gives it to what scrolls, where it does
 
@@ -61,11 +63,40 @@ def wrap_tables(soup: BeautifulSoup) -> None:
             table.wrap(soup.new_tag("div", attrs={"class": "scrolls"}))
 
 
+def join_printed(soup: BeautifulSoup) -> None:
+    """What a cell printed in several pieces, with nothing else between them, is one piece."""
+    for outputs in soup.select(".outputs"):
+        before = None
+        for area in outputs.find_all(class_="output_area", recursive=False):
+            printed = area.select_one(":scope > .output_stdout > pre")
+            if before and printed:
+                before.extend([*printed.contents])
+                area.decompose()
+            else:
+                before = printed
+
+
 def mark_columns(soup: BeautifulSoup) -> None:
     """Printed columns stay in line, and scroll; printed sentences are wrapped."""
     for printed in soup.select(".outputs pre"):
         if not re.search(r"\S {2,}\S|\S\t", printed.get_text()):
             printed["class"] = [*printed.get("class", []), "prose"]
+
+
+def keep_together(soup: BeautifulSoup) -> None:
+    """No line ends inside the name of a method, or between a number and its per cent sign."""
+    for text in soup.select_one("main").find_all(string=re.compile(r"-CAM|\d %")):
+        if text.find_parent(["pre", "code", "math", "script", "style"]):
+            continue
+        pieces = re.split(r"(\b[A-Z]\w*-CAM\b(?:\+\+)?)", re.sub(r"(\d) (?=%)", "\\1\u00a0", text))
+        for n, piece in enumerate(pieces):
+            if n % 2:
+                name = soup.new_tag("span", attrs={"class": "name"})
+                name.string = piece
+                text.insert_before(name)
+            elif piece:
+                text.insert_before(piece)
+        text.extract()
 
 
 def name_links(soup: BeautifulSoup, title_of) -> None:
