@@ -9,7 +9,9 @@ from pathlib import Path
 import build_site
 import gallery
 import nbformat
+import page_polish
 import pytest
+from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from notebook_page import FormulaError, mathml
 from page_check import faults
@@ -379,6 +381,20 @@ def test_a_question_stays_with_its_choices(site, chromium):
     slide = view.locator("section section", has_text="Which one?").last
     assert "This one." in slide.inner_text() and slide.get_by_text("A line.").count() < 14
     view.close()
+
+
+def test_no_line_breaks_inside_a_name_or_before_a_unit():
+    words = (
+        "<p>Grad-CAM++, a 7 by 7 map, Contrast-CAM: 50 % of 12 F in 3 s.</p><pre>Grad-CAM 5 %</pre>"
+    )
+    soup = BeautifulSoup(f"<main>{words}</main>", "html.parser")
+    before = soup.get_text()
+    page_polish.keep_together(soup)
+    assert [name.get_text() for name in soup.select(".name")] == ["Grad-CAM++", "Contrast-CAM"]
+    assert "50\u00a0% of 12\u00a0F in 3\u00a0s." in soup.p.get_text()
+    assert (
+        soup.get_text().replace("\u00a0", " ") == before and soup.pre.get_text() == "Grad-CAM 5 %"
+    )
 
 
 @pytest.mark.parametrize("width", [1280, 400])

@@ -84,11 +84,12 @@ def mark_columns(soup: BeautifulSoup) -> None:
 
 
 def keep_together(soup: BeautifulSoup) -> None:
-    """No line ends inside the name of a method, or between a number and its per cent sign."""
-    for text in soup.select_one("main").find_all(string=re.compile(r"-CAM|\d %")):
+    """No line ends inside the name of a method, or between a number and its unit."""
+    unit = r"(\d) (?=%|(?:F|B|s|ms|px|kB|MB|MiB)\b)"  # F and B: forward and backward passes
+    for text in soup.select_one("main").find_all(string=re.compile(f"-CAM|{unit}")):
         if text.find_parent(["pre", "code", "math", "script", "style"]):
             continue
-        pieces = re.split(r"(\b[A-Z]\w*-CAM\b(?:\+\+)?)", re.sub(r"(\d) (?=%)", "\\1\u00a0", text))
+        pieces = re.split(r"(\b[A-Z]\w*-CAM\b(?:\+\+)?)", re.sub(unit, "\\1\u00a0", text))
         for n, piece in enumerate(pieces):
             if n % 2:
                 name = soup.new_tag("span", attrs={"class": "name"})

@@ -72,9 +72,10 @@ function leadsIn(before, unit) {
   if (unit.matches(choice)) return before.matches("p, " + choice);
   if (/^my_\w+ = /.test(unit.textContent)) return asks([before]);
   const line = before.matches("p") && before.textContent.length < 90;
+  const colon = before.matches("p") && /^.{1,150}:$/.test(before.textContent.trim());
   const printed = before.parentElement === unit.parentElement && before.matches(".outputs > *")
     && !before.querySelector("img") && !before.textContent.trim().includes("\n");
-  return /^H\d$/.test(before.tagName) || (line && unit.matches("ul, ol")) || printed;
+  return /^H\d$/.test(before.tagName) || (line && unit.matches("ul, ol")) || colon || printed;
 }
 
 /** Printed lines are often a table, with its heads above: what fits a slide stays in one piece. */
