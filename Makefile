@@ -25,38 +25,44 @@ export MALLOC_TRIM_THRESHOLD_ ?= 2147483647
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test lectures web test-web slides pictures exercises collect grade scheduler worker classroom test-classroom benchmark claims report train-birds train-quality methods check setup lock format lint clean
+.PHONY: help lab lectures slides web report claims check exercises collect grade scheduler worker classroom test test-web test-classroom lint format pictures methods benchmark train-birds train-quality lock setup clean
+
+#: To learn
 
 help:            ## this list
 	@echo "Targets of this course (make TARGET):"
-	@sed -n 's/^\([a-z-]*\): *\([a-z-]* *\)## *\(.*\)/\1|\3/p' Makefile | while IFS='|' read -r name text; do printf '  %-14s %s\n' "$$name" "$$text"; done
+	@sed -n -e 's/^#: */|/p' -e 's/^\([a-z-]*\): *\([a-z-]* *\)## *\(.*\)/\1|\3/p' Makefile | while IFS='|' read -r name text; do if test -n "$$name"; then printf '  %-14s %s\n' "$$name" "$$text"; else printf '\n%s\n' "$$text"; fi; done
+	@echo
+	@echo "With options:"
+	@sed -n 's/^#   /    /p' Makefile
 
 lab: setup       ## open the lectures in JupyterLab (prints the address where there is no browser)
 	@$(VENV)/python tools/lab.py $(ARGS)
-
-test:            ## run every test, all lectures included (SYSTEM=no installs no system programs)
-	@$(PYTHON) tools/set_up.py slides grading cluster axe
-	@$(VENV)/python tools/system_programs.py
-	@$(VENV)/python -m pytest -n $(JOBS) $(ARGS)
 
 lectures:        ## run every lecture; pages, slides and a gallery in _site/, usable without internet
 	@$(PYTHON) tools/set_up.py slides
 	@test -f _site/ask/photo.js || $(VENV)/python tools/build_ask.py
 	@$(VENV)/python tools/build_site.py $(ARGS)
 
+slides: lectures ## the same: the slides are in _site/slides/
+
 web:             ## the page that answers in the browser, with the network in it, in _site/ask/ (needs npm)
 	@$(PYTHON) tools/set_up.py web
 	@$(VENV)/python tools/build_ask.py --web $(ARGS)
 
-test-web:        ## that page, tried with photos of a visitor's own (needs npm and Chromium)
-	@$(PYTHON) tools/set_up.py web
-	@$(VENV)/python tools/system_programs.py
-	@$(VENV)/python -m pytest -q tests/web $(ARGS)
+report: setup    ## one page of answers on a folder of photos: make report PHOTOS=folder NETWORK=module:function
+	@echo 'Loading torch and the network (some seconds).'
+	@$(VENV)/python -m course_utils.report "$(PHOTOS)" --network "$(NETWORK)" $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(PART),--part $(PART)) $(ARGS)
 
-slides: lectures ## the same: the slides are in _site/slides/
+claims: setup    ## lecture 4's claims on photos of yours: make claims PHOTOS=folder NETWORK=efficientnet_lite2
+	@echo 'Loading torch and the networks (some seconds).'
+	@$(VENV)/python tools/measure_claims.py $(PHOTOS) --network $(NETWORK) $(ARGS)
 
-pictures: setup  ## make the pictures again that the README shows
-	@$(VENV)/python tools/readme_pictures.py $(ARGS)
+check: setup     ## check this machine: versions, weights, a forward pass, a widget
+	@echo 'Looking at this machine (some seconds).'
+	@$(VENV)/python -m course_utils.environment
+
+#: To teach
 
 exercises:       ## generate exercises/ from solutions/ with nbgrader (for instructors)
 	@$(PYTHON) tools/set_up.py grading
@@ -85,20 +91,41 @@ classroom:       ## start a JupyterHub on this machine, for a trial (see classro
 	@$(PYTHON) tools/set_up.py classroom
 	@$(VENV)/python tools/classroom.py $(ARGS)
 
+#: To change the course
+
+test:            ## run every test, all lectures included (SYSTEM=no installs no system programs)
+	@$(PYTHON) tools/set_up.py slides grading cluster axe
+	@$(VENV)/python tools/system_programs.py
+	@$(VENV)/python -m pytest -n $(JOBS) $(ARGS)
+
+test-web:        ## that page, tried with photos of a visitor's own (needs npm and Chromium)
+	@$(PYTHON) tools/set_up.py web
+	@$(VENV)/python tools/system_programs.py
+	@$(VENV)/python -m pytest -q tests/web $(ARGS)
+
 test-classroom:  ## the hub, tried: learners log in, work, take too much memory, go idle
 	@$(PYTHON) tools/set_up.py classroom
 	@$(VENV)/python tools/classroom.py --prepare
 	@$(VENV)/python -m pytest -q tests/classroom $(ARGS)
 
+lint: setup      ## look for faults without running anything: ruff, and mypy on methods and birds
+	@$(VENV)/ruff format --check .
+	@$(VENV)/ruff check .
+	@$(VENV)/mypy
+
+format: setup    ## format code and notebooks (ruff), and sort imports
+	@$(VENV)/ruff check --quiet --fix --select I,F401 .
+	@$(VENV)/ruff format .
+
+pictures: setup  ## make the pictures again that the README shows
+	@$(VENV)/python tools/readme_pictures.py $(ARGS)
+
+methods: setup   ## score the seventeen methods where the answer is known (goes on where it was stopped)
+	@$(VENV)/python tools/measure_methods.py $(ARGS)
+
 benchmark:       ## time the course's methods beside those of grad-cam, torchcam and captum
 	@$(PYTHON) tools/set_up.py benchmark
 	@PYTHONPATH=.extras/benchmark $(VENV)/python tools/benchmark.py $(ARGS)
-
-claims: setup    ## lecture 4's claims on photos of yours: make claims PHOTOS=folder NETWORK=efficientnet_lite2
-	@$(VENV)/python tools/measure_claims.py $(PHOTOS) --network $(NETWORK) $(ARGS)
-
-report: setup    ## one page of answers on a folder of photos: make report PHOTOS=folder NETWORK=module:function
-	@$(VENV)/python -m course_utils.report $(PHOTOS) --network $(NETWORK) $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(PART),--part $(PART)) $(ARGS)
 
 train-birds: setup ## train the networks of the drawn birds again (their weights are in data/)
 	@$(VENV)/python tools/train_birds.py $(ARGS)
@@ -107,26 +134,11 @@ train-quality:   ## teach the assessors of image quality again (see tools/train_
 	@$(PYTHON) tools/set_up.py training
 	@PYTHONPATH=.extras/training $(VENV)/python tools/train_quality.py $(ARGS)
 
-methods: setup   ## score the seventeen methods where the answer is known (goes on where it was stopped)
-	@$(VENV)/python tools/measure_methods.py $(ARGS)
-
-check: setup     ## check this machine: versions, weights, a forward pass, a widget
-	@$(VENV)/python -m course_utils.environment
-
-setup:           ## make .venv, which every other target does by itself
-	@$(PYTHON) tools/set_up.py
-
 lock: setup      ## resolve pyproject.toml anew and write requirements.lock
 	@$(VENV)/python tools/make_lock.py
 
-format: setup    ## format code and notebooks (ruff), and sort imports
-	@$(VENV)/ruff check --quiet --fix --select I,F401 .
-	@$(VENV)/ruff format .
-
-lint: setup      ## look for faults without running anything: ruff, and mypy on methods and birds
-	@$(VENV)/ruff format --check .
-	@$(VENV)/ruff check .
-	@$(VENV)/mypy
+setup:           ## make .venv, which every other target does by itself
+	@$(PYTHON) tools/set_up.py
 
 clean:           ## remove what was made: .venv, .extras, _site and caches
 	rm -rf .venv .extras .classroom _site build .setup-lock .pytest_cache .hypothesis *.egg-info

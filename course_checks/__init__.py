@@ -33,7 +33,8 @@ def parts(assignment: str) -> tuple[Part, ...]:
     """
     if assignment not in ASSIGNMENTS:
         raise ValueError(
-            f"There is no assignment '{assignment}'.{closest(assignment, ASSIGNMENTS)}"
+            f"There is no assignment '{assignment}'.{closest(assignment, ASSIGNMENTS)} "
+            f"All of them: {', '.join(ASSIGNMENTS)}."
         )
     return import_module(f".{assignment}", __name__).PARTS
 

@@ -138,7 +138,7 @@ def difference(answer: Any, right: Any, tolerance: float, axes: str = "", at: st
     got, wanted = _kind(answer, right), _kind(right, right)
     if got != wanted:
         names = f", that is ({axes}{',' * (',' not in axes)})" if axes else ""
-        return f"{where}expected {wanted}{names}, got {got}."
+        return f"{where}expected {wanted}{names}, got {got}.{_out_of_a_list(answer, right)}"
     if type(right) in (list, dict) and not _infinite(answer):
         if type(right) is dict and set(answer) != set(right):
             keys = ", ".join(f'"{key}"' for key in right)
@@ -155,6 +155,15 @@ def difference(answer: Any, right: Any, tolerance: float, axes: str = "", at: st
     if isinstance(answer, Tensor) and right.is_floating_point():
         return where + _worst_place(answer, right)
     return f"{where}you have {shown(answer)}, which is not right."
+
+
+def _out_of_a_list(answer: Any, right: Any) -> str:
+    """What to do about a list (or a tuple, which is read as one) where a tensor is expected."""
+    if type(answer) is not list or not isinstance(right, Tensor):
+        return ""
+    if len(answer) == 1 and isinstance(answer[0], Tensor):
+        return " The tensor is in a list or tuple: take it out, by `[0]`."
+    return " Answer with one torch tensor, not with a list or tuple."
 
 
 def _kind(value: Any, right: Any) -> str:

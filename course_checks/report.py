@@ -186,6 +186,9 @@ def sentence(part: Part, verdicts: Sequence[Verdict]) -> str:
     if len(verdicts) == 1:
         return f"✗ {part.name}: {says}"
     right = f"{len(verdicts) - len(wrong)} of {len(verdicts)} cases right"
+    partly = sum(0 < verdict.share < 1 for verdict in verdicts)
+    if partly:
+        right += f", {partly} in part"
     lucky = sum(verdict.says == LUCK for verdict in verdicts)
     if lucky and first.says != LUCK:
         right += (

@@ -24,7 +24,7 @@ from course_checks import ASSIGNMENTS
 from course_checks.answers import to_bytes
 from course_checks.drawing import VISIBLE
 from course_checks.networks import built
-from course_checks.part import Part, call
+from course_checks.part import Part, Verdict, call
 from course_checks.report import Check, filled, judge, marks, passed, sentence, without_luck
 from course_utils import GradCAM
 
@@ -315,6 +315,26 @@ def test_true_and_false_in_place_of_numbers_are_a_wrong_answer():
     half = Part("ex00_half", "half", 1, "half", lambda seed: [()], lambda: torch.tensor([0.5, 1.0]))
     verdict = half.verdict(torch.tensor([True, True]), ())
     assert verdict.share == 0 and "at [0] you have 1, and 0.5 is right" in verdict.says
+
+
+@pytest.mark.parametrize(
+    ("answer", "advice"),
+    [
+        ((torch.tensor([0.5, 1.0]),), r"list of 1. The tensor is in a list or tuple: .* `\[0\]`"),
+        ((torch.zeros(2), torch.zeros(2)), "list of 2. Answer with one torch tensor"),
+        (torch.zeros(3), r"got a tensor of shape \(3,\).$"),
+    ],
+    ids=["a tuple, as torch.autograd.grad gives it", "several", "another shape"],
+)
+def test_a_tensor_that_comes_in_a_tuple_is_told_how_to_come_out(answer, advice):
+    half = Part("ex00_half", "half", 1, "half", lambda seed: [()], lambda: torch.tensor([0.5, 1.0]))
+    assert re.search(advice, half.verdict(answer, ()).says)
+
+
+def test_the_sentence_counts_what_is_right_in_part():
+    three = [Verdict(0.6, "wrong sign"), Verdict(1.0), Verdict(0.0, "no")]
+    assert "(1 of 3 cases right, 1 in part): case 1: wrong sign" in sentence(ADD, three)
+    assert "(1 of 3 cases right): case 1: no" in sentence(ADD, [three[2], three[1], three[2]])
 
 
 # --- they run -------------------------------------------------------------------------------------

@@ -321,4 +321,5 @@ def test_a_visit(page, axe, tmp_path):
     no_label_is_cut(page)
     assert [said for said in page.wrong if not any(part in said for part in HARMLESS)] == []
     see_an_error_and_get_over_it(page)
+    assert "without encryption" not in (tmp_path / "log.txt").read_text()
     axe_finds_nothing(page, axe)

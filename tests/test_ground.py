@@ -172,6 +172,19 @@ def test_make_help_lists_every_target_and_is_what_make_does_by_itself():
             command, cwd=ROOT, capture_output=True, text=True, check=True
         ).stdout
         assert re.findall(r"^  ([a-z-]+) +\S", output, re.MULTILINE) == targets
+        for heading in ("To learn", "To teach", "To change the course", "With options:"):
+            assert f"\n\n{heading}\n  " in output
+
+
+def test_a_folder_of_photos_may_have_a_space_in_its_name():
+    call = ["make", "-n", "report", "PHOTOS=My photos", "NETWORK=my nets.py:load"]
+    said = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert 'report "My photos" --network "my nets.py:load"' in said
+
+
+def test_in_a_terminal_of_jupyterlab_python_is_the_courses_own():
+    found = shutil.which("python", path=lab.settings()["PATH"])
+    assert Path(found).parent == Path(sys.executable).parent
 
 
 @pytest.mark.parametrize(

@@ -64,3 +64,9 @@ def test_the_strip_shows_what_the_explorer_answers_today(root):
     assert shown.size == made.size
     difference = np.abs(np.asarray(shown, float) - np.asarray(made, float))
     assert difference.mean() < 3 and np.percentile(difference, 99) < 40  # of 255: WebP's own
+
+
+@pytest.mark.parametrize("row", ["about_a_photo", "about_a_bird"])
+def test_no_answer_in_the_first_picture_is_too_weak_to_be_read(row):
+    _, (_, titles, strength) = getattr(readme_pictures, row)()
+    assert len(titles) == 3 and strength.min() > 0.15  # the README: below 0.1 there is nothing

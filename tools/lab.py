@@ -31,22 +31,22 @@ def settings() -> dict[str, str]:
     """What is added to the process's environment: defaults that a learner's own settings go before.
 
     tools/jupyter: no question about news covers the first lecture, and no notebook counts as
-    changed as soon as it is opened.
+    changed as soon as it is opened. PATH: in a terminal of JupyterLab, and after `!` in a cell,
+    `python` is this environment's.
     """
     path = [str(ROOT / "tools" / "jupyter"), os.environ.get("JUPYTER_CONFIG_PATH", "")]
     return {
         "JUPYTER_CONFIG_PATH": os.pathsep.join(filter(None, path)),
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
         "JUPYTER_PREFER_ENV_PATH": "1",  # this environment's kernel, not one of the home folder
     }
 
 
 def main() -> None:
     call = command(sys.argv[1:])
+    print("Starting JupyterLab. Ctrl-C twice stops it.", flush=True)
     if "--no-browser" in call:
-        print(
-            "No display here: open the address below in a browser. Ctrl-C twice stops JupyterLab.",
-            flush=True,
-        )
+        print("No display here: open the address below in a browser.", flush=True)
     os.environ.update(settings())
     os.execv(sys.executable, call)
 

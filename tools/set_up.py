@@ -129,6 +129,7 @@ class Environment:
         build, index, words = torch_build.choose()
         say("Making .venv with Python %d.%d (once, some minutes)." % sys.version_info[:2])
         say(words)
+        say("pip tells what it fetches. Then it unpacks, and is silent for a minute or several.")
         warn_of_a_python_at_home()
         with undone_on_failure(self.folder):
             os.makedirs(os.path.realpath(self.folder), exist_ok=True)

@@ -135,8 +135,9 @@ def _write(
         f"{len(grades)} grades: {options.grades / name}.csv; pages for students: {options.feedback}"
     )
     if missing:
+        wait = "waits" if missing == 1 else "wait"
         print(
-            f"{missing} wait for marks by hand: {options.grades / name}_by_hand.csv "
+            f"{missing} {wait} for marks by hand: {options.grades / name}_by_hand.csv "
             f"(read {name}_texts.html)."
         )
     if options.roster:

@@ -1,10 +1,15 @@
-"""Settings of the server of `make lab`: a notebook does not count as changed when it is opened.
+"""Settings of the server of `make lab`.
 
-JupyterLab writes what it learns of the kernel (its name in full, Python's version) into a notebook
-as soon as that is opened, and marks it as changed. In the repository these words are left out: they
-differ from machine to machine. So they are put in where the server reads the file.
+**A notebook does not count as changed when it is opened.** JupyterLab writes what it learns of the
+kernel (its name in full, Python's version) into a notebook as soon as that is opened, and marks it
+as changed. In the repository these words are left out: they differ from machine to machine. So they
+are put in where the server reads the file.
+
+**What server and kernel say to each other is encrypted.** Where it is not, each kernel warns in the
+terminal; and on a machine that several people share it should be.
 """
 
+import zmq
 from ipykernel.ipkernel import IPythonKernel
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_server.services.contents.largefilemanager import AsyncLargeFileManager
@@ -31,4 +36,7 @@ def about_the_kernel() -> dict:
     return {"kernelspec": name, "language_info": dict(IPythonKernel.language_info)}
 
 
-get_config().ServerApp.contents_manager_class = Notebooks  # noqa: F821 (Jupyter defines it)
+settings = get_config()  # noqa: F821 (Jupyter defines it)
+settings.ServerApp.contents_manager_class = Notebooks
+if zmq.has("curve"):  # else Jupyter would not start
+    settings.KernelManager.transport_encryption = "auto"  # of kernels that can
