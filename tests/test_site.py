@@ -503,6 +503,15 @@ def test_the_index_has_a_card_with_a_picture_for_each_lecture(site):
     assert 'Start with <a href="lectures/01_first.html">' in index
 
 
+def test_in_the_gallery_each_piece_of_a_picture_has_the_caption_of_all():
+    image = f'<img alt="a" src="data:image/png;base64,{GREY}">'
+    html = f"<figure>{image}</figure><figure>{image}<figcaption>Of both.</figcaption></figure>"
+    data = {"text/html": f'<div class="parts">{html}</div>'}
+    cell = new_code_cell(outputs=[new_output("display_data", data)])
+    shown = gallery.pictures(new_notebook(cells=[cell]))
+    assert [one.caption for one in shown] == ["Of both."] * 2
+
+
 def test_a_card_shows_the_picture_of_the_cell_that_is_tagged_so():
     cells = [new_code_cell(metadata={"tags": tags}) for tags in ([], ["hide-input", "card"])]
     for cell in cells:

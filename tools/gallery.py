@@ -49,7 +49,8 @@ def pictures(notebook: nbformat.NotebookNode) -> list[Shown]:
 
 def _shown(cell: nbformat.NotebookNode, figure, image) -> Shown:
     data = base64.b64decode(DATA.sub("", image["src"]))
-    caption = figure.find("figcaption")
+    pieces = figure.find_parent(class_="parts")  # the last of them has the words for all
+    caption = figure.find("figcaption") or (pieces and pieces.find("figcaption"))
     words = caption.get_text(" ", strip=True) if caption else ""
     card = "card" in cell.metadata.get("tags", [])
     picture = Image.open(io.BytesIO(data))
