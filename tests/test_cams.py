@@ -599,6 +599,7 @@ class Ends(HandNet):
         (nn.Sigmoid(), "ends in a sigmoid.*model.last = torch.nn.Identity.*output=torch.logit[.]"),
         (lambda y: y[:, 1].sigmoid(), "ends in a sigmoid"),
         (lambda y: y[:, 1:2].sigmoid(), "ends in a sigmoid"),
+        (lambda y: y.sigmoid().clamp(1e-6, 1 - 1e-6), "ends in a sigmoid"),
     ],
 )
 def test_probabilities_in_place_of_logits_are_named_once(last, words):

@@ -396,6 +396,7 @@ def test_the_line_for_several_heads_works():
     [
         (torch.sum, "returned a single number, as a loss is"),
         (lambda y: None, "NoneType, in which no tensor of floats was found"),
+        (lambda y: {}, "returned a dict of nothing, in which no tensor"),
         (lambda y: y.detach().numpy(), "ndarray, in which no tensor of floats was found"),
     ],
 )
@@ -583,6 +584,15 @@ def test_of_a_large_weight_every_row_and_every_column_is_looked_at(shape, form):
             weight.data.select(axis, i).add_(1)
             with pytest.raises(RuntimeError):
                 record.check()
+
+
+def test_a_row_that_is_repeated_is_looked_at():
+    row = torch.zeros(1, 5000)
+    record = Unchanged([row.expand(6000, 5000)])
+    record.check()
+    row.data[0, 4321] = 1
+    with pytest.raises(RuntimeError, match="weights changed"):
+        record.check()
 
 
 def test_of_a_frozen_network_only_the_head_is_recorded():

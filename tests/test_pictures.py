@@ -37,6 +37,13 @@ def clear():
     return stored(image)
 
 
+def content(image):
+    """A PNG file's bytes, as an upload hands them on."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 # picture, and the RGB bytes that everybody must see
 KINDS = {
     "16-bit grey": (stored(Image.fromarray(GREY.astype(np.uint16) * 257)), GREY[..., None]),
@@ -44,6 +51,7 @@ KINDS = {
     "transparency": (clear(), np.full((90, 120, 1), 191)),
     "palette": (Image.fromarray(GREY).convert("P"), GREY[..., None]),
     "float": (Image.fromarray(GREY.astype(np.float32) / 255), GREY[..., None]),
+    "a file's content": (content(Image.fromarray(BYTES)), BYTES),
     "uint8": (BYTES, BYTES),
     "whole numbers": (BYTES.astype(np.int64), BYTES),
     "floats to 255": (BYTES.astype(np.float32), BYTES),

@@ -221,7 +221,7 @@ def _no_output(name: str, value: Any, picked: bool) -> str:
 
 def _contents(value: Any) -> str:
     if isinstance(value, Mapping):
-        return f" of {', '.join(repr(key) for key in value)}"
+        return f" of {', '.join(map(repr, value)) or 'nothing'}"
     return f" of {len(value)}" if isinstance(value, (list, tuple)) else ""
 
 

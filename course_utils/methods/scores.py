@@ -70,7 +70,8 @@ def cotangents_of(v: Tensor, output: Tensor) -> Tensor:
 # --- a network that has taken the softmax already -------------------------------------------------
 
 _warned: WeakSet[nn.Module] = WeakSet()
-_RESHAPING = ("View", "UnsafeView", "Reshape", "Squeeze", "Unsqueeze", "Clone", "Alias", "ToCopy")
+_PASSING = ("View", "UnsafeView", "Reshape", "Squeeze", "Unsqueeze", "Clone", "Alias", "ToCopy")
+_PASSING += ("Clamp",)  # probabilities kept away from 0 and 1
 _CURE = {"softmax": "torch.log", "sigmoid": "torch.logit"}
 
 
@@ -121,8 +122,8 @@ def _probabilities_by(output: Tensor) -> str | None:
 
 
 def _last_operation(output: Tensor) -> str:
-    """The name of the last node of autograd's graph that computes, "" without a graph."""
+    """The name of the last node of autograd's graph that says what comes out, "" without one."""
     node = output.grad_fn
-    while node is not None and node.name().startswith(_RESHAPING):
+    while node is not None and node.name().startswith(_PASSING):
         node = node.next_functions[0][0]
     return node.name() if node is not None else ""

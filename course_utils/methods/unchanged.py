@@ -127,7 +127,8 @@ def _sample(weight: Tensor) -> Tensor:
 def _step(rows: int, columns: int) -> int:
     """The largest step that misses no row and no column of a matrix."""
     steps = range(min(rows, columns), 0, -1)
-    return next(step for step in steps if gcd(step, rows) == gcd(step, columns) == 1)
+    # a row that is repeated by expand() has no columns of its own
+    return next((step for step in steps if gcd(step, rows) == gcd(step, columns) == 1), 1)
 
 
 def _place(tensor: Tensor) -> int:

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 # Named one by one because Pillow would otherwise also read EPS, which runs Ghostscript on the file.
 FORMATS = ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "AVIF", "JPEG2000", "PPM"]
 FORMATS = [name for name in FORMATS if name in Image.registered_extensions().values()]
+_WHOLE = (Image.Image, bytes, bytearray, memoryview)  # pictures and files' contents, not numbers
 CURE = "Of what a network reads, classifier.preprocess.show(x[0]) makes a picture."
 
 
@@ -32,7 +33,7 @@ def as_rgb(picture, label: str = "What you gave") -> Image.Image:
         ValueError: empty, damaged, too large, or no picture.
         TypeError: neither an image, bytes, an array nor a tensor.
     """
-    if not isinstance(picture, (Image.Image, bytes, bytearray, memoryview)):
+    if not isinstance(picture, _WHOLE):
         return Image.fromarray(np.round(255 * as_pixels(picture)).astype(np.uint8))
     try:
         with warnings.catch_warnings():
@@ -56,16 +57,16 @@ def as_pixels(picture) -> np.ndarray:
     """A picture as H x W x 3 floats in [0, 1].
 
     Args:
-        picture: a PIL image; or an array or tensor, H x W, or H x W x 1 (grey), 2 (grey, opacity),
-            3 (RGB) or 4 (RGB, opacity). Whole numbers run from 0 to 255, or to 65535 (uint16, and
-            others above 255); floats from 0 to 1, or as whole numbers do. Transparency is laid on
-            white.
+        picture: a PIL image, or a file's content; or an array or tensor, H x W, or H x W x 1
+            (grey), 2 (grey, opacity), 3 (RGB) or 4 (RGB, opacity). Whole numbers run from 0 to 255,
+            or to 65535 (uint16, and others above 255); floats from 0 to 1, or as whole numbers do.
+            Transparency is laid on white.
 
     Raises:
         ValueError: another shape or range, such as that of a normalised tensor.
         TypeError: no picture at all.
     """
-    if isinstance(picture, Image.Image):
+    if isinstance(picture, _WHOLE):
         return np.asarray(as_rgb(picture)) / 255.0
     values = _as_array(picture)
     if values.ndim == 2:
@@ -80,8 +81,7 @@ def as_pixels(picture) -> np.ndarray:
 
 def is_picture(value) -> bool:
     """Whether `as_rgb` would try: an image, bytes, an array or a tensor; not a name or a path."""
-    kinds = (Image.Image, bytes, bytearray, memoryview, np.ndarray)
-    return isinstance(value, kinds) or _is_tensor(value)
+    return isinstance(value, (*_WHOLE, np.ndarray)) or _is_tensor(value)
 
 
 def _is_tensor(value) -> bool:
