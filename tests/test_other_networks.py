@@ -405,6 +405,21 @@ def test_what_is_no_answer_for_each_image_is_named(pack, sentence):
         GradCAM(Returns(pack))(torch.randn(1, 3, 8, 8))
 
 
+@pytest.mark.parametrize(
+    ("classes", "words", "output"),
+    [
+        (1, "output=lambda y: y.reshape.1.", lambda y: y.reshape(1)),
+        (5, "gave 5 rows for one image.*output=lambda y: y.None.", lambda y: y[None]),
+    ],
+)
+def test_of_one_image_squeeze_leaves_no_batch_and_the_cure_is_named(classes, words, output):
+    model, x = Returns(lambda y: y[:, :classes].squeeze()), torch.randn(1, 3, 8, 8)
+    with pytest.raises((TypeError, LayerError), match=words):
+        GradCAM(model)(x, why=1)
+    kept = GradCAM(Returns(lambda y: y[:, :classes]))(x, why=1)
+    assert torch.equal(GradCAM(model, output=output)(x, why=1).evidence, kept.evidence)
+
+
 @pytest.mark.parametrize("places", ["network", "images", "both"])
 def test_tensors_without_numbers_are_named(places):
     model, x = Small(), torch.randn(1, 3, 8, 8)

@@ -173,6 +173,11 @@ def _token_grid(
 
 def check_grid(activations: Tensor, name: str, n: int, axes: int = 2) -> None:
     """Raise a LayerError unless the layer's output, read as a grid, is N x C x h x w."""
+    if activations.dim() == axes + 2 and len(activations) == 1 != n:
+        raise LayerError(
+            f"The network gave {n} rows for one image. If squeeze() took the batch's axis away, "
+            "give it back: output=lambda y: y[None]."
+        )
     if activations.dim() != axes + 2 or len(activations) != n:
         shape = " x ".join(map(str, activations.shape))
         wanted = f"N x C x {' x '.join(('d', 'h', 'w')[3 - axes :])}"

@@ -201,7 +201,8 @@ def _no_output(name: str, value: Any, picked: bool) -> str:
     if isinstance(value, Tensor):
         return (
             f"{'output= gave' if picked else f'{name} returned'} a single number, as a loss is, "
-            "not one row for each image. Ask about the logits: let the network return them."
+            "not one row for each image. Ask about the logits: let the network return them. If "
+            "squeeze() left one logit of one image: output=lambda y: y.reshape(1)."
         )
     if picked:
         return f"output= gave a {kind}, not a tensor."

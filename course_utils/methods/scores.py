@@ -70,8 +70,11 @@ def cotangents_of(v: Tensor, output: Tensor) -> Tensor:
 # --- a network that has taken the softmax already -------------------------------------------------
 
 _warned: WeakSet[nn.Module] = WeakSet()
-_PASSING = ("View", "UnsafeView", "Reshape", "Squeeze", "Unsqueeze", "Clone", "Alias", "ToCopy")
-_PASSING += ("Clamp",)  # probabilities kept away from 0 and 1
+# what a softmax may go through and still be one; clamped: kept away from 0 and 1
+_PASSING = (
+    *("View", "UnsafeView", "Reshape", "Squeeze", "Unsqueeze", "Clone", "Alias", "ToCopy"),
+    "Clamp",
+)
 _CURE = {"softmax": "torch.log", "sigmoid": "torch.logit"}
 
 
