@@ -22,6 +22,7 @@ def polish(soup: BeautifulSoup) -> None:
     wrap_tables(soup)
     join_printed(soup)
     mark_columns(soup)
+    mark_claims(soup)
     find_headings(soup)
     keep_together(soup)
     for tag in soup.select("main [tabindex]"):
@@ -81,6 +82,21 @@ def mark_columns(soup: BeautifulSoup) -> None:
     for printed in soup.select(".outputs pre"):
         if not re.search(r"\S {2,}\S|\S\t", printed.get_text()):
             printed["class"] = [*printed.get("class", []), "prose"]
+
+
+def mark_claims(soup: BeautifulSoup) -> None:
+    """What is printed for the record, "holds: ...", can be told from the results."""
+    for text in soup.select_one("main").find_all(string=re.compile("^holds: ", re.MULTILINE)):
+        if not text.find_parent(class_="outputs"):
+            continue
+        for piece in re.split("(?m)(^holds: .*$)", text):
+            if piece.startswith("holds: "):
+                claim = soup.new_tag("span", attrs={"class": "claim"})
+                claim.string = piece
+                text.insert_before(claim)
+            elif piece:
+                text.insert_before(piece)
+        text.extract()
 
 
 def keep_together(soup: BeautifulSoup) -> None:

@@ -252,13 +252,8 @@ function nameIt(slide) {
   }
 }
 
-/** What is printed for the record (claims that hold) is set small; on a slide one empty line
- *  between functions is enough. */
-function quieten(slide) {
-  for (const pre of slide.querySelectorAll(".outputs pre")) {
-    if (!/^holds: /m.test(pre.textContent)) continue;
-    pre.innerHTML = pre.innerHTML.replace(/^holds: .*$/gm, '<span class="claim">$&</span>');
-  }
+/** On a slide one empty line between functions is enough. */
+function closeUp(slide) {
   for (const pre of slide.querySelectorAll(".source pre")) {
     const walk = document.createTreeWalker(pre, NodeFilter.SHOW_TEXT);
     while (walk.nextNode()) walk.currentNode.data = walk.currentNode.data.replace(/\n\n\n/g, "\n\n");
@@ -325,7 +320,7 @@ addEventListener("load", () => {
     [...list.children].forEach((entry, n) => { if (entry.matches("li")) entry.value = n + 1; });
   }
   deck.querySelectorAll(".slides > section > section").forEach((slide) => {
-    quieten(slide);
+    closeUp(slide);
     narrow(slide);
     fit(slide);
   });
