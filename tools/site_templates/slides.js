@@ -12,7 +12,7 @@ const PICTURE = 250; // a picture that is so high, or higher, may be made smalle
 const SMALLER = 0.7; // but not below that share of what it would be alone
 const SMALLEST = 0.58; // nor below that where a slide would look empty otherwise
 const PANEL = 0.9; // the same of a panel with controls
-const PANEL_PICTURE = 290; // so wide at most are the pictures of a panel
+const PANEL_PICTURE = 290; // so wide at most are the pictures of a panel with four or more
 const SMALL_CODE = 0.85; // code may be made so small to stay in one piece
 const ASKED = HEIGHT / 6; // a slide with a question to answer may hold so little
 const HIGHEST = 600; // of a picture that has a slide to itself
@@ -190,7 +190,8 @@ function growPanel(slide) {
     panels[0].style.setProperty("--panel-picture", `${wide}px`);
     return bottom_(units.at(-1)) <= top_(slide) + LOWEST - 15; // clear of the arrows
   };
-  let wide = PANEL_PICTURE;
+  const count = panels[0].querySelectorAll("figure").length;
+  let wide = count < 4 ? Math.min(1150 / count, 2 * PANEL_PICTURE) : PANEL_PICTURE;
   while (!fits(wide) && wide > 120) wide -= 10;
 }
 
