@@ -295,6 +295,42 @@ def test_views_in_the_batch_are_named():
         GradCAM(Folded())(torch.randn(2, 4, 3, 8, 8))
 
 
+class Heard(nn.Module):
+    """A signal's tokens, N x T x C: from a convolution, or from a matrix; with a class token."""
+
+    def __init__(self, convolution, class_tokens):
+        super().__init__()
+        torch.manual_seed(0)
+        self.f = nn.Conv1d(1, 8, 4, 2) if convolution else nn.Linear(4, 8)
+        self.convolution, self.first = convolution, nn.Parameter(torch.randn(1, class_tokens, 8))
+        self.block = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.norm, self.h = nn.LayerNorm(8), nn.Linear(8, 5)
+        self.eval()
+
+    def forward(self, x):
+        t = self.f(x).transpose(1, 2) if self.convolution else self.f(x[:, 0].unfold(1, 4, 2))
+        t = torch.cat([self.first.expand(len(t), -1, -1), t], dim=1)
+        return self.h(self.norm(self.block(t)).mean(dim=1))
+
+
+@pytest.mark.parametrize(("convolution", "class_tokens"), [(True, 0), (True, 1), (False, 0)])
+@pytest.mark.parametrize("layer", ["block", "norm"])
+def test_the_tokens_of_a_signal_are_not_taken_for_its_channels(convolution, class_tokens, layer):
+    model, x = Heard(convolution, class_tokens), torch.randn(2, 1, 42)
+    got = GradCAM(model, layer)(x, why=1)
+    kept = []
+    module = model.get_submodule(got.layer)
+    handle = module.register_forward_hook(lambda _m, _i, a: kept.append(a))
+    y = model(x)
+    handle.remove()
+    (gradient,) = torch.autograd.grad(y[:, 1].sum(), kept[0])
+    places = slice(class_tokens, None)
+    alpha = gradient[:, places].mean(dim=1)
+    expected = torch.einsum("nc,ntc->nt", alpha, kept[0][:, places])
+    assert got.maps.shape == (2, 1, 42)
+    torch.testing.assert_close(got.evidence[:, 0], expected, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("convolution", "size"),
     [(nn.Conv1d(3, 8, 3), (12,)), (nn.Conv3d(3, 8, 3), (5, 7, 6))],

@@ -82,11 +82,12 @@ def find_fold(
         batch_first = (shape[1], shape[0], shape[2])
         fold = find_fold(model, batch_first, size, patch_grids)
         return None if fold is None else lambda a: fold(a.transpose(0, 1))
-    if len(shape) == len(size) + 2:
+    tokens = len(shape) == 3 and (len(size) > 1 or _tokens_of_a_signal(shape, patch_grids))
+    if len(shape) == len(size) + 2 and not (tokens and len(size) == 1):
         channels_first = _channels_first(model, shape, size)
         if channels_first is not None:
             return (lambda a: a) if channels_first else (lambda a: a.movedim(-1, 1))
-    if len(shape) == 3 and len(size) > 1:
+    if tokens:
         found = _token_grid(model, shape[1], size, patch_grids)
         if found is not None:
             prefix, grid = found
@@ -121,6 +122,12 @@ def _channels_first(model: nn.Module, shape: Sequence[int], size: Sequence[int])
     if len(size) == 2 and last >= log(2):  # the strides of volumes differ along the depth
         return None
     return first < 0.25 and not any(type(m).__name__ in CHANNELS_LAST for m in model.modules())
+
+
+def _tokens_of_a_signal(shape: Sequence[int], patch_grids: Grids) -> bool:
+    """Whether N x . x . is N x T x C, as behind a transformer's transpose, and not N x C x L."""
+    lengths = {grid[0] for grid in patch_grids()[0] if len(grid) == 1}
+    return shape[2] not in lengths and bool({shape[1], shape[1] - 1} & lengths)  # a class token
 
 
 def _prefix_tokens(model: nn.Module) -> int | None:

@@ -61,13 +61,15 @@ class Watched:
     read_alone: dict[int, int] = field(default_factory=dict)
     repeated: str = ""  # the last module with a grid that ran more than once
     cut: bool = False  # there were grids, but no gradient
+    lengths: dict[str, int] = field(default_factory=dict)  # of signals, where the layer's kind says
 
     def grids_before(self, name: str) -> tuple[list[Sequence[int]], dict[int, int]]:
-        """The grids that earlier layers gave, h x w or d x h x w, the nearest first; read_alone."""
+        """Earlier layers' grids (l, h x w or d x h x w), the nearest first; read_alone."""
         order = list(self.shapes)
         before = order[: order.index(name)] if name in self.shapes else order
         shapes = [self.shapes[n] for n in reversed(before) if len(self.shapes[n]) in (4, 5)]
-        return [g for shape in shapes for g in (shape[2:], shape[1:-1])], self.read_alone
+        lengths = [(self.lengths[n],) for n in reversed(before) if n in self.lengths]
+        return [*lengths, *(g for s in shapes for g in (s[2:], s[1:-1]))], self.read_alone
 
     def behind_attention(self, name: str) -> bool:
         """Whether a module gave tokens, and an attention over all of them came before."""
@@ -153,6 +155,7 @@ def _watch(
             for handle in handles:
                 handle.remove()
     watched.shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    watched.lengths = _lengths(model, watched.shapes)
     _apply_rule(watched, model, images_of(x), dict(zip(tensors, gradients)))
     return watched
 
@@ -219,6 +222,19 @@ def _apply_rule(
         return _in_attention(name), watched.behind_attention(name), not stage
 
     watched.fitting = sorted(fitting, key=faults)
+
+
+def _lengths(model: nn.Module, shapes: dict[str, torch.Size]) -> dict[str, int]:
+    """How long the signals N x C x L are, by the layers that read no other order of the axes.
+
+    Where there are none: how many tokens N x T x C are normalised.
+    """
+    layers = {n: m for n, m in model.named_modules() if len(shapes.get(n, ())) == 3}
+    last = {n: shapes[n][2] for n, m in layers.items() if isinstance(m, _ALONG_SIGNALS)}
+    return last or {n: shapes[n][1] for n, m in layers.items() if isinstance(m, nn.LayerNorm)}
+
+
+_ALONG_SIGNALS = (nn.Conv1d, nn.ConvTranspose1d, nn.MaxPool1d, nn.AvgPool1d, nn.AdaptiveAvgPool1d)
 
 
 def _note_token(watched: Watched, shape: torch.Size, gradient: Tensor | None) -> None:
