@@ -219,6 +219,16 @@ def test_the_largest_score_of_all_places_is_no_place_of_several():
     assert ForwardPass(model, torch.randn(1, 3, 9, 9)).layer == "f.1"
 
 
+def test_where_every_layer_is_read_at_one_place_the_sentence_says_so():
+    model = Small(nn.Conv2d(3, 5, 3))
+    model.forward = lambda x: model.f(x).amax(dim=(2, 3))
+    x = torch.randn(1, 3, 8, 8)
+    with pytest.raises(LayerError, match="reads each class at one place only.*layer='f'") as error:
+        GradCAM(model)(x)
+    assert "cuts" not in str(error.value)
+    assert GradCAM(model, layer="f")(x).evidence.shape == (1, 1, 6, 6)
+
+
 def test_watching_leaves_no_trace_and_happens_once():
     model = HandNet()
     GradCAM(model)(PHOTO), GradCAM(model)(PHOTO)

@@ -217,6 +217,12 @@ def run_from_target(
 
 def _nothing_fits(model: nn.Module, images: Tensor, watched: Watched) -> LayerError:
     name, size = type(model).__name__, " x ".join(map(str, images.shape[2:]))
+    if watched.one_place:
+        return LayerError(
+            f"{name} reads each class at one place only of every layer, as where the largest of "
+            "all places is taken: no layer shows what else speaks for it. Where one place is what "
+            f"you want to see, name a layer: layer='{watched.one_place}'."
+        )
     if watched.cut:
         return LayerError(
             f"No gradient of {name}'s output reaches a layer with more than one place: the "

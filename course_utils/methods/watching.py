@@ -60,6 +60,7 @@ class Watched:
     output: Picker | None = None  # held, so that no other function gets its id
     read_alone: dict[int, int] = field(default_factory=dict)
     repeated: str = ""  # the last module with a grid that ran more than once
+    one_place: str = ""  # the last module with a grid of which the output reads one place
     cut: bool = False  # there were grids, but no gradient
     lengths: dict[str, int] = field(default_factory=dict)  # of signals, where the layer's kind says
 
@@ -213,8 +214,11 @@ def _apply_rule(
             continue
         grids += 1
         gradient = gradients[name]
-        if gradient is not None and fold(gradient).flatten(2).ne(0).any(dim=1).sum(dim=1).max() > 1:
+        reached = 0 if gradient is None else _most_places(fold(gradient))
+        if reached > 1:
             fitting.append(name)
+        elif reached == 1:
+            watched.one_place = watched.one_place or name
     watched.cut = bool(grids) and not fitting
 
     def faults(name: str) -> tuple[bool, bool, bool]:
@@ -222,6 +226,11 @@ def _apply_rule(
         return _in_attention(name), watched.behind_attention(name), not stage
 
     watched.fitting = sorted(fitting, key=faults)
+
+
+def _most_places(gradient: Tensor) -> int:
+    """From how many places of N x C x h x w the output is reached: the most in any image."""
+    return int(gradient.flatten(2).ne(0).any(dim=1).sum(dim=1).max())
 
 
 def _lengths(model: nn.Module, shapes: dict[str, torch.Size]) -> dict[str, int]:
