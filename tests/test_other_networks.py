@@ -219,6 +219,18 @@ def test_the_largest_score_of_all_places_is_no_place_of_several():
     assert ForwardPass(model, torch.randn(1, 3, 9, 9)).layer == "f.1"
 
 
+def test_a_network_that_reads_channels_last_has_maps_of_its_images_size():
+    class ChannelsLast(Wrapped):
+        def forward(self, x):
+            return self.network(x.movedim(-1, 1))
+
+    x = torch.randn(2, 3, 10, 12)
+    bare = GradCAM(Small())(x, why=1)
+    got = GradCAM(ChannelsLast(Small()))(x.movedim(1, -1), why=1)
+    assert got.layer == f"network.{bare.layer}"
+    torch.testing.assert_close(got.maps, bare.maps)
+
+
 def test_where_every_layer_is_read_at_one_place_the_sentence_says_so():
     model = Small(nn.Conv2d(3, 5, 3))
     model.forward = lambda x: model.f(x).amax(dim=(2, 3))

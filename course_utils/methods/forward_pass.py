@@ -18,7 +18,7 @@ from .diagnosis import diagnosed, of_the_network
 from .first_token import find_shorter
 from .grids import Fold, check_grid, grid_fold, tokens_first
 from .head import not_on_the_way, undisturbed
-from .inputs import Inputs, check_finite, images_of
+from .inputs import Inputs, check_finite, images_of, size_of
 from .layers import Target, find_layer, run_from_target
 from .pooled_head import PooledHead, pooled_head
 from .scores import are_classes, class_probabilities, warn_of_probabilities
@@ -68,7 +68,7 @@ class ForwardPass:
     ):
         target = find_layer(model, layer)
         images = images_of(x)
-        self.model, self.size = model, tuple(images.shape[2:])
+        self.model, self.size = model, size_of(images, model)
         own_reshape = reshape_transform is not None
         self._one_by_one = own_reshape  # only where N stands first can K questions stand there, too
         with diagnosed(model, x, target, output):

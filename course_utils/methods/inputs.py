@@ -38,6 +38,20 @@ def images_of(x: Inputs) -> Tensor:
     return images
 
 
+def size_of(images: Tensor, model: nn.Module) -> tuple[int, ...]:
+    """(H, W) of N x C x H x W, (L,) of signals, (D, H, W) of volumes.
+
+    Of N x H x W x C, too, as networks from other frameworks read them: those whose first
+    convolution has as many channels as stand last.
+    """
+    shape = tuple(images.shape)
+    if len(shape) == 4 and shape[3] in (1, 3, 4) and shape[1] not in (1, 3, 4):
+        first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
+        if first is not None and shape[1] != first.in_channels == shape[3]:
+            return shape[1:3]
+    return shape[2:]
+
+
 def each_tensor(x: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
     """The same inputs, with every tensor changed."""
     if isinstance(x, Mapping):

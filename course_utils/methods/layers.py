@@ -14,7 +14,7 @@ from ..networks.families import known_layer
 from .first_token import Run, run_shorter
 from .grids import tokens_first
 from .head import Picker
-from .inputs import Inputs, images_of
+from .inputs import Inputs, images_of, size_of
 from .watching import Watched, watch
 
 
@@ -125,7 +125,7 @@ def default_targets(
     watched = watch(model, x, output)
     if not watched.fitting:
         raise _nothing_fits(model, images_of(x), watched)
-    grid = " x ".join(map(str, images_of(x).shape[2:]))
+    grid = " x ".join(map(str, size_of(images_of(x), model)))
     why = f"found for a {grid} image: the last layer that runs once and whose gradient reaches the "
     behind = {name for name in watched.fitting if watched.behind_attention(name)}
     for name in watched.fitting:

@@ -32,7 +32,7 @@ from .head import (
     the_output,
     undisturbed,
 )
-from .inputs import Inputs, each_tensor, images_of
+from .inputs import Inputs, each_tensor, images_of, size_of
 from .scores import are_classes
 from .unchanged import graph_nodes
 
@@ -197,7 +197,7 @@ def _attentions(y: Tensor) -> dict[int | None, int]:
 def _apply_rule(
     watched: Watched, model: nn.Module, images: Tensor, gradients: dict[str, Tensor | None]
 ) -> None:
-    modules = dict(model.named_modules())
+    modules, size = dict(model.named_modules()), size_of(images, model)
     fitting, grids = [], 0  # the modules with a grid that ran once
     for name in reversed(watched.shapes):
         shape = watched.shapes[name]
@@ -205,7 +205,7 @@ def _apply_rule(
             continue
         _note_token(watched, shape, gradients[name])
         before = partial(watched.grids_before, name)
-        fold = find_fold(model, shape, images.shape[2:], before, watched.n)
+        fold = find_fold(model, shape, size, before, watched.n)
         grid = None if fold is None else fold(torch.empty(shape, device="meta")).shape[2:]
         if fold is None or grid is None or prod(grid) < 2:
             continue
