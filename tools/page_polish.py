@@ -99,14 +99,19 @@ def mark_claims(soup: BeautifulSoup) -> None:
         text.extract()
 
 
+_NAME = r"\b[A-Z]\w*-(?:CAM\b(?:\+\+)?|CNN\b|Backprop\b)"  # such as Grad-CAM++
+_UNIT = r"(?<=\d) (?=%|(?:F|B|s|ms|px|kB|MB|MiB)\b)"  # F and B: forward and backward passes
+_PLACE = r"(?<=\b[Ss]ection) (?=\d)|(?<=\b[Ll]ecture) (?=\d)|(?<=\b[Ss]tep) (?=\d)"
+
+
 def keep_together(soup: BeautifulSoup) -> None:
-    """No line ends inside the name of a method, or between a number and its unit."""
-    unit = r"(\d) (?=%|(?:F|B|s|ms|px|kB|MB|MiB)\b)"  # F and B: forward and backward passes
-    for text in soup.select_one("main").find_all(string=re.compile(f"-CAM|{unit}")):
+    """No line ends inside a method's name, or between a number and its unit or what it counts."""
+    parted = re.compile("|".join((_NAME, _UNIT, _PLACE)))
+    for text in soup.select_one("main").find_all(string=parted):
         if text.find_parent(["pre", "code", "math", "script", "style"]):
             continue
-        pieces = re.split(r"(\b[A-Z]\w*-CAM\b(?:\+\+)?)", re.sub(unit, "\\1\u00a0", text))
-        for n, piece in enumerate(pieces):
+        tied = re.sub(f"{_UNIT}|{_PLACE}", "\u00a0", text)
+        for n, piece in enumerate(re.split(f"({_NAME})", tied)):
             if n % 2:
                 name = soup.new_tag("span", attrs={"class": "name"})
                 name.string = piece

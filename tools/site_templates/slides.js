@@ -12,7 +12,7 @@ const PICTURE = 250; // a picture that is so high, or higher, may be made smalle
 const SMALLER = 0.7; // but not below that share of what it would be alone
 const SMALLEST = 0.58; // nor below that where a slide would look empty otherwise
 const PANEL = 0.9; // the same of a panel with controls
-const PANEL_PICTURE = 290; // so wide at most are the pictures of a panel with four or more
+const PANEL_PICTURE = 512; // so wide at most are the pictures of a panel
 const SMALL_CODE = 0.85; // code may be made so small to stay in one piece
 const ASKED = HEIGHT / 6; // a slide with a question to answer may hold so little
 const HIGHEST = 600; // of a picture that has a slide to itself
@@ -183,15 +183,15 @@ function condense(units, bottom) {
 
 /** The pictures of a panel are drawn as large as the slide allows. */
 function growPanel(slide) {
-  const panels = slide.querySelectorAll(".panel:has(figure):not(:has(table))");
+  const panels = slide.querySelectorAll('.panel:has(figure[style*="flex"]):not(:has(table))');
   const { units } = tooLow(slide);
   if (panels.length !== 1) return;
   const fits = (wide) => {
     panels[0].style.setProperty("--panel-picture", `${wide}px`);
     return bottom_(units.at(-1)) <= top_(slide) + LOWEST - 15; // clear of the arrows
   };
-  const count = panels[0].querySelectorAll("figure").length;
-  let wide = count < 4 ? Math.min(1150 / count, 2 * PANEL_PICTURE) : PANEL_PICTURE;
+  const row = Math.min(4, panels[0].querySelectorAll('figure[style*="flex"]').length);
+  let wide = Math.min(PANEL_PICTURE, Math.floor(panels[0].clientWidth / row) - 20);
   while (!fits(wide) && wide > 120) wide -= 10;
 }
 
