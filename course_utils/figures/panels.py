@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 PANEL = 2.2  # inches; four side by side fill a notebook's width with the text at its own size
 COLUMNS = 4
+FEW = {1: 1.5, 2: 1.3}  # one or two in all leave room: so many times larger
 WIDE = 0.65  # height / width: flatter pictures, such as mosaics, are drawn two to a row, or three
 LINE = 26  # characters of a title across a panel
 PAPER = 0.9  # inches beside the panels, for a colour bar
@@ -109,7 +110,7 @@ def axes(
     most = columns or ((3 if count == 3 else 2) if flat else COLUMNS)
     rows = -(-count // most)
     columns = min(columns or -(-count // rows), count)
-    panel = PANEL * (1.4 if flat and columns == 3 else 2 if flat else 1)
+    panel = PANEL * (1.4 if flat and columns == 3 else 2 if flat else FEW.get(count, 1))
     height = panel * min(aspect, 1.5) + 0.15 + 0.17 * lines
     figure = _figure(panel * columns + PAPER * bar, height * rows)
     found = figure.subplots(rows, columns, squeeze=False).ravel()

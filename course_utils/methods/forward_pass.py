@@ -6,7 +6,7 @@ question is S = sum_c v_c S^c. "Places" are spatial positions: the h x w of a la
 """
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -102,13 +102,14 @@ class ForwardPass:
     def _read_head(self, own_reshape: bool) -> None:
         """Whether the head is of a kind that has a shorter way than a backward pass through all."""
         leaf, channels_first = self._leaf, self.activations.shape == self._leaf.shape
-        matrix = None
+        matrix, self._runs_code = None, False
         if channels_first and not own_reshape:
             matrix = pooling_linear_head(self._output, leaf)
         if matrix is not None:
             weights = [matrix]
         else:
-            weights = weights_of_head(self.model, self._output, leaf, self._shift)
+            found = weights_of_head(self.model, self._output, leaf, self._shift)
+            weights, self._runs_code = found
         self._unchanged = Unchanged(weights, self._output)
         self._closed_form: ClosedForm | None = None
         self._pooled_head: PooledHead | None = None
@@ -118,6 +119,10 @@ class ForwardPass:
             channels = 1 if channels_first else leaf.dim() - 1
             fold = self._reshape_transform
             self._pooled_head = pooled_head(self._output, leaf, channels, fold)
+
+    def _undisturbed(self) -> AbstractContextManager[None]:
+        """For a backward pass: checkpointed parts and functions of the network's own run in it."""
+        return undisturbed(self.model) if self._runs_code else nullcontext()
 
     def __len__(self) -> int:
         return len(self.logits)
@@ -156,8 +161,8 @@ class ForwardPass:
         if self._closed_form is not None:
             return self._closed_form.weights(v)
         if self._pooled_head is not None:
-            self._unchanged.check()
-            with nullcontext() if self._pooled_head.without_modules else undisturbed(self.model):
+            with self._undisturbed():
+                self._unchanged.check()
                 return self._pooled_head.weights(v)
         chunk = CHUNK if self._shift is None else FEW_TOKENS
         chunks = v.split(max(1, chunk // len(self)), dim=1)
@@ -184,7 +189,7 @@ class ForwardPass:
         """alpha by a backward pass: N x K x C."""
         if self._shift is None:
             return self.gradients(v).flatten(3).mean(dim=3)
-        with undisturbed(self.model):
+        with self._undisturbed():
             self._unchanged.check()
             sums = backward(self._output, self._shift, v.transpose(0, 1))
         assert sums is not None  # the shift was found to be on the way
@@ -212,7 +217,7 @@ class ForwardPass:
 
     def _backward(self, v: Tensor) -> Tensor:
         """dJ/dA, N x K x C x h x w, of all questions in one backward pass."""
-        with undisturbed(self.model):  # checkpointed parts run again
+        with self._undisturbed():
             self._unchanged.check()
             gradient = backward(self._output, self._leaf, v.transpose(0, 1))
         if gradient is None:
@@ -252,7 +257,7 @@ class ForwardPass:
         """All class maps, where there are fewer places than classes and the head allows it."""
         if self._pooled_head is None:
             return None
-        with undisturbed(self.model):
+        with self._undisturbed():
             self._unchanged.check()
             maps = self._pooled_head.class_maps(self.activations)
         return None if maps is None else check_finite(maps, "The evidence")

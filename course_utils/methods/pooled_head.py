@@ -95,11 +95,6 @@ class PooledHead:
         assert gradient is not None  # the operation lies on the way
         return gradient.transpose(0, 1)
 
-    @property
-    def without_modules(self) -> bool:
-        """Whether questions are answered by kept numbers; checkpointed parts would run again."""
-        return self._steps is not None
-
     @cached_property
     def _steps(self) -> list[Tensor] | None:
         """dy/dz as factors, from y back to z, if each is a matrix, or one number for each value.

@@ -65,10 +65,15 @@ class Unchanged:
         }
 
 
-def weights_of_head(model: nn.Module, output: Tensor, *leaves: Tensor | None) -> list[Tensor]:
+def weights_of_head(
+    model: nn.Module, output: Tensor, *leaves: Tensor | None
+) -> tuple[list[Tensor], bool]:
     """The weights that later answers may need: those with a node in the graph, or saved in one.
 
     The leaves, where the graph starts, are none of them.
+
+    Returns:
+        The weights, and whether a backward pass may run code of the network's own.
 
     Frozen weights have no node: they are the saved numbers that need no gradient. All that the
     network stores is recorded only where they are out of sight: going through the modules of a
@@ -79,10 +84,10 @@ def weights_of_head(model: nn.Module, output: Tensor, *leaves: Tensor | None) ->
     weights = [weight for weight in weights if not any(weight is leaf for leaf in leaves)]
     saved = _saved(nodes)
     if saved is not None:
-        return weights + [t for t in saved if t.is_floating_point() and not t.requires_grad]
+        return weights + [t for t in saved if t.is_floating_point() and not t.requires_grad], False
     stored = [(m._parameters, m._buffers) for m in every_module(model)]
     everything = (w for kinds in stored for kind in kinds for w in kind.values())
-    return weights + [w for w in everything if w is not None and w.is_floating_point()]
+    return weights + [w for w in everything if w is not None and w.is_floating_point()], True
 
 
 def graph_nodes(output: Tensor) -> Iterator[Any]:
