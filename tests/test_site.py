@@ -11,7 +11,6 @@ import gallery
 import nbformat
 import page_polish
 import pytest
-from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from notebook_page import FormulaError, mathml
 from page_check import faults
@@ -385,7 +384,7 @@ def test_a_question_stays_with_its_choices(site, chromium):
 
 def test_no_line_breaks_inside_a_name_or_before_a_unit():
     words = "<p>Grad-CAM++, Graph-CNN: 50 % of 12 F in 3 s (lecture 4).</p><pre>Grad-CAM 5 %</pre>"
-    soup = BeautifulSoup(f"<main>{words}</main>", "html.parser")
+    soup = page_polish.BeautifulSoup(f"<main>{words}</main>", "html.parser")
     before = soup.get_text()
     page_polish.keep_together(soup)
     assert [name.get_text() for name in soup.select(".name")] == ["Grad-CAM++", "Graph-CNN"]

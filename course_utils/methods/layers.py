@@ -216,29 +216,40 @@ def run_from_target(
 
 
 def _nothing_fits(model: nn.Module, images: Tensor, watched: Watched) -> LayerError:
-    name, size = type(model).__name__, " x ".join(map(str, images.shape[2:]))
+    return LayerError(_no_gradient(model, watched) or _no_grid(model, images, watched))
+
+
+def _no_gradient(model: nn.Module, watched: Watched) -> str | None:
+    """The sentence where there are layers with places, but hardly a gradient; else None."""
+    name = type(model).__name__
     if watched.one_place:
-        return LayerError(
+        return (
             f"{name} reads each class at one place only of every layer, as where the largest of "
             "all places is taken: no layer shows what else speaks for it. Where one place is what "
             f"you want to see, name a layer: layer='{watched.one_place}'."
         )
     if watched.cut:
-        return LayerError(
+        return (
             f"No gradient of {name}'s output reaches a layer with more than one place: the "
             "network's own code cuts it (no_grad, detach, argmax), or it is zero all over, as "
             "where a softmax or sigmoid at the end answers exactly 1: then ask the logits. Name a "
             f"layer after the cut; this network has: {', '.join(layer_names(model)[:12])}."
         )
+    return None
+
+
+def _no_grid(model: nn.Module, images: Tensor, watched: Watched) -> str:
+    """The sentence where no layer that runs once has places."""
+    name, size = type(model).__name__, " x ".join(map(str, images.shape[2:]))
     if not watched.shapes:
-        return LayerError(
+        return (
             f"No layer of this {name} gave a tensor of floats. An exported network calls no layer: "
             "ask the nn.Module that it was made from. Where one forward method does it all, let a "
             "layer hand the grid on, as a = self.grid(a) with self.grid = nn.Identity()."
         )
     if watched.repeated:
         again = watched.repeated
-        return LayerError(
+        return (
             f"Each layer of this {name} that has places runs more than once in one forward pass, "
             f"'{again}' {watched.runs[again]} times, as where several views go through the same "
             "layers. Give the run that you mean a layer of its own: self.view = nn.Identity() in "
@@ -248,12 +259,12 @@ def _nothing_fits(model: nn.Module, images: Tensor, watched: Watched) -> LayerEr
     folded = [(n, s[0]) for n, s in watched.shapes.items() if len(s) == sides + 2 > 3]
     last, grids = folded[-1] if folded else ("", 0)
     if grids > watched.n:
-        return LayerError(
+        return (
             f"'{last}' gives {grids} grids for {watched.n} item of x: "
             f"this {name} folds views or frames into the batch, so one map cannot stand for x. Let "
             "it take the views as images of their own, N x C x H x W, and join the answers outside."
         )
-    return LayerError(
+    return (
         f"No layer of this {name} that runs once gives a grid of more than one place for a {size} "
         "image. Name one, with reshape_transform=, a function from its output to N x C x h x w, or "
         f"pass a larger image; this network has: {', '.join(layer_names(model)[:12])}."
