@@ -18,11 +18,16 @@ BYTES = np.random.default_rng(0).integers(0, 256, (90, 120, 3)).astype(np.uint8)
 GREY = BYTES[..., 0]
 
 
-def stored(image, kind="PNG", **options):
-    """Written to a file and opened again, not yet read: as a user hands it on."""
+def content(image, kind="PNG", **options):
+    """A file's bytes, as an upload hands them on."""
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
-    return Image.open(buffer)
+    return buffer.getvalue()
+
+
+def stored(image, kind="PNG", **options):
+    """Written to a file and opened again, not yet read: as a user hands it on."""
+    return Image.open(io.BytesIO(content(image, kind, **options)))
 
 
 def turned():
@@ -35,13 +40,6 @@ def clear():
     """Three quarters transparent black, on white: 255 - 255 / 4."""
     image = Image.new("RGBA", (120, 90), (0, 0, 0, 64))
     return stored(image)
-
-
-def content(image):
-    """A PNG file's bytes, as an upload hands them on."""
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 # picture, and the RGB bytes that everybody must see

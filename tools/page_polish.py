@@ -9,7 +9,7 @@ import re
 from functools import lru_cache
 from urllib.parse import unquote
 
-from bs4 import BeautifulSoup, Tag
+from bs4 import BeautifulSoup, NavigableString, Tag
 from PIL import Image
 
 QUALITY = 90  # of WebP: a seventh of the PNG's bytes, and no difference that the eye finds
@@ -89,14 +89,19 @@ def mark_claims(soup: BeautifulSoup) -> None:
     for text in soup.select_one("main").find_all(string=re.compile("^holds: ", re.MULTILINE)):
         if not text.find_parent(class_="outputs"):
             continue
-        for piece in re.split("(?m)(^holds: .*$)", text):
-            if piece.startswith("holds: "):
-                claim = soup.new_tag("span", attrs={"class": "claim"})
-                claim.string = piece
-                text.insert_before(claim)
-            elif piece:
-                text.insert_before(piece)
-        text.extract()
+        _mark(soup, text, text, "(?m:^holds: .*$)", "claim")
+
+
+def _mark(soup: BeautifulSoup, place: NavigableString, text: str, words: str, name: str) -> None:
+    """A text in the place of another; all that matches `words` in spans of the class `name`."""
+    for n, piece in enumerate(re.split(f"({words})", text)):
+        if n % 2:
+            marked = soup.new_tag("span", attrs={"class": name})
+            marked.string = piece
+            place.insert_before(marked)
+        elif piece:
+            place.insert_before(piece)
+    place.extract()
 
 
 _NAME = r"\b[A-Z]\w*-(?:CAM\b(?:\+\+)?|CNN\b|Backprop\b)"  # such as Grad-CAM++
@@ -111,14 +116,7 @@ def keep_together(soup: BeautifulSoup) -> None:
         if text.find_parent(["pre", "code", "math", "script", "style"]):
             continue
         tied = re.sub(f"{_UNIT}|{_PLACE}", "\u00a0", text)
-        for n, piece in enumerate(re.split(f"({_NAME})", tied)):
-            if n % 2:
-                name = soup.new_tag("span", attrs={"class": "name"})
-                name.string = piece
-                text.insert_before(name)
-            elif piece:
-                text.insert_before(piece)
-        text.extract()
+        _mark(soup, text, tied, _NAME, "name")
 
 
 def name_links(soup: BeautifulSoup, title_of) -> None:

@@ -132,7 +132,7 @@ def _questions(images, maps, titles, outlines, opacity: float, scale: str) -> Fi
     lines = most_lines([title for row in titles for title in row])
     above = k == 1 and n in (3, 5)  # the photos above their maps: pairs would leave a hole
     beside = n if above else 2 if k == 1 and n > 2 else 1  # so many photos in a row
-    columns = None if n == 1 else n if above else beside * (k + 1)
+    columns = None if n == 1 else beside * (1 if above else k + 1)
     figure, drawn = axes(n * (k + 1), columns, True, lines, aspect, n == 1)
     if above:
         drawn = [axis for pair in zip(drawn[:n], drawn[n:]) for axis in pair]

@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 PANEL = 2.2  # inches; four side by side fill a notebook's width with the text at its own size
 COLUMNS = 4
 FEW = {1: 1.5, 2: 1.3}  # one or two in all leave room: so many times larger
-WIDE = 0.65  # height / width: flatter pictures, such as mosaics, are drawn two to a row, or three
+WIDE = 0.65  # height / width: flatter pictures, such as mosaics, stand in rows of two
+THREE_FLAT = 1.4  # three of them in one row: so many times larger than a square panel, not twice
 LINE = 26  # characters of a title across a panel
 PAPER = 0.9  # inches beside the panels, for a colour bar
 
@@ -107,10 +108,13 @@ def axes(
     holes = (3, 5, 7) if flat else (5, 7)
     if first_large and count in holes and (columns is None or columns < count):
         return _first_large(count, bar, lines, aspect)
-    most = columns or ((3 if count == 3 else 2) if flat else COLUMNS)
+    if flat:
+        most, larger = (3, THREE_FLAT) if count == 3 else (2, 2)
+    else:
+        most, larger = columns or COLUMNS, FEW.get(count, 1)
     rows = -(-count // most)
     columns = min(columns or -(-count // rows), count)
-    panel = PANEL * (1.4 if flat and columns == 3 else 2 if flat else FEW.get(count, 1))
+    panel = PANEL * larger
     height = panel * min(aspect, 1.5) + 0.15 + 0.17 * lines
     figure = _figure(panel * columns + PAPER * bar, height * rows)
     found = figure.subplots(rows, columns, squeeze=False).ravel()

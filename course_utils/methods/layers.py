@@ -240,7 +240,7 @@ def _no_gradient(model: nn.Module, watched: Watched) -> str | None:
 
 def _no_grid(model: nn.Module, images: Tensor, watched: Watched) -> str:
     """The sentence where no layer that runs once has places."""
-    name, size = type(model).__name__, " x ".join(map(str, images.shape[2:]))
+    name, size = type(model).__name__, " x ".join(map(str, size_of(images, model)))
     if not watched.shapes:
         return (
             f"No layer of this {name} gave a tensor of floats. An exported network calls no layer: "

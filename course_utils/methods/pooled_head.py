@@ -27,8 +27,13 @@ _POOLS = {
     f"{name}Backward0"
     for name in ("AdaptiveAvgPool2D", "AdaptiveMaxPool2D", "AvgPool2D", "MaxPool2DWithIndices")
 }
-_AVERAGES = {"CloneBackward0", "MeanBackward1", "AdaptiveAvgPool2DBackward0", "AsStridedBackward1"}
 _VIEWS = {"ViewBackward0", "UnsafeViewBackward0", "SqueezeBackward1", "SqueezeBackward2"}
+_AVERAGES = _VIEWS | {
+    "CloneBackward0",
+    "MeanBackward1",
+    "AdaptiveAvgPool2DBackward0",
+    "AsStridedBackward1",
+}
 
 
 class PooledHead:
@@ -124,7 +129,7 @@ class PooledHead:
         1, whatever its windows, so that their mean is the same for all.
         """
         alone = prod(_shape(self._path[self._waist])[1:]) == self._channels  # one for each channel
-        if alone and all(node.name() in _AVERAGES | _VIEWS for node in self._path[self._waist :]):
+        if alone and all(node.name() in _AVERAGES for node in self._path[self._waist :]):
             places = self._leaf[0].numel() // self._channels
             return self._leaf.new_full((1, self._channels, 1), 1 / places)
         end = GradientEdge(self._path[self._waist], 0)

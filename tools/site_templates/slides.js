@@ -202,10 +202,7 @@ function grow(slide) {
   const [picture] = pictures, high = picture.getBoundingClientRect().height;
   const room = top_(slide) + LOWEST - bottom_(units.at(-1)) - 4;
   const most = Math.min(high + room, alone(picture, slide));
-  if (most > high) {
-    picture.style.setProperty("--highest", `${Math.floor(most)}px`);
-    picture.classList.add("grown");
-  }
+  if (most > high) picture.style.setProperty("--highest", `${Math.floor(most)}px`);
 }
 
 /** Printed lines that have room below them are set larger, if no line is broken by that. */
