@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from course_utils import ForwardPass
+from course_utils.methods.closed_form import LARGE, times
 
 
 class Net(nn.Module):
@@ -153,3 +154,11 @@ def test_all_class_maps_place_by_place_are_those_of_each_class(name):
     assert (seen._place_by_place() is None) == (name == "a norm between")
     plain = ForwardPass(seen.model, images(), "target", reshape_transform=lambda a: a)
     torch.testing.assert_close(seen.class_maps(), plain.class_maps(), rtol=1e-4, atol=1e-6)
+
+
+def test_a_large_matrix_behind_a_relu_is_read_in_part_and_gives_the_same():
+    generator = torch.Generator().manual_seed(0)
+    v = torch.randn(1, 1, 1500, generator=generator, dtype=torch.float64).relu()  # half zeros
+    matrix = torch.randn(1500, 700, generator=generator, dtype=torch.float64)
+    assert matrix.numel() > LARGE
+    torch.testing.assert_close(times(v, matrix), v @ matrix, rtol=0, atol=1e-11)

@@ -8,13 +8,17 @@ of `ForwardPass`, in a hundredth of the time.
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.graph import GradientEdge
 
 from .unchanged import Unchanged
 
 CHUNK = 64  # questions answered at once: measured fastest between 1 and 1000 on a CPU
 FEW = 64  # a question about so many classes reads their rows of W only
 SPARSE = 16  # rows are copied out of a matrix that has so many times more: copying is slow
+LARGE = 2**20  # numbers of a matrix from which on it pays to leave out rows
+ROWS = 256  # so many rows are summed one after the other: more would round worse
 
 
 class ClosedForm:
@@ -63,6 +67,8 @@ def times(v: Tensor, matrix: Tensor) -> Tensor:
     asked = _asked_about(v)
     if SPARSE * len(asked) <= v.shape[-1]:
         return _product(v, matrix, asked)
+    if v.numel() == v.shape[-1] and matrix.numel() > LARGE and 3 * len(asked) < 2 * v.shape[-1]:
+        return _sum_of_rows(v, matrix, asked)
     # contrasts share the posterior and differ in a few Q: all of W is multiplied once an image
     if v.shape[1] > 1:
         first = v[:, :1]
@@ -71,6 +77,14 @@ def times(v: Tensor, matrix: Tensor) -> Tensor:
         if SPARSE * len(differ) <= v.shape[-1]:
             return first @ matrix + _product(change, matrix, differ)
     return v @ matrix
+
+
+def _sum_of_rows(v: Tensor, matrix: Tensor, rows: Tensor) -> Tensor:
+    """v W of one question: an embedding reads rows where they lie, and none where v is 0."""
+    starts = torch.arange(0, len(rows), ROWS, device=rows.device)
+    values = v.flatten()[rows]
+    sums = F.embedding_bag(rows, matrix, starts, mode="sum", per_sample_weights=values)
+    return sums.sum(dim=0).expand(*v.shape[:-1], -1)
 
 
 def _asked_about(v: Tensor) -> Tensor:
@@ -115,6 +129,26 @@ def only_restrided(node: Node, leaf: Tensor, channels: int) -> bool:
         and tuple(node._saved_stride)[:2] == (channels, 1)
         and not node._saved_storage_offset
     )
+
+
+def behind_last_linear(output: Tensor, v: Tensor) -> tuple[Tensor | GradientEdge, Tensor]:
+    """Where a backward pass may start, and with which v: the rows of W that v asks are few.
+
+    Args:
+        output: what the network returned, with its graph.
+        v: dJ/dy, N x K x classes.
+
+    Returns:
+        Of y = W z + b: z and dJ/dz, N x K x C. Of all other outputs the output itself, and v.
+    """
+    node: Node = output.grad_fn
+    if node.name() != "AddmmBackward0" or node._saved_alpha != 1 or node._saved_mat2 is None:
+        return output, v
+    bias, (z, number), matrix = node.next_functions
+    wide = output.dtype in (torch.float32, torch.float64)
+    if z is None or not wide or not is_parameter(bias[0]) or not is_parameter(matrix[0]):
+        return output, v
+    return GradientEdge(z, number), times(v.to(output.dtype), node._saved_mat2.detach().T)
 
 
 def pooling_linear_head(output: Tensor, leaf: Tensor) -> Tensor | None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .backward import backward
-from .closed_form import CHUNK, ClosedForm, pooling_linear_head
+from .closed_form import CHUNK, ClosedForm, behind_last_linear, pooling_linear_head
 from .diagnosis import diagnosed, of_the_network
 from .first_token import find_shorter
 from .grids import Fold, check_grid, grid_fold, tokens_first
@@ -191,7 +191,8 @@ class ForwardPass:
             return self.gradients(v).flatten(3).mean(dim=3)
         with self._undisturbed():
             self._unchanged.check()
-            sums = backward(self._output, self._shift, v.transpose(0, 1))
+            start, v = behind_last_linear(self._output, v)
+            sums = backward(start, self._shift, v.transpose(0, 1))
         assert sums is not None  # the shift was found to be on the way
         return sums[:, :, 0].transpose(0, 1) / self.activations[0, 0].numel()
 
@@ -302,4 +303,4 @@ class ForwardPass:
 
 def _weighted_sum(weights: Tensor, maps: Tensor) -> Tensor:
     """N x K x C weights and N x C x h x w maps: N x K x h x w."""
-    return torch.einsum("nkc,nc...->nk...", weights.to(maps.dtype), maps)
+    return torch.bmm(weights.to(maps.dtype), maps.flatten(2)).unflatten(2, maps.shape[2:])

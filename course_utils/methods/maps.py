@@ -75,4 +75,6 @@ def relative_strength(evidence: Tensor, grad_cam: Tensor) -> Tensor:
         so that there is nothing to compare it with.
     """
     peak, whole = (values.flatten(2).amax(dim=2).relu() for values in (evidence, grad_cam))
+    if whole.all():
+        return peak / whole
     return torch.where(peak > 0, torch.where(whole > 0, peak / whole, torch.nan), 0)

@@ -18,6 +18,7 @@ from .closed_form import Node, is_parameter, only_restrided, times
 from .grids import Fold
 
 CHUNK = 256  # questions answered at once: they are vectors
+ROWS = 64  # rows of a large matrix copied at once: they stay in a CPU's caches
 
 _ELEMENTWISE = {
     f"{name}Backward0"
@@ -57,7 +58,8 @@ class PooledHead:
 
     def weights(self, v: Tensor) -> Tensor:
         """alpha: N x K x classes -> N x K x C."""
-        return torch.cat([self._few(few) for few in v.split(max(1, CHUNK // len(v)), dim=1)], dim=1)
+        chunks = v.split(max(1, CHUNK // len(v)), dim=1)
+        return torch.cat([self._few(few) for few in chunks], dim=1) if chunks[1:] else self._few(v)
 
     def _few(self, v: Tensor) -> Tensor:
         """alpha_k = sum_m c_km dJ/dz_km, or by the linear layer that reads z."""
@@ -112,14 +114,23 @@ class PooledHead:
             if matrix is not None:
                 steps.append(matrix)
             elif node.name() in _ELEMENTWISE and len(_shape(node)) == 2:
-                here, before = (GradientEdge(n, 0) for n in self._path[number : number + 2])
-                ones = self._leaf.new_ones(1, *_shape(node))
-                factor = backward(here, before, ones)
-                assert factor is not None  # each operation reads the next of the path
-                steps.append(factor.transpose(0, 1))
+                steps.append(self._derivative(number)[:, None])
             else:
                 return None
         return steps
+
+    def _derivative(self, number: int) -> Tensor:
+        """dz/dx of an operation z(x) on each value alone, N x values; the usual two without
+        autograd, which takes ten times as long."""
+        node, ones = self._path[number], self._leaf.new_ones(_shape(self._path[number]))
+        if node.name() == "ReluBackward0":
+            return ones * (node._saved_result.detach() > 0)
+        if node.name() == "HardswishBackward0":
+            return torch.ops.aten.hardswish_backward(ones, node._saved_self.detach())
+        here, before = (GradientEdge(n, 0) for n in self._path[number : number + 2])
+        derivative = backward(here, before, ones[None])
+        assert derivative is not None  # each operation reads the next of the path
+        return derivative[0]
 
     @cached_property
     def _coefficients(self) -> Tensor:
@@ -146,12 +157,29 @@ class PooledHead:
         """Of a large linear layer that reads z: sum_m c_km W_okm, outputs x C.
 
         With several numbers for each channel it is the largest of all: VGG's has 400 MB. Where all
-        channels are pooled alike, reading it once is enough.
+        channels are pooled alike, reading it once is enough, and only what a ReLU lets through.
         """
         matrix, c = self._linear(self._waist - 1), self._coefficients
         if matrix is None or c.shape[2] == 1 or not (c == c[:1, :1]).all():
             return None
-        return (matrix.reshape(-1, c.shape[2]) @ c[0, 0]).unflatten(0, (len(matrix), -1))
+
+        def pooled(rows: Tensor) -> Tensor:
+            return (rows.reshape(-1, c.shape[2]) @ c[0, 0]).unflatten(0, (len(rows), -1))
+
+        used = self._outputs_used(len(matrix))
+        if 4 * len(used) > 3 * len(matrix):
+            return pooled(matrix)
+        first = matrix.new_zeros(len(matrix), c.shape[1])
+        for few in used.split(ROWS):
+            first[few] = pooled(matrix.index_select(0, few))
+        return first
+
+    def _outputs_used(self, outputs: int) -> Tensor:
+        """Which outputs of the layer that reads z count: a ReLU after it lets through a part."""
+        steps = self._steps
+        if steps is None or len(steps) < 2 or steps[-2].dim() == 2:
+            return torch.arange(outputs, device=self._leaf.device)
+        return steps[-2].flatten(0, 1).any(dim=0).nonzero().flatten()
 
     def _linear(self, number: int) -> Tensor | None:
         """W, outputs x inputs, if an operation of the path is y = W z + b; else None."""
