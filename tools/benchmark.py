@@ -331,7 +331,7 @@ def installed(contender: type[Contender]) -> bool:
 def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=[*NETWORKS])
-    parser.add_argument("--rounds", type=int, default=9, help="at most; at least 3")
+    parser.add_argument("--rounds", type=int, default=25, help="at most; at least 3")
     parser.add_argument("--anew", action="store_true", help="forget what a stopped run noted")
     parser.add_argument("--quick", action="store_true", help="3 rounds, no memory, writes nothing")
     parser.add_argument(
