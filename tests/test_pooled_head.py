@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from course_utils import ForwardPass
-from course_utils.methods.closed_form import LARGE, times
+from course_utils.methods.closed_form import LARGE, Products, product
 
 
 class Net(nn.Module):
@@ -161,4 +161,19 @@ def test_a_large_matrix_behind_a_relu_is_read_in_part_and_gives_the_same():
     v = torch.randn(1, 1, 1500, generator=generator, dtype=torch.float64).relu()  # half zeros
     matrix = torch.randn(1500, 700, generator=generator, dtype=torch.float64)
     assert matrix.numel() > LARGE
-    torch.testing.assert_close(times(v, matrix), v @ matrix, rtol=0, atol=1e-11)
+    torch.testing.assert_close(product(v, matrix), v @ matrix, rtol=0, atol=1e-11)
+
+
+def test_a_contrast_after_another_is_as_exact_as_alone_where_p_is_nearly_1():
+    generator = torch.Generator().manual_seed(0)
+    matrix = torch.randn(400, 30, generator=generator)
+    p = torch.full((1, 1, 400), 1e-7)
+    p[..., 7] = 1 - 399e-7
+    other, itself = p.clone(), p.clone()
+    other[..., 3] -= 1
+    itself[..., 7] -= 1  # "Why not 100 %?": 4e-5 of the other's size
+    products = Products()
+    for v in (other, itself):
+        exact = v.double() @ matrix.double()
+        error = (products.times(v, matrix) - exact).abs().max() / exact.abs().max()
+        assert error < 1e-5

@@ -32,9 +32,8 @@ class ClosedForm:
 
     def __init__(self, matrix: Tensor, activations: Tensor, unchanged: Unchanged):
         self._matrix, self._unchanged = matrix, unchanged
-        self._activations = activations
+        self._activations, self._products = activations, Products()
         self._places = activations[0, 0].numel()
-        self._asked_about_all = False
 
     @property
     def matrix(self) -> Tensor:
@@ -48,43 +47,46 @@ class ClosedForm:
 
     def weights(self, v: Tensor) -> Tensor:
         """alpha = v W / (hw): N x K x classes -> N x K x C."""
-        return times(v.to(self._activations.dtype), self.matrix) / self._places
+        return self._products.times(v.to(self._activations.dtype), self.matrix) / self._places
 
     def class_maps(self) -> Tensor:
         """S^c for every class c, N x classes x h x w."""
         return torch.einsum("kc,nc...->nk...", self.matrix, self._activations) / self._places
 
     def prefers_class_maps(self, v: Tensor) -> bool:
-        """Whether all class maps are worth making: from the second question about many classes."""
-        if len(_asked_about(v)) <= FEW:
-            return False
-        again, self._asked_about_all = self._asked_about_all, True
-        return again or v.shape[1] >= CHUNK
+        """Whether all class maps are worth making: for many questions about many classes."""
+        return v.shape[1] >= CHUNK and len(_asked_about(v)) > FEW
 
 
-def times(v: Tensor, matrix: Tensor) -> Tensor:
-    """v W, N x K x columns, where most of v is 0 or the same in all questions."""
-    asked = _asked_about(v)
-    if SPARSE * len(asked) <= v.shape[-1]:
-        return _product(v, matrix, asked)
-    if v.numel() == v.shape[-1] and matrix.numel() > LARGE and 3 * len(asked) < 2 * v.shape[-1]:
-        return _sum_of_rows(v, matrix, asked)
-    # contrasts share the posterior and differ in a few Q: all of W is multiplied once an image
-    if v.shape[1] > 1:
-        first = v[:, :1]
-        change = v - first
-        differ = _asked_about(change)
-        if SPARSE * len(differ) <= v.shape[-1]:
-            return first @ matrix + _product(change, matrix, differ)
-    return v @ matrix
+class Products:
+    """v W of one W and many questions v, where most of v is 0 or the same in all questions.
+
+    Contrasts share the posterior and differ in a few Q: all of W is multiplied once an image, also
+    where one is asked after the other.
+    """
+
+    def __init__(self) -> None:
+        self._shared: tuple[Tensor, Tensor] | None = None  # N x 1 x classes, and its v W
+
+    def times(self, v: Tensor, matrix: Tensor) -> Tensor:
+        """N x K x classes -> N x K x columns."""
+        asked = _asked_about(v)
+        if _are_few(asked, v):
+            return _of_few(v, matrix, asked)
+        for shared in (self._shared, None):
+            base = _without_peaks(v[:, :1]) if shared is None else shared[0]
+            change = v - base
+            differ = _asked_about(change)
+            if _are_few(differ, v):
+                self._shared = shared = shared or (base, product(base, matrix))
+                return shared[1] + _of_few(change, matrix, differ)
+        return v @ matrix
 
 
-def _sum_of_rows(v: Tensor, matrix: Tensor, rows: Tensor) -> Tensor:
-    """v W of one question: an embedding reads rows where they lie, and none where v is 0."""
-    starts = torch.arange(0, len(rows), ROWS, device=rows.device)
-    values = v.flatten()[rows]
-    sums = F.embedding_bag(rows, matrix, starts, mode="sum", per_sample_weights=values)
-    return sums.sum(dim=0).expand(*v.shape[:-1], -1)
+def _without_peaks(v: Tensor) -> Tensor:
+    """The many small numbers of v alone: what is large, as at P and Q, would be added and taken
+    away again, and where p is nearly 1 little else than its rounding would be left."""
+    return v.scatter(-1, v.abs().topk(min(2, v.shape[-1])).indices, 0)
 
 
 def _asked_about(v: Tensor) -> Tensor:
@@ -94,9 +96,30 @@ def _asked_about(v: Tensor) -> Tensor:
     return asked.nonzero().flatten()
 
 
-def _product(v: Tensor, matrix: Tensor, classes: Tensor) -> Tensor:
+def _are_few(classes: Tensor, v: Tensor) -> bool:
+    return SPARSE * len(classes) <= v.shape[-1]
+
+
+def _of_few(v: Tensor, matrix: Tensor, classes: Tensor) -> Tensor:
     """v W, where v is 0 for all but these classes."""
     return v.index_select(-1, classes) @ matrix.index_select(0, classes)
+
+
+def product(v: Tensor, matrix: Tensor) -> Tensor:
+    """v W; of one question and a large W without the rows where v is 0, if they are many."""
+    if v.numel() == v.shape[-1] and matrix.numel() > LARGE:
+        rows = _asked_about(v)
+        if 3 * len(rows) < 2 * v.shape[-1]:
+            return _sum_of_rows(v, matrix, rows)
+    return v @ matrix
+
+
+def _sum_of_rows(v: Tensor, matrix: Tensor, rows: Tensor) -> Tensor:
+    """v W of one question: an embedding reads rows where they lie, and none where v is 0."""
+    starts = torch.arange(0, len(rows), ROWS, device=rows.device)
+    values = v.flatten()[rows]
+    sums = F.embedding_bag(rows, matrix, starts, mode="sum", per_sample_weights=values)
+    return sums.sum(dim=0).expand(*v.shape[:-1], -1)
 
 
 # A node of autograd's graph. What it saved (`_saved_mat2`, ...) depends on the operation, so
@@ -148,7 +171,8 @@ def behind_last_linear(output: Tensor, v: Tensor) -> tuple[Tensor | GradientEdge
     wide = output.dtype in (torch.float32, torch.float64)
     if z is None or not wide or not is_parameter(bias[0]) or not is_parameter(matrix[0]):
         return output, v
-    return GradientEdge(z, number), times(v.to(output.dtype), node._saved_mat2.detach().T)
+    through = Products().times(v.to(output.dtype), node._saved_mat2.detach().T)
+    return GradientEdge(z, number), through
 
 
 def pooling_linear_head(output: Tensor, leaf: Tensor) -> Tensor | None:
