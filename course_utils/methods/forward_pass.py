@@ -76,7 +76,7 @@ class ForwardPass:
             self.layer, _, self.layer_reason, _ = target
             check_finite(run.output.detach(), "The network's answer")
             self._reshape_transform = reshape_transform or self._fold(
-                run.leaf, len(run.output), lambda: watch(model, x, output)
+                run.leaf, len(run.output), lambda: watch(model, x, output), images.dim() == 3
             )
             if not self._one_by_one:
                 run = find_shorter(model, self.layer, x, output, run, self._reshape_transform)
@@ -88,15 +88,22 @@ class ForwardPass:
         self._class_maps: Tensor | None = None
         self.grad_cams: dict[tuple, Tensor] = {}  # S^P by P: every contrast is compared with it
 
-    def _fold(self, leaf: Tensor, n: int, watched: Callable[[], Watched]) -> Fold:
-        """How the layer's output is read as a grid; tokens may lie as T x N x C, too."""
+    def _fold(self, leaf: Tensor, n: int, watched: Callable[[], Watched], flat: bool) -> Fold:
+        """How the layer's output is read as a grid; tokens may lie as T x N x C, too.
+
+        Of images without channels (flat), the network may read height and width exchanged.
+        """
         name, shape = self.layer, leaf.shape
         first = tokens_first(shape, n)
         if len(shape) == 3 and shape[0] == shape[1] == n > 1:  # seen with one image, it is plain
             first = tokens_first(watched().shapes.get(name, shape), 1)
         self._one_by_one = first
         read = leaf.transpose(0, 1) if first else leaf
-        fold = grid_fold(self.model, name, read, self.size, lambda: watched().grids_before(name))
+        turned = flat and len(self.size) == 2 and watched().turned
+        size = self.size[::-1] if turned else self.size
+        fold = grid_fold(self.model, name, read, size, lambda: watched().grids_before(name))
+        if turned:
+            return lambda a: fold(a).mT
         return (lambda a: fold(a.transpose(0, 1))) if first else fold
 
     def _read_head(self, own_reshape: bool) -> None:

@@ -82,7 +82,9 @@ def find_fold(
         batch_first = (shape[1], shape[0], shape[2])
         fold = find_fold(model, batch_first, size, patch_grids)
         return None if fold is None else lambda a: fold(a.transpose(0, 1))
-    tokens = len(shape) == 3 and (len(size) > 1 or _tokens_of_a_signal(shape, patch_grids))
+    # N x C x 1 is pooled, and no C tokens of one channel
+    several = len(shape) == 3 and shape[2] > 1
+    tokens = several if len(size) > 1 else _tokens_of_a_signal(shape, patch_grids)
     if len(shape) == len(size) + 2 and not (tokens and len(size) == 1):
         channels_first = _channels_first(model, shape, size)
         if channels_first is not None:
@@ -126,6 +128,8 @@ def _channels_first(model: nn.Module, shape: Sequence[int], size: Sequence[int])
 
 def _tokens_of_a_signal(shape: Sequence[int], patch_grids: Grids) -> bool:
     """Whether N x . x . is N x T x C, as behind a transformer's transpose, and not N x C x L."""
+    if len(shape) != 3:
+        return False
     lengths = {grid[0] for grid in patch_grids()[0] if len(grid) == 1}
     return shape[2] not in lengths and bool({shape[1], shape[1] - 1} & lengths)  # a class token
 
@@ -173,9 +177,19 @@ def _token_grid(
         return (0, grid) if read_alone.get(tokens) == tokens - 1 else (prefix, grid)
     for prefix in [0, 1] if known is None else [known]:
         grid = _of_the_images_shape(tokens - prefix, size)
-        if grid is not None and (known is not None or _skew(grid, size) < 0.1):
+        if grid is None or (grids and not any(_joined(grid, earlier) for earlier in grids)):
+            continue  # as of queries and text, of which any number may look like a square
+        if known is not None or _skew(grid, size) < 0.1:
             return prefix, grid
     return None
+
+
+def _joined(grid: Sequence[int], earlier: Sequence[int]) -> bool:
+    """Whether a grid is what is left of an earlier one whose places were joined 2 x 2 (Swin)."""
+    return any(
+        all(part in (side // m, -(-side // m)) for part, side in zip(grid, earlier))
+        for m in (2, 4, 8, 16, 32)
+    )
 
 
 def check_grid(activations: Tensor, name: str, n: int, axes: int = 2) -> None:

@@ -39,17 +39,29 @@ def images_of(x: Inputs) -> Tensor:
 
 
 def size_of(images: Tensor, model: nn.Module) -> tuple[int, ...]:
-    """(H, W) of N x C x H x W, (L,) of signals, (D, H, W) of volumes.
+    """(H, W) of N x C x H x W, (L,) of signals N x C x L or N x L, (D, H, W) of volumes.
 
-    Of N x H x W x C, too, as networks from other frameworks read them: those whose first
-    convolution has as many channels as stand last.
+    By what the first convolution reads, also (H, W) of N x H x W x C, as networks from other
+    frameworks take it, and of N x H x W, as spectrograms come; (T, H, W) of videos N x T x C x H x
+    W, as transformers for videos take them.
     """
     shape = tuple(images.shape)
-    if len(shape) == 4 and shape[3] in (1, 3, 4) and shape[1] not in (1, 3, 4):
-        first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
-        if first is not None and shape[1] != first.in_channels == shape[3]:
-            return shape[1:3]
-    return shape[2:]
+    axis = {4: 3, 5: 2}.get(len(shape), 0)  # where the channels may stand instead
+    elsewhere = shape[axis] in (1, 3, 4) and (axis == 2 or axis == 3 and shape[1] not in (1, 3, 4))
+    if elsewhere or len(shape) == 3:
+        first = first_convolution(model)
+        channels = None if first is None else first.in_channels
+        if elsewhere and shape[1] != channels == shape[axis]:
+            return shape[1:axis] + shape[axis + 1 :]
+        if len(shape) == 3 and channels == 1 and isinstance(first, nn.Conv2d):
+            return shape[1:]
+    return shape[1:] if len(shape) == 2 else shape[2:]
+
+
+def first_convolution(model: nn.Module) -> nn.Conv1d | nn.Conv2d | nn.Conv3d | None:
+    """The first that is registered, which tells as a rule what a network reads."""
+    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    return next((m for m in model.modules() if isinstance(m, kinds)), None)
 
 
 def each_tensor(x: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
@@ -68,8 +80,7 @@ def check_images(x: Tensor, model: nn.Module) -> None:
     W floats (N x C x L for signals, N x C x D x H x W for volumes).
     """
     shape = " x ".join(map(str, x.shape)) or "a single number"
-    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-    first = next((m for m in model.modules() if isinstance(m, kinds)), None)
+    first = first_convolution(model)
     channels = None if first is None else first.in_channels
     axes = 2 if first is None else len(first.kernel_size)
     wanted = f"N x {channels or 'C'} x {_AXES[axes]} floats"

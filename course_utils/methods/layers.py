@@ -14,7 +14,7 @@ from ..networks.families import known_layer
 from .first_token import Run, run_shorter
 from .grids import tokens_first
 from .head import Picker
-from .inputs import Inputs, images_of, size_of
+from .inputs import Inputs, first_convolution, images_of, size_of
 from .watching import Watched, watch
 
 
@@ -127,9 +127,10 @@ def default_targets(
         raise _nothing_fits(model, images_of(x), watched)
     grid = " x ".join(map(str, size_of(images_of(x), model)))
     why = f"found for a {grid} image: the last layer that runs once and whose gradient reaches the "
-    behind = {name for name in watched.fitting if watched.behind_attention(name)}
+    behind = any(map(watched.behind_attention, watched.fitting))
+    last = max(watched.attentions.values(), default=0)
     for name in watched.fitting:
-        before = bool(behind) and name not in behind
+        before = behind and watched.ends[name] < last
         gives = list(watched.shapes[name])
         del gives[tokens_first(gives, watched.n)]  # the batch's axis
         shape = " x ".join(map(str, gives))
@@ -169,8 +170,7 @@ def default_layer(model: nn.Module, x: Inputs | None = None) -> str:
 def _some_images(model: nn.Module) -> Tensor:
     """Random images of the size that the network states, else of a usual one."""
     size = next((s for s in map(_stated_size, model.modules()) if s is not None), None)
-    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-    first = next((m for m in model.modules() if isinstance(m, kinds)), None)
+    first = first_convolution(model)
     if size is None:
         axes = 2 if first is None else len(first.kernel_size)
         size = (3 if first is None else first.in_channels, *[(1024, 224, 32)[axes - 1]] * axes)

@@ -11,9 +11,10 @@ and the largest evidence may sit in tokens that carry nothing of what is asked a
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import accumulate
 from math import prod
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -32,7 +33,7 @@ from .head import (
     the_output,
     undisturbed,
 )
-from .inputs import Inputs, each_tensor, images_of, size_of
+from .inputs import Inputs, each_tensor, first_convolution, images_of, size_of
 from .scores import are_classes
 from .unchanged import graph_nodes
 
@@ -63,14 +64,21 @@ class Watched:
     one_place: str = ""  # the last module with a grid of which the output reads one place
     cut: bool = False  # there were grids, but no gradient
     lengths: dict[str, int] = field(default_factory=dict)  # of signals, where the layer's kind says
+    inside: set[str] = field(default_factory=set)  # the modules inside attentions and MLPs
+    turned: bool = False  # N x H x W is read with H and W exchanged, as audio transformers do
 
     def grids_before(self, name: str) -> tuple[list[Sequence[int]], dict[int, int]]:
         """Earlier layers' grids (l, h x w or d x h x w), the nearest first; read_alone."""
         order = list(self.shapes)
         before = order[: order.index(name)] if name in self.shapes else order
-        shapes = [self.shapes[n] for n in reversed(before) if len(self.shapes[n]) in (4, 5)]
+        shapes = [self.shapes[n] for n in reversed(before) if self._may_be_a_grid(n)]
         lengths = [(self.lengths[n],) for n in reversed(before) if n in self.lengths]
         return [*lengths, *(g for s in shapes for g in (s[2:], s[1:-1]))], self.read_alone
+
+    def _may_be_a_grid(self, name: str) -> bool:
+        """Not windows, which are counted as images, nor heads x tokens x tokens in an attention."""
+        shape = self.shapes[name]
+        return len(shape) in (4, 5) and shape[0] == self.n and name not in self.inside
 
     def behind_attention(self, name: str) -> bool:
         """Whether a module gave tokens, and an attention over all of them came before."""
@@ -146,6 +154,7 @@ def _watch(
 
     with undisturbed(model), torch.inference_mode(False), torch.enable_grad():
         handles = [m.register_forward_hook(keep(name)) for name, m in model.named_modules() if name]
+        handles += _look_for_a_turn(model, images_of(x), watched)
         try:
             returned = call_with(model, weights, x) if weights else call(model, x)
             recording.clear()
@@ -156,9 +165,52 @@ def _watch(
             for handle in handles:
                 handle.remove()
     watched.shapes = {name: tensor.shape for name, tensor in tensors.items()}
-    watched.lengths = _lengths(model, watched.shapes)
-    _apply_rule(watched, model, images_of(x), dict(zip(tensors, gradients)))
+    _apply_rule(watched, model, x, dict(zip(tensors, gradients)))
     return watched
+
+
+def _look_for_a_turn(model: nn.Module, images: Tensor, watched: Watched) -> list[Any]:
+    """A hook where images without channels enter the first convolution."""
+    first = first_convolution(model)
+    if images.dim() != 3 or not isinstance(first, nn.Conv2d):
+        return []
+
+    def compare(_module: nn.Module, inputs: Any) -> None:
+        got, turned = inputs[0][:, 0], images.mT
+        same = got.shape == turned.shape and torch.equal(got, turned)
+        watched.turned = same or got.shape[1:] == turned.shape[1:] != images.shape[1:]
+
+    return [first.register_forward_pre_hook(compare)]
+
+
+def _fixed(model: nn.Module, x: Inputs, names: Iterable[str]) -> set[str]:
+    """The modules that give the same whatever the images show: embeddings of places and of texts.
+
+    NaN spreads: in one more forward pass, with images of NaN, their outputs hold none. Buffers are
+    lent as copies, as a network may write into them.
+    """
+    axes, free = images_of(x).dim(), dict[str, bool]()
+
+    def spoilt(t: Tensor) -> Tensor:
+        return t * torch.nan if t.dim() == axes and t.is_floating_point() else t
+
+    def look(name: str) -> Any:
+        def hook(_module: nn.Module, _inputs: Any, value: Any) -> None:
+            free[name] = isinstance(value, Tensor) and not value.isnan().any()
+
+        return hook
+
+    with undisturbed(model), torch.inference_mode(False), torch.no_grad():
+        buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+        handles = [model.get_submodule(n).register_forward_hook(look(n)) for n in names]
+        try:
+            call_with(model, buffers, each_tensor(x, spoilt))
+        except Exception:  # noqa: BLE001
+            pass  # a network may refuse NaN in any way of its own; what ran before it did is known
+        finally:
+            for handle in handles:
+                handle.remove()
+    return set() if all(free.values()) else {name for name in free if free[name]}
 
 
 def _gradients(y: Tensor, tensors: list[Tensor]) -> list[Tensor | None]:
@@ -195,13 +247,16 @@ def _attentions(y: Tensor) -> dict[int | None, int]:
 
 
 def _apply_rule(
-    watched: Watched, model: nn.Module, images: Tensor, gradients: dict[str, Tensor | None]
+    watched: Watched, model: nn.Module, x: Inputs, gradients: dict[str, Tensor | None]
 ) -> None:
-    modules, size = dict(model.named_modules()), size_of(images, model)
+    modules, size = dict(model.named_modules()), size_of(images_of(x), model)
+    size = size[::-1] if watched.turned else size
+    watched.lengths, fixed = _lengths(model, watched.shapes), _fixed(model, x, gradients)
+    watched.inside = {name for name in watched.shapes if _in_a_branch(modules, name)}
     fitting, grids = [], 0  # the modules with a grid that ran once
     for name in reversed(watched.shapes):
         shape = watched.shapes[name]
-        if len(shape) < 3 or watched.n not in shape[:2]:
+        if name in fixed or len(shape) < 3 or watched.n not in shape[:2]:
             continue
         _note_token(watched, shape, gradients[name])
         before = partial(watched.grids_before, name)
@@ -223,7 +278,7 @@ def _apply_rule(
 
     def faults(name: str) -> tuple[bool, bool, bool]:
         stage = _is_a_stage(modules[name])
-        return _in_attention(name), watched.behind_attention(name), not stage
+        return name in watched.inside, watched.behind_attention(name), not stage
 
     watched.fitting = sorted(fitting, key=faults)
 
@@ -256,10 +311,17 @@ def _note_token(watched: Watched, shape: torch.Size, gradient: Tensor | None) ->
         watched.read_alone.setdefault(shape[0 if first else 1], int(reached))
 
 
-def _in_attention(name: str) -> bool:
-    """Whether a module is part of an attention: the queries and keys come after the layer norm."""
-    above = name.split(".")[:-1]
-    return any(re.fullmatch(r"(.*_)?(attn|attention)\d*", part) for part in above)
+def _in_a_branch(modules: dict[str, nn.Module], name: str) -> bool:
+    """Whether a module is part of an attention or of an MLP: the stream of features goes past it.
+
+    They are known by their names or, of attentions, by their classes'.
+    """
+    above = list(accumulate(name.split(".")[:-1], "{}.{}".format))
+    return any(
+        re.fullmatch(r"(.*_)?(attn|attention|mlp|ffn)\d*", path.rpartition(".")[2])
+        or type(modules[path]).__name__.endswith("Attention")
+        for path in above
+    )
 
 
 def _is_a_stage(module: nn.Module) -> bool:

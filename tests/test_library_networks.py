@@ -1,0 +1,274 @@
+"""Networks as the great libraries build them: look-alikes of what was wrong with the real ones.
+
+Each is as small as shows the fault. The right layer, grid and size are worked out by hand.
+"""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from course_utils import ForwardPass, GradCAM
+
+
+def tokens_of(grid):
+    """N x C x h x w -> N x T x C."""
+    return grid.flatten(2).transpose(1, 2)
+
+
+class WindowAttention(nn.Module):
+    """Four heads in windows of 16 tokens each; the weights go through a dropout of their own."""
+
+    def __init__(self, c):
+        super().__init__()
+        self.qkv, self.dropout = nn.Linear(c, 3 * c), nn.Dropout(0.1)
+
+    def forward(self, t):
+        windows = t.unflatten(1, (-1, 16)).flatten(0, 1)
+        q, k, v = self.qkv(windows).unflatten(2, (3, 4, -1)).movedim(1, 3).unbind(1)
+        weights = self.dropout((q @ k.transpose(2, 3)).softmax(dim=-1))
+        return (weights @ v).transpose(1, 2).reshape(t.shape)
+
+
+class Joined(nn.Module):
+    """As Swin: tokens of 2 x 2 patches are joined, and the pooling is a layer, N x C x 1."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.attention = nn.Conv2d(3, 16, 4, 4), WindowAttention(16)
+        self.norm, self.pooler, self.h = nn.LayerNorm(16), nn.AdaptiveAvgPool1d(1), nn.Linear(16, 5)
+        self.eval()
+
+    def forward(self, x):
+        t = tokens_of(F.avg_pool2d(self.embed(x), 2))
+        t = self.norm(t + self.attention(t))
+        return self.h(self.pooler(t.transpose(1, 2)).flatten(1))
+
+
+def test_joined_tokens_keep_the_images_shape_and_a_pooled_layer_has_no_places():
+    # 64 x 64 pixels, 16 x 16 patches, 8 x 8 tokens; 4 windows x 4 heads x 16 x 16 would make 4 x 16
+    seen = ForwardPass(Joined(), torch.randn(2, 3, 64, 64))
+    assert seen.layer == "norm"
+    assert torch.equal(tokens_of(seen.activations), seen._leaf.detach())
+    assert seen.activations.shape == (2, 16, 8, 8)
+
+
+class Queries(nn.Module):
+    """As a detector's decoder: 16 learned queries look at 6 x 6 places."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.norm = nn.Conv2d(3, 8, 4, 4), nn.LayerNorm(8)
+        self.queries = nn.Parameter(torch.randn(1, 16, 8))
+        self.decoder, self.h = nn.LayerNorm(8), nn.Linear(8, 5)
+        self.eval()
+
+    def forward(self, x):
+        t = self.norm(tokens_of(self.embed(x)))
+        q = self.queries.expand(len(x), -1, -1)
+        q = self.decoder(q + F.scaled_dot_product_attention(q, t, t))
+        return self.h(q.mean(dim=1))
+
+
+def test_learned_queries_are_no_places_though_their_number_is_a_square():
+    seen = ForwardPass(Queries(), torch.randn(1, 3, 24, 24))
+    assert seen.layer == "norm" and seen.activations.shape == (1, 8, 6, 6)
+
+
+class Places(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(16, 8))
+
+    def forward(self, n):
+        return self.table.expand(n, -1, -1)
+
+
+class WithText(nn.Module):
+    """A picture and 16 words: the embeddings come last, and give as many tokens as the picture."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.f, self.h = nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.ReLU()), nn.Linear(8, 5)
+        self.words, self.places = nn.Embedding(100, 8), Places()
+        self.eval()
+
+    def forward(self, x, words):
+        image = self.f(x).mean(dim=(2, 3))
+        text = self.words(words) * self.places(len(x))
+        return self.h(image * text.mean(dim=1))
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_what_is_the_same_for_every_image_is_not_the_layer(frozen):
+    model = WithText().requires_grad_(not frozen)
+    seen = ForwardPass(model, (torch.randn(2, 3, 16, 16), torch.arange(32).reshape(2, 16)))
+    assert seen.layer == "f" and seen.activations.shape == (2, 8, 4, 4)
+
+
+def test_a_network_that_takes_nan_away_keeps_its_layers():
+    class Cleaned(Video):
+        def forward(self, x):
+            return super().forward(x.nan_to_num())
+
+    assert ForwardPass(Cleaned(), torch.randn(1, 6, 3, 8, 12)).layer == "f"
+
+
+def test_a_buffer_that_a_network_writes_into_holds_no_nan_afterwards():
+    class Counts(Video):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("mean", torch.zeros(()))
+
+        def forward(self, x):
+            self.mean.mul_(0.9).add_(0.1 * x.mean())
+            return super().forward(x)
+
+    model = Counts()
+    GradCAM(model)(torch.randn(1, 6, 3, 8, 12))
+    assert model.mean.isfinite()
+
+
+class MixAttention(nn.Module):
+    def __init__(self, c):
+        super().__init__()
+        self.queries_keys_values = nn.Linear(c, 3 * c)
+
+    def forward(self, t):
+        return F.scaled_dot_product_attention(*self.queries_keys_values(t).chunk(3, dim=2))
+
+
+class ConvolvingMLP(nn.Module):
+    def __init__(self, c):
+        super().__init__()
+        self.up, self.dwconv, self.down = (
+            nn.Linear(c, 12),
+            nn.Conv2d(12, 12, 3, 1, 1),
+            nn.Linear(12, c),
+        )
+
+    def forward(self, t):
+        return self.down(tokens_of(self.dwconv(self.up(t).transpose(1, 2).unflatten(2, (4, 4)))))
+
+
+class Residual(nn.Module):
+    """t + module(t), given back in a tuple, so that the sum itself is no layer's output."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, t):
+        return (t + self.module(t),)
+
+
+class Branches(nn.Module):
+    """As LeViT and PVTv2: an attention under another name, and a convolution inside the MLP."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.norm = nn.Conv2d(3, 8, 4, 4), nn.LayerNorm(8)
+        self.mixer, self.mlp = Residual(MixAttention(8)), ConvolvingMLP(8)
+        self.h = nn.Linear(8, 5)
+        self.eval()
+
+    def forward(self, x):
+        (t,) = self.mixer(self.norm(tokens_of(self.embed(x))))
+        return self.h((t + self.mlp(t)).mean(dim=1))
+
+
+def test_what_is_inside_an_attention_or_an_mlp_is_not_the_layer():
+    answer = GradCAM(Branches())(torch.randn(1, 3, 16, 16), why=1)
+    assert answer.layer == "norm" and "before the last attention" in answer.layer_reason
+
+
+class Grids(nn.Module):
+    """Attention, and behind it a layer that hands on a grid, N x C x h x w, as SegFormer's do."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.norm, self.mixer = nn.Conv2d(3, 8, 4, 4), nn.LayerNorm(8), MixAttention(8)
+        self.last, self.stage, self.h = nn.LayerNorm(8), nn.Conv2d(8, 8, 1), nn.Linear(8, 5)
+        self.eval()
+
+    def forward(self, x):
+        t = self.norm(tokens_of(self.embed(x)))
+        t = self.last(t + self.mixer(t))
+        return self.h(self.stage(t.transpose(1, 2).unflatten(2, (4, 4))).mean(dim=(2, 3)))
+
+
+def test_a_layer_behind_the_last_attention_is_not_said_to_be_before_it():
+    answer = GradCAM(Grids())(torch.randn(1, 3, 16, 16), why=1)
+    assert answer.layer == "stage" and "attention" not in answer.layer_reason
+
+
+# Videos and sounds
+
+
+class Video(nn.Module):
+    """Reads N x T x C x H x W, as transformers for videos do."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.f, self.h = nn.Conv3d(3, 8, (2, 4, 4), (2, 4, 4)), nn.Linear(8, 5)
+        self.eval()
+
+    def forward(self, x):
+        return self.h(self.f(x.transpose(1, 2)).mean(dim=(2, 3, 4)))
+
+
+def test_a_video_with_its_frames_first_has_a_map_of_frames_and_not_of_colours():
+    answer = GradCAM(Video())(torch.randn(2, 6, 3, 8, 12), why=1)
+    assert answer.evidence.shape == (2, 1, 3, 2, 3) and answer.maps.shape == (2, 1, 6, 8, 12)
+
+
+class Sound(nn.Module):
+    """Reads N x L, the samples alone, and adds the axis of channels itself."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.f, self.h = nn.Conv1d(1, 8, 4, 4), nn.Linear(8, 5)
+        self.eval()
+
+    def forward(self, x):
+        return self.h(self.f(x[:, None]).mean(dim=2))
+
+
+def test_a_sound_without_channels_has_a_map_along_its_samples():
+    answer = GradCAM(Sound())(torch.randn(2, 40), why=1)
+    assert answer.evidence.shape == (2, 1, 10) and answer.maps.shape == (2, 1, 40)
+
+
+class Spectrogram(nn.Module):
+    """Reads N x T x F, adds the axis of channels and, as audio transformers, reads it as F x T."""
+
+    def __init__(self, turn):
+        super().__init__()
+        torch.manual_seed(0)
+        self.turn, self.embed, self.norm = turn, nn.Conv2d(1, 8, 4, 4), nn.LayerNorm(8)
+        self.first, self.h = nn.Parameter(torch.randn(1, 2, 8)), nn.Linear(8, 5)
+        self.eval()
+
+    def forward(self, x):
+        t = tokens_of(self.embed((x.mT if self.turn else x)[:, None]))
+        t = self.norm(torch.cat([self.first.expand(len(x), -1, -1), t], dim=1))
+        return self.h((t + F.scaled_dot_product_attention(t, t, t))[:, 0])
+
+
+@pytest.mark.parametrize("turn", [False, True])
+@pytest.mark.parametrize("size", [(24, 8), (12, 12)])
+def test_a_spectrogram_has_a_map_of_its_own_axes(turn, size):
+    model, x = Spectrogram(turn), torch.randn(2, *size)
+    answer = GradCAM(model)(x, why=1, keep=True)
+    grid = (size[0] // 4, size[1] // 4)
+    assert answer.layer == "norm" and answer.maps.shape == (2, 1, *size)
+    tokens = answer.forward_pass._leaf.detach()[:, 2:].transpose(1, 2)
+    right = tokens.unflatten(2, grid[::-1]).mT if turn else tokens.unflatten(2, grid)
+    assert torch.equal(answer.forward_pass.activations, right)
