@@ -383,7 +383,7 @@ def test_a_stopped_run_goes_on_and_a_finished_one_starts_anew(tmp_path, monkeypa
     monkeypatch.setattr(benchmark, "ROOT", tmp_path)
     monkeypatch.setattr(benchmark, "measure", measure)
     monkeypatch.setattr(benchmark, "installed", lambda contender: True)
-    words = ["--networks", "swin_t", "vgg16"]
+    words = ["--networks", "swin_t", "vgg16", "--rounds", "9"]
     with pytest.raises(KeyboardInterrupt):
         benchmark.main(words)
     assert notes.kept("swin_t", notes.fingerprint(9)).ratios == results([1.0] * 3, [2.0] * 3).ratios
