@@ -106,8 +106,8 @@ def _of_few(v: Tensor, matrix: Tensor, classes: Tensor) -> Tensor:
 
 
 def product(v: Tensor, matrix: Tensor) -> Tensor:
-    """v W; of one question and a large W without the rows where v is 0, if they are many."""
-    if v.numel() == v.shape[-1] and matrix.numel() > LARGE:
+    """v W; on a CPU, of one question and a large W, without the rows where v is 0, if many are."""
+    if v.numel() == v.shape[-1] and matrix.numel() > LARGE and v.device.type == "cpu":
         rows = _asked_about(v)
         if 3 * len(rows) < 2 * v.shape[-1]:
             return _sum_of_rows(v, matrix, rows)
@@ -116,7 +116,7 @@ def product(v: Tensor, matrix: Tensor) -> Tensor:
 
 def _sum_of_rows(v: Tensor, matrix: Tensor, rows: Tensor) -> Tensor:
     """v W of one question: an embedding reads rows where they lie, and none where v is 0."""
-    starts = torch.arange(0, len(rows), ROWS, device=rows.device)
+    starts = torch.arange(0, len(rows), ROWS)
     values = v.flatten()[rows]
     sums = F.embedding_bag(rows, matrix, starts, mode="sum", per_sample_weights=values)
     return sums.sum(dim=0).expand(*v.shape[:-1], -1)
