@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from exercise_notebooks import Assignment
-from grading import sandbox, stage, watch
+from grading import feedback, sandbox, stage, watch
 from grading.assignment import Assignment as Asked
 from grading.assignment import load
 from grading.by_hand import read
@@ -230,7 +230,8 @@ def test_a_hand_in_gets_its_marks_and_is_told_why(played, student):
         [grade["trouble"], *grade["remarks"], *(part["message"] for part in grade["parts"])]
     )
     assert {part["name"]: part["marks"] for part in grade["parts"]} == marks, said
-    page = html.unescape(played["first"][f"feedback/{student}/{NAME}.html"][0])
+    page = re.sub("</?code>", "`", played["first"][f"feedback/{student}/{NAME}.html"][0])
+    page = html.unescape(page)
     for one in [words] if isinstance(words, str) else words:
         assert one in said and one in page, said
 
@@ -558,3 +559,9 @@ def test_a_file_of_a_million_pieces_is_not_taken_to_pieces(piece, monkeypatch):
     monkeypatch.setattr(json, "loads", lambda _: 1 / 0)
     with pytest.raises(Unreadable, match="over a million pieces"):
         parse(b'{"cells": [' + piece * 1_100_000 + b"0]}")
+
+
+def test_a_page_sets_code_between_backticks_and_nothing_else_as_code():
+    assert feedback.prose("`a < b` is <b>wrong</b>, and ` is a tick") == (
+        "<code>a &lt; b</code> is &lt;b&gt;wrong&lt;/b&gt;, and ` is a tick"
+    )

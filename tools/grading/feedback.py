@@ -4,6 +4,7 @@ All that comes from a submission is escaped, and the page's policy forbids scrip
 from elsewhere, so that a page can be opened and given away whatever was handed in.
 """
 
+import re
 from html import escape as _escape
 
 from .assignment import Assignment
@@ -21,6 +22,7 @@ h1 { font-size: 1.5rem; margin-bottom: 0 } h2 { font-size: 1.1rem; margin: 2rem 
 pre, blockquote { background: #f4f4f2; padding: .7rem .9rem; margin: .5rem 0; border-radius: 4px;
   white-space: pre-wrap; overflow-wrap: anywhere; font-size: .9rem }
 blockquote { font-family: inherit } pre { font-family: ui-monospace, monospace; overflow-x: auto }
+code { font-family: ui-monospace, monospace; font-size: .92em }
 .note { background: #fff6dc; padding: .6rem .9rem; border-radius: 4px }
 summary { cursor: pointer; color: #444 }
 """
@@ -41,6 +43,11 @@ def text(words: str) -> str:
     return _escape(plain, quote=True)
 
 
+def prose(words: str) -> str:
+    """The same, and what stands between backticks set as code."""
+    return re.sub("`([^`\n]+)`", r"<code>\1</code>", text(words))
+
+
 def of_student(grade: dict, assignment: Assignment, by_hand: ByHand) -> str:
     """A student's page: marks, messages, code, and the texts with what they were given."""
     automatic, hand = automatic_marks(grade), by_hand.of(grade, assignment)
@@ -54,7 +61,7 @@ def of_student(grade: dict, assignment: Assignment, by_hand: ByHand) -> str:
         f'<p class="sum">{total}</p>',
     ]
     notes = [grade["trouble"], *grade["remarks"]]
-    body += [f'<p class="note">{text(note[:1].upper() + note[1:])}</p>' for note in notes if note]
+    body += [f'<p class="note">{prose(note[:1].upper() + note[1:])}</p>' for note in notes if note]
     body += [_part(part) for part in grade["parts"]]
     for one in assignment.texts:
         mark = by_hand.mark(grade, one.name)
@@ -66,7 +73,9 @@ def of_student(grade: dict, assignment: Assignment, by_hand: ByHand) -> str:
             )
         )
     comment = by_hand.comments.get(grade["key"])
-    body += [f'<h2>From your instructor</h2><p class="note">{text(comment)}</p>'] if comment else []
+    body += (
+        [f'<h2>From your instructor</h2><p class="note">{prose(comment)}</p>'] if comment else []
+    )
     return page(f"{assignment.name}: {grade['student']}", "\n".join(body))
 
 
@@ -74,7 +83,7 @@ def _part(part: dict) -> str:
     given = f"{part['marks']:g} of {part['points']:g}"
     code = text(part["code"] or "(no cell of this name)")
     details = f"<details><summary>your code</summary><pre>{code}</pre></details>"
-    inner = f"<p>{text(part['message'])}</p>{details}"
+    inner = f"<p>{prose(part['message'])}</p>{details}"
     return _section(given, part["marks"], part["points"], part["title"], inner)
 
 
@@ -82,7 +91,7 @@ def _section(given: str, marks: float | None, points: float, title: str, inner: 
     kind = "full" if marks == points else "none" if marks == 0 else "some"
     return (
         f'<section class="part {kind}">'
-        f'<h2><span class="marks">{text(given)}</span>{text(title)}</h2>\n'
+        f'<h2><span class="marks">{text(given)}</span>{prose(title)}</h2>\n'
         f"{inner}</section>"
     )
 
@@ -97,11 +106,11 @@ def all_texts(grades: list[dict], assignment: Assignment, by_hand: ByHand) -> st
     for one in assignment.texts:
         body.append(
             f"<h2>{text(one.name)} ({one.points:g} points)</h2>"
-            f"<blockquote>{text(one.task)}</blockquote>"
+            f"<blockquote>{prose(one.task)}</blockquote>"
         )
         body.append(
             "<details><summary>model answer</summary>"
-            f"<blockquote>{text(one.model)}</blockquote></details>"
+            f"<blockquote>{prose(one.model)}</blockquote></details>"
         )
         for grade in grades:
             mark = by_hand.mark(grade, one.name)
