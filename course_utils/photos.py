@@ -125,12 +125,12 @@ def load_photo(source) -> Image.Image:
         source = _content(source)
     if is_picture(source):
         return as_rgb(source)
-    if not isinstance(source, (str, Path)):
+    if not isinstance(source, (str, os.PathLike)):
         kind = type(source).__name__
         raise TypeError(
             f"A photo is a name, a path, an address, bytes, a PIL image or an array, not {kind}."
         )
-    text = str(source).strip() if isinstance(source, str) else str(source)
+    text = source.strip() if isinstance(source, str) else os.fsdecode(source)
     if not text:
         raise FileNotFoundError(f"The photo's name is empty: give one of {', '.join(PHOTOS)}.")
     name = ALIASES.get(text, text)
@@ -149,10 +149,14 @@ def _content(file) -> bytes:
         content = file.read(MAX_BYTES + 1)
     except UnicodeDecodeError:
         content = ""
+    except ValueError:  # closed, or open for writing only
+        raise ValueError('The file cannot be read from: open it with open(path, "rb").') from None
     if isinstance(content, str):
         raise TypeError('The file is open for text. Open it with open(path, "rb"), or give a path.')
     if len(content) > MAX_BYTES:
         raise ValueError(f"The open file is larger than {MAX_BYTES / 1e6:g} MB.")
+    if not content:
+        raise ValueError("Nothing is left to read in the open file: file.seek(0) rewinds it.")
     return content
 
 

@@ -9,7 +9,7 @@ import torchvision
 from tiny_networks import PHOTO, HandNet, RandomNet, random_images
 from torch import nn
 
-from course_utils import ForwardPass, layer_names
+from course_utils import ForwardPass, GradCAM, layer_names
 from course_utils.errors import LayerError
 from course_utils.methods.grids import check_grid, grid_fold
 from course_utils.methods.layers import default_layer, find_layer
@@ -104,8 +104,9 @@ def test_a_network_with_a_module_called_layer_states_nothing():
 def test_a_network_without_a_grid_is_told_so_and_its_layers_are_listed():
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
     text = fault(lambda: ForwardPass(model, torch.zeros(1, 3, 2, 2)))
-    assert "No layer of this Sequential that runs once gives a grid of more than one place" in text
-    assert "this network has: 0, 1." in text
+    assert "No layer of this Sequential has places" in text
+    assert "This network has: 0, 1." in text
+    assert GradCAM(nn.Sequential(nn.Identity(), model))(torch.zeros(1, 3, 2, 2)).layer == "0"
 
 
 def test_layer_names_are_in_the_order_of_registration_and_leave_the_network_itself_out():

@@ -167,6 +167,27 @@ def test_an_open_file_is_read(tmp_path):
         load_photo(text)
 
 
+def test_a_folders_entry_is_a_path(tmp_path):
+    Image.new("RGB", (5, 4)).save(tmp_path / "a.png")
+    with os.scandir(tmp_path) as entries:
+        assert load_photo(next(entries)).size == (5, 4)
+
+
+def test_an_open_file_that_gives_nothing_is_told_why(tmp_path):
+    file = tmp_path / "a.png"
+    Image.new("RGB", (5, 4)).save(file)
+    with file.open("rb") as opened:
+        opened.read()
+        with pytest.raises(ValueError, match=r"Nothing is left .*seek\(0\)"):
+            load_photo(opened)
+        opened.seek(0)
+        assert load_photo(opened).size == (5, 4)
+    with pytest.raises(ValueError, match="cannot be read from"):
+        load_photo(opened)
+    with (tmp_path / "b").open("wb") as writing, pytest.raises(ValueError, match="read from"):
+        load_photo(writing)
+
+
 def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
     Image.new("RGB", (3, 2)).save(tmp_path / "mine.png")
     monkeypatch.setenv("HOME", str(tmp_path))

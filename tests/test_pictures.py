@@ -125,3 +125,27 @@ def test_numbers_that_are_no_picture_are_refused_with_the_cause(picture, words, 
 def test_what_is_no_picture_at_all_is_a_typeerror(picture):
     with pytest.raises(TypeError, match="A picture is a PIL image, an array or a tensor, not a"):
         as_pixels(picture)
+
+
+@pytest.mark.parametrize(
+    "pack",
+    [
+        lambda t: t.to_sparse(),
+        lambda t: torch._neg_view(-t),
+        lambda t: torch.complex(t, -t).conj().imag,
+        lambda t: t.to_mkldnn(),
+    ],
+)
+def test_a_tensor_is_read_however_it_lies_in_memory(pack):
+    pixels = torch.from_numpy(BYTES / 255).float()
+    np.testing.assert_array_equal(np.asarray(as_rgb(pack(pixels))), BYTES)
+
+
+def test_a_tensor_without_numbers_is_named():
+    with pytest.raises(ValueError, match="on the device 'meta'"):
+        as_rgb(torch.empty(4, 4, 3, device="meta"))
+
+
+def test_float16_up_to_255_is_read_without_a_warning(recwarn):
+    np.testing.assert_array_equal(np.asarray(as_rgb(BYTES.astype(np.float16))), BYTES)
+    assert not recwarn.list

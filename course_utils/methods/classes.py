@@ -124,7 +124,8 @@ def class_indices(which: Any, n: int, classes: int, categories: list[str] | None
         raise ClassError(
             f"Some images have {lengths[0]} classes and some {lengths[-1]}: give each as many."
         )
-    indices = torch.tensor([[_index(c, categories, classes) for c in row] for row in rows])
+    numbers = [[_index(c, categories, classes) for c in row] for row in rows]
+    indices = torch.tensor(numbers, device="cpu")  # whatever set_default_device says
     if indices.shape[1] == classes > 2 and bool((indices <= 1).all()):
         raise ClassError(
             f"The classes are {n} x {classes} zeros and ones, a column for each class, as in "

@@ -48,7 +48,7 @@ def _cause(
         )
     images = images_of(x)
     if _network_itself_answers(model, x):
-        return None
+        return _of_the_surroundings(error)
     try:
         check_images(images, model)
     except ImageError as fault:
@@ -65,10 +65,29 @@ def _network_itself_answers(model: nn.Module, x: Inputs) -> bool:
         return False
 
 
+def _of_the_surroundings(error: Exception) -> RuntimeError | None:
+    """What stands around the call, where the network by itself answers."""
+    if "functorch transform" in str(error) or str(error).startswith("vmap:"):
+        return RuntimeError(
+            "Inside torch.func (grad, vmap and their like) no explanation can be made, because it "
+            "takes gradients of its own. Ask outside of it; a whole batch can be asked at once."
+        )
+    return None
+
+
 def of_the_network(error: Exception, model: nn.Module) -> LayerError | None:
     """Networks of a kind that gives no gradient, or takes no hooks, whatever the layer."""
     name, text = type(model).__name__, str(error)
-    if any(isinstance(m, torch.jit.ScriptModule) for m in model.modules()):
+    scripted = [n for n, m in model.named_modules() if isinstance(m, torch.jit.ScriptModule)]
+    if not isinstance(error, LayerError) and "ScriptModule" not in text:
+        scripted = []  # something else failed
+    if scripted and scripted[0]:
+        return LayerError(
+            f"'{scripted[0]}' of this {name} is TorchScript, whose layers take no hooks. Put the "
+            "nn.Module that it was made from in its place, or choose a layer after it: "
+            "nn.Identity(), say, through which its output is handed on."
+        )
+    if scripted:
         return LayerError(
             f"{name} is a TorchScript network: its layers take no hooks, so no layer will do. Ask "
             "the nn.Module that it was made from."

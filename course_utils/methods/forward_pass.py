@@ -7,6 +7,7 @@ question is S = sum_c v_c S^c. "Places" are spatial positions: the h x w of a la
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import wraps
 from typing import Any
 
 import torch
@@ -26,6 +27,24 @@ from .unchanged import Unchanged, weights_of_head
 from .watching import Watched, watch
 
 FEW_TOKENS = 16  # questions answered at once by the first token: more outgrow a CPU's caches
+
+
+def without_autocast(answer: Callable) -> Callable:
+    """For methods: answers are worked out in the numbers' own types, also inside torch.autocast.
+
+    The network ran under it, as the caller wants; sums of weights as small as 1/(hw) do not bear
+    half precision.
+    """
+
+    @wraps(answer)
+    def answered(self: Any, *args: Any, **named: Any) -> Tensor:
+        kind = self.logits.device.type
+        if not torch.is_autocast_enabled(kind):
+            return answer(self, *args, **named)
+        with torch.autocast(kind, enabled=False):
+            return answer(self, *args, **named)
+
+    return answered
 
 
 class ForwardPass:
@@ -83,7 +102,7 @@ class ForwardPass:
             self._leaf, self._output, self._shift = run
             self.logits = self._output.detach()
             self.activations = self._wide(self._reshape_transform(self._leaf.detach()))
-            check_grid(self.activations, self.layer, len(self), len(self.size))
+            check_grid(self.activations, self.layer, len(self), len(self.size), len(images))
         self._read_head(own_reshape)
         self._class_maps: Tensor | None = None
         self.grad_cams: dict[tuple, Tensor] = {}  # S^P by P: every contrast is compared with it
@@ -154,6 +173,7 @@ class ForwardPass:
         warn_of_probabilities(self.model, self._output, stacklevel=2)
         return class_probabilities(self._wide(self.logits), sigmoid)
 
+    @without_autocast
     def gradients(self, v: Tensor) -> Tensor:
         """dJ/dA for K questions, at every place: N x K x C x h x w. One backward pass of the head.
 
@@ -162,6 +182,7 @@ class ForwardPass:
         """
         return self._wide(self._backward(self._per_image(v)))
 
+    @without_autocast
     def weights(self, v: Tensor) -> Tensor:
         """alpha = mean_ij dJ/dA_ij (eq. 1): N x K x C. Arguments as for `gradients`."""
         v = self._per_image(v)
@@ -175,6 +196,7 @@ class ForwardPass:
         chunks = v.split(max(1, chunk // len(self)), dim=1)
         return torch.cat([self._weights(few) for few in chunks], dim=1)
 
+    @without_autocast
     def evidence(self, v: Tensor) -> Tensor:
         """S = sum_k alpha_k A^k (eq. 2), signed, before the ReLU: N x K x h x w.
 
@@ -237,6 +259,7 @@ class ForwardPass:
             grids = self._reshape_transform(gradient.flatten(0, 1))
             return grids.unflatten(0, gradient.shape[:1] + (len(self),)).transpose(0, 1)
 
+    @without_autocast
     def class_maps(self) -> Tensor:
         """S^c for every class c, N x classes x h x w; kept, so that later questions read it.
 

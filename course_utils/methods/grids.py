@@ -192,9 +192,14 @@ def _joined(grid: Sequence[int], earlier: Sequence[int]) -> bool:
     )
 
 
-def check_grid(activations: Tensor, name: str, n: int, axes: int = 2) -> None:
-    """Raise a LayerError unless the layer's output, read as a grid, is N x C x h x w."""
-    if activations.dim() == axes + 2 and len(activations) == 1 != n:
+def check_grid(activations: Tensor, name: str, n: int, axes: int = 2, images: int = 1) -> None:
+    """Raise a LayerError unless the layer's output, read as a grid, is N x C x h x w.
+
+    Args:
+        n: rows of the network's output.
+        images: how many there are in x.
+    """
+    if activations.dim() == axes + 2 and len(activations) == 1 == images != n:
         raise LayerError(
             f"The network gave {n} rows for one image. If squeeze() took the batch's axis away, "
             "give it back: output=lambda y: y[None]."
@@ -205,4 +210,6 @@ def check_grid(activations: Tensor, name: str, n: int, axes: int = 2) -> None:
         raise LayerError(
             f"'{name}', read as a grid, is {shape}, not {wanted} with N = {n} as in the output. "
             "Choose another layer, or pass reshape_transform= that gives such a grid."
+            + " A layer that ran for some images only has no map of the others: ask about those "
+            "images alone, or at a layer before." * (len(activations) < n == images)
         )

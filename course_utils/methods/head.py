@@ -1,5 +1,6 @@
 """The head of a network, all that follows the target layer: run on a graph of its own."""
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -25,6 +26,17 @@ Picker = Callable[[Any], Tensor]  # from what the network returned to the tensor
 _locks: dict[int, tuple[int, Any]] = {}
 _numbers = count()
 _guard = threading.Lock()
+
+
+def _unlocked() -> None:
+    """In a forked process (a DataLoader's, say) no thread lives on that would open its locks."""
+    global _guard
+    _guard = threading.Lock()
+    _locks.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlocked)
 
 
 def _locks_of(modules: list[nn.Module]) -> list[Any]:
@@ -86,7 +98,7 @@ def call(model: nn.Module, x: Inputs) -> Any:
     return model(**x) if isinstance(x, Mapping) else model(x)
 
 
-def _copies(model: nn.Module) -> dict[str, Tensor]:
+def copies(model: nn.Module) -> dict[str, Tensor]:
     """Ordinary copies of the weights that were made under inference_mode, which no graph takes."""
     named = chain(model.named_parameters(), model.named_buffers())
     return {name: tensor.clone() for name, tensor in named if tensor.is_inference()}
@@ -173,7 +185,7 @@ def _forward(
     if way is not None:
         way.end()
     torch.set_grad_enabled(False)
-    return call_with(model, _copies(model), x)
+    return call_with(model, copies(model), x)
 
 
 def the_output(model: nn.Module, returned: Any, output: Picker | None = None) -> Tensor:

@@ -176,7 +176,8 @@ def _some_images(model: nn.Module) -> Tensor:
         size = (3 if first is None else first.in_channels, *[(1024, 224, 32)[axes - 1]] * axes)
     weight = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
     generator = torch.Generator().manual_seed(0)
-    return torch.randn(1, *size, generator=generator, dtype=torch.float32).to(weight)
+    images = torch.empty(1, *size, dtype=torch.float32, device="cpu")  # whatever is the default
+    return images.normal_(generator=generator).to(weight)
 
 
 def _stated_size(module: nn.Module) -> tuple[int, ...] | None:
@@ -200,17 +201,23 @@ def run_from_target(
     """The target layer, and a run of the network whose graph starts there.
 
     A layer that was not named by the caller, and does not run as it should, gives way to the next
-    one that fits.
+    one that fits. So does one that ran for some of the images only, such as one expert of several.
     """
     fault: LayerError | None = None
     named = target is not None and target.named
+    partial: tuple[Target, Run] | None = None
     for candidate in [target] if named else default_targets(model, x, output, target):
         assert candidate is not None
         try:
             run = run_shorter(model, candidate.name, candidate.module, x, output, shorter)
-            return candidate, run
         except LayerError as error:
             fault = fault or error
+            continue
+        if named or len(images_of(x)) in run.leaf.shape[:2]:
+            return candidate, run
+        partial = partial or (candidate, run)
+    if partial is not None:
+        return partial
     assert fault is not None
     raise fault
 
@@ -255,8 +262,9 @@ def _no_grid(model: nn.Module, images: Tensor, watched: Watched) -> str:
             "layers. Give the run that you mean a layer of its own: self.view = nn.Identity() in "
             "the network, self.view(...) around that call, and layer='view'."
         )
-    sides = images.dim() - 3
-    folded = [(n, s[0]) for n, s in watched.shapes.items() if len(s) == sides + 2 > 3]
+    # views may have an axis of their own in x, or be made in the network
+    sides = (images.dim() - 1, images.dim())
+    folded = [(n, s[0]) for n, s in watched.shapes.items() if len(s) in sides and len(s) > 3]
     last, grids = folded[-1] if folded else ("", 0)
     if grids > watched.n:
         return (
@@ -264,10 +272,17 @@ def _no_grid(model: nn.Module, images: Tensor, watched: Watched) -> str:
             f"this {name} folds views or frames into the batch, so one map cannot stand for x. Let "
             "it take the views as images of their own, N x C x H x W, and join the answers outside."
         )
+    names = f"This network has: {', '.join(layer_names(model)[:12])}."
+    if max(map(len, watched.shapes.values())) < 3:
+        return (
+            f"No layer of this {name} has places: it reads each image as one row of numbers. Where "
+            "x has places, explain x itself, by a layer that hands it on: "
+            f"GradCAM(torch.nn.Sequential(torch.nn.Identity(), model)). {names}"
+        )
     return (
         f"No layer of this {name} that runs once gives a grid of more than one place for a {size} "
         "image. Name one, with reshape_transform=, a function from its output to N x C x h x w, or "
-        f"pass a larger image; this network has: {', '.join(layer_names(model)[:12])}."
+        f"pass a larger image. {names}"
     )
 
 

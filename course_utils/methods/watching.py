@@ -11,7 +11,7 @@ and the largest evidence may sit in tokens that carry nothing of what is asked a
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import accumulate
@@ -27,6 +27,7 @@ from .head import (
     Picker,
     call,
     call_with,
+    copies,
     every_module,
     not_under_inference_mode,
     ordinary,
@@ -93,35 +94,42 @@ _kept: WeakKeyDictionary[nn.Module, dict[Any, Watched]] = WeakKeyDictionary()
 def watch(model: nn.Module, x: Inputs, output: Picker | None = None) -> Watched:
     """What the modules do with the first image of x; remembered for each network, output and size.
 
-    If the network does not take a single image, it is watched with all of x.
+    If the network does not take a single image, or no gradient flows there, it is watched with all
+    of x. Where no layer fits, other images may tell more: nothing is remembered.
     """
     images = images_of(x)
     # a network whose parts were changed for others is watched anew
     modules = tuple(map(id, every_module(model)))
     key = tuple(images.shape[1:]), images.dtype, id(output), modules
     kept = _kept.setdefault(model, {})
-    if key not in kept:
-        n = len(images)
-        every = ordinary(x)
-        one = each_tensor(every, lambda t: t[:1] if t.dim() and len(t) == n else t)
-        try:
-            kept[key] = _watch(model, one, output, {})
-        except Exception:  # some networks take batches of one size only
-            if n == 1:
-                raise
-            one = every
-            kept[key] = _watch(model, one, output, {})
-        if kept[key].cut:
-            kept[key] = _watch(model, one, output, _zeros_drawn(model))
+    if key not in kept or not kept[key].fitting:
+        kept[key] = _watched(model, x, output)
         kept[key].output = output
     return kept[key]
+
+
+def _watched(model: nn.Module, x: Inputs, output: Picker | None) -> Watched:
+    n, every, weights = len(images_of(x)), ordinary(x), copies(model)
+    one = each_tensor(every, lambda t: t[:1] if t.dim() and len(t) == n else t)
+    try:
+        watched = _watch(model, one, output, weights)
+    except Exception:  # some networks take batches of one size only
+        if n == 1:
+            raise
+        one = every
+        watched = _watch(model, one, output, weights)
+    if watched.cut:
+        watched = _watch(model, one, output, weights | _zeros_drawn(model))
+    if watched.cut and one is not every and n > 1:  # the first image may be dark
+        watched = _watch(model, every, output, weights)
+    return watched
 
 
 def _zeros_drawn(model: nn.Module) -> dict[str, Tensor]:
     """Small random matrices for those that are all zero, as in a head before training."""
     generator = torch.Generator().manual_seed(0)
     return {
-        name: (0.02 * torch.randn(p.shape, generator=generator)).to(p)
+        name: (0.02 * torch.randn(p.shape, generator=generator, device="cpu")).to(p)
         for name, p in model.named_parameters()
         if p.dim() > 1 and not p.any()
     }
@@ -153,7 +161,7 @@ def _watch(
         return hook
 
     with undisturbed(model), torch.inference_mode(False), torch.enable_grad():
-        handles = [m.register_forward_hook(keep(name)) for name, m in model.named_modules() if name]
+        handles = [m.register_forward_hook(keep(name)) for name, m in _with_hooks(model)]
         handles += _look_for_a_turn(model, images_of(x), watched)
         try:
             returned = call_with(model, weights, x) if weights else call(model, x)
@@ -213,6 +221,13 @@ def _fixed(model: nn.Module, x: Inputs, names: Iterable[str]) -> set[str]:
     return set() if all(free.values()) else {name for name in free if free[name]}
 
 
+def _with_hooks(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The parts of a network by name, but for those in TorchScript, which take no hooks."""
+    for name, module in model.named_modules():
+        if name and not isinstance(module, torch.jit.RecursiveScriptModule):
+            yield name, module
+
+
 def _gradients(y: Tensor, tensors: list[Tensor]) -> list[Tensor | None]:
     """The gradient of the predicted class at each tensor; None where there is none.
 
@@ -221,7 +236,8 @@ def _gradients(y: Tensor, tensors: list[Tensor]) -> list[Tensor | None]:
     tensors = tensors or [y]
     if not y.requires_grad:
         return [None] * len(tensors)
-    v = torch.randn(y.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32).to(y)
+    seeded = torch.Generator().manual_seed(0)
+    v = torch.randn(y.shape, generator=seeded, dtype=torch.float32, device="cpu").to(y)
     if y.dim() and are_classes(y):  # a maximum over places gives each class a place of its own
         v = torch.zeros_like(y).flatten()
         v[y.argmax()] = 1

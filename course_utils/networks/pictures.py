@@ -92,13 +92,24 @@ def _as_array(picture) -> np.ndarray:
     if not is_picture(picture) and not isinstance(picture, (list, tuple)):
         kind = type(picture).__name__
         raise TypeError(f"A picture is a PIL image, an array or a tensor, not a {kind}.")
-    if _is_tensor(picture):  # numpy knows no bfloat16
-        picture = picture.detach().cpu()
-        picture = (picture.float() if picture.is_floating_point() else picture).numpy()
-    values = np.asarray(picture)
+    values = np.asarray(_numbers(picture) if _is_tensor(picture) else picture)
+    if values.dtype == np.float16:  # ends at 65504, below the white of 16 bits
+        values = values.astype(np.float32)
     if values.dtype.kind not in "buif":
         raise ValueError(f"A picture's pixels are real numbers, but these are {values.dtype}.")
     return values
+
+
+def _numbers(tensor) -> np.ndarray:
+    """A tensor of any kind as an array: numpy knows no bfloat16, nor values that are packed."""
+    if tensor.is_meta:
+        raise ValueError(
+            "The tensor is on the device 'meta', where tensors have shapes but no numbers."
+        )
+    tensor = tensor.detach().cpu()
+    tensor = tensor.dequantize() if tensor.is_quantized else tensor.to_dense()
+    tensor = tensor.resolve_conj().resolve_neg()
+    return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
 
 
 def _shape(values: np.ndarray) -> str:

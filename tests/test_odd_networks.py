@@ -1,0 +1,201 @@
+"""Networks of odd construction, and what may stand around a call: right, or a sentence."""
+
+import os
+import signal
+import threading
+
+import pytest
+import torch
+from torch import nn
+
+from course_utils.errors import LayerError
+from course_utils.methods.cams import ContrastCAM, GradCAM
+from course_utils.methods.forward_pass import ForwardPass
+from course_utils.methods.head import undisturbed
+from course_utils.methods.layers import default_layer
+
+
+class Plain(nn.Module):
+    """Two convolutions and a head of two layers; `f` is the layer."""
+
+    def __init__(self, classes=5):
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem, self.f = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 6, 3)
+        self.h = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, classes))
+        self.eval()
+
+    def head(self, a):
+        return self.h(a.mean(dim=(2, 3)))
+
+    def forward(self, x):
+        return self.head(self.f(self.stem(x).relu()))
+
+
+def images(n=2, side=16):
+    return torch.randn(n, 3, side, side, generator=torch.Generator().manual_seed(1))
+
+
+def by_autograd(model, layer, x, classes=5):
+    """S^c of every class by plain autograd, with a hook of its own: N x classes x h x w."""
+    kept = []
+
+    def hook(_module, _inputs, value):
+        kept.append(value.detach().requires_grad_())
+        return kept[-1].clone()
+
+    handle = model.get_submodule(layer).register_forward_hook(hook)
+    y = model(x)
+    handle.remove()
+    (a,) = kept
+    maps = []
+    for c in range(classes):
+        (gradient,) = torch.autograd.grad(y[:, c].sum(), a, retain_graph=True)
+        maps.append((gradient.mean(dim=(2, 3), keepdim=True) * a).sum(dim=1).detach())
+    return torch.stack(maps, dim=1)
+
+
+@pytest.mark.parametrize("head", [nn.Linear(6, 5), None])
+def test_inside_autocast_evidence_is_summed_in_full(head):
+    """Weights of 1/(hw) vanish in float16: sums made under autocast were up to a third wrong."""
+    model, x = Plain(), images(1, 256)
+    model.h = head or model.h
+    expected = by_autograd(model, "f", x)
+    with torch.autocast("cpu", dtype=torch.float16):
+        found = GradCAM(model, "f")(x, range(5)).evidence
+        seen = ForwardPass(model, x, "f")
+        maps, asked = seen.class_maps(), seen.evidence(v=torch.eye(5))
+    for one in (found, maps, asked):
+        assert one.dtype == torch.float32
+        assert (one - expected).abs().max() < 0.004 * expected.abs().max()
+
+
+def test_a_default_device_of_the_session_does_not_matter():
+    """Under set_default_device("cuda") a generator of the CPU makes no random numbers there."""
+    model, x, labels = Plain(), images(), torch.tensor([1, 2])
+    torch.set_default_device("meta")
+    try:
+        found = ContrastCAM(model)(x, 1, [0, 2]).evidence, GradCAM(model)(x, labels).evidence
+        assert default_layer(model) == "f"
+    finally:
+        torch.set_default_device(None)
+    torch.testing.assert_close(found[1], GradCAM(Plain(), "f")(x, labels).evidence)
+    assert torch.isfinite(found[0]).all()
+
+
+def test_the_layer_of_a_network_made_under_inference_mode_is_found():
+    with torch.inference_mode():
+        model = Plain()
+    found = GradCAM(model)(images(), 1)
+    assert found.layer == "f"
+    torch.testing.assert_close(found.evidence, GradCAM(Plain(), "f")(images(), 1).evidence)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_process_does_not_wait_for_threads_that_it_does_not_have():
+    model, held, done = Plain(), threading.Event(), threading.Event()
+
+    def hold():
+        with undisturbed(model):
+            held.set()
+            done.wait(30)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)  # ends it if it waits for ever
+        with undisturbed(model):
+            os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    done.set()
+    thread.join()
+    assert status == 0
+
+
+class AmongImages(Plain):
+    """The head compares an image with the others: one alone has no gradient."""
+
+    def head(self, a):
+        pooled = a.mean(dim=(2, 3))
+        return self.h(pooled - pooled.mean(dim=0))
+
+
+def test_a_network_that_compares_images_is_watched_with_all_of_them():
+    model, x = AmongImages(), images(3)
+    found = GradCAM(model)(x, range(5))
+    assert found.layer == "f"
+    torch.testing.assert_close(found.evidence, by_autograd(model, "f", x))
+
+
+def test_an_image_without_a_gradient_does_not_spoil_the_next():
+    model = Plain()
+    model.h = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 5))
+    with torch.no_grad():
+        model.h[0].bias.fill_(-1)
+        model.stem.bias.zero_()
+        model.f.bias.zero_()
+    with pytest.raises(LayerError, match="zero all over"):
+        GradCAM(model)(torch.zeros(1, 3, 16, 16))
+    assert GradCAM(model)(100 * images()).layer == "f"
+
+
+class Experts(Plain):
+    """Each image goes to one of two experts: those of a positive mean to the second."""
+
+    def __init__(self):
+        super().__init__()
+        self.expert = nn.ModuleList(nn.Conv2d(6, 6, 3, padding=1) for _ in range(2))
+        self.eval()
+
+    def forward(self, x):
+        a = self.f(self.stem(x).relu())
+        chosen, out = (x.mean(dim=(1, 2, 3)) > 0).long(), torch.zeros_like(a)
+        for number, expert in enumerate(self.expert):
+            some = (chosen == number).nonzero().flatten()
+            if len(some):
+                out = out.index_add(0, some, expert(a[some]))
+        return self.head(out)
+
+
+def test_an_expert_that_saw_some_images_only_gives_way():
+    model, x = Experts(), images(3) + torch.tensor([1.0, -1, 1])[:, None, None, None]
+    found = GradCAM(model)(x, range(5))
+    assert found.layer == "f"
+    torch.testing.assert_close(found.evidence, by_autograd(model, "f", x))
+    with pytest.raises(LayerError, match="2 x 6 x 12 x 12.* ran for some images only"):
+        GradCAM(model, "expert.1")(x)
+
+
+def test_views_that_the_network_makes_itself_are_named():
+    class Flipped(Plain):
+        def forward(self, x):
+            return super().forward(torch.cat([x, x.flip(3)])).view(2, len(x), -1).mean(dim=0)
+
+    with pytest.raises(LayerError, match="'f' gives 2 grids for 1 item of x: .*folds views"):
+        GradCAM(Flipped())(images())
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_a_part_in_torchscript_does_not_hide_the_layer():
+    model = Plain()
+    model.stem = torch.jit.script(model.stem)
+    assert GradCAM(model)(images()).layer == "f"
+    model = nn.Sequential(torch.jit.script(Plain().stem), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    with pytest.raises(LayerError, match="'0' of this Sequential is TorchScript"):
+        GradCAM(model)(images())
+    with pytest.raises(ValueError, match="float64"):  # not the scripted part's fault
+        GradCAM(model)(images().double())
+
+
+def test_inside_a_functorch_transform_the_sentence_says_so():
+    model = Plain()
+
+    def strength(x):
+        return GradCAM(model, "f")(x[None], 1).evidence.sum()
+
+    with pytest.raises(RuntimeError, match=r"Inside torch.func .* Ask outside of it"):
+        torch.func.vmap(strength)(images())
+    with pytest.raises(RuntimeError, match=r"Inside torch.func .* Ask outside of it"):
+        torch.func.grad(strength)(images()[0])
