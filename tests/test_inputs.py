@@ -267,12 +267,14 @@ def test_an_unknown_name_brings_the_closest_ones(typed, meant):
     text = class_fault(typed)
     assert (
         f"No class is called '{typed}'. Did you mean '{meant}'" in text
-        and "model.categories" in text
+        and "GradCAM(model).categories" in text
     )
 
 
 def test_a_name_like_no_other_brings_no_guess():
-    assert class_fault("xyzzy") == "No class is called 'xyzzy'. All names: model.categories."
+    assert (
+        class_fault("xyzzy") == "No class is called 'xyzzy'. All names: GradCAM(model).categories."
+    )
 
 
 def test_a_name_for_a_network_without_names_is_refused():

@@ -6,9 +6,11 @@ Each is as small as shows the fault. The right layer, grid and size are worked o
 import pytest
 import torch
 import torch.nn.functional as F
+import torchvision
 from torch import nn
 
 from course_utils import ForwardPass, GradCAM
+from course_utils.errors import ImageError, LayerError
 
 
 def tokens_of(grid):
@@ -272,3 +274,124 @@ def test_a_spectrogram_has_a_map_of_its_own_axes(turn, size):
     tokens = answer.forward_pass._leaf.detach()[:, 2:].transpose(1, 2)
     right = tokens.unflatten(2, grid[::-1]).mT if turn else tokens.unflatten(2, grid)
     assert torch.equal(answer.forward_pass.activations, right)
+
+
+# Traced and exported networks, and several inputs
+
+
+def test_a_kept_pass_at_the_default_layer_is_asked_though_it_gave_way_to_another():
+    # torch.fx keeps the family's name, but calls the parts of layer4 and not layer4 itself
+    traced = torch.fx.symbolic_trace(torchvision.models.resnet18(num_classes=5).eval())
+    kept = ForwardPass(traced, torch.randn(1, 3, 64, 64))
+    assert kept.layer.startswith("layer4.")
+    assert GradCAM(traced)(kept, why=1).layer == kept.layer
+    with pytest.raises(ValueError, match="Make the two the same"):
+        GradCAM(traced, "layer3.0.conv1")(kept)
+
+
+def test_an_exported_network_in_a_wrapper_is_called_by_its_cause():
+    x = torch.randn(1, 6, 3, 8, 12)
+    exported = Lit(torch.export.export(Video(), (x,)).module())
+    with pytest.raises(LayerError, match="An exported network calls no layer"):
+        GradCAM(exported)(x)
+
+
+def test_where_another_input_is_at_fault_the_networks_own_words_are_handed_on():
+    x = torch.randn(2, 1, 16, 16), torch.full((2, 16), 100)  # the table has 100 words: 0 to 99
+    with pytest.raises(ImageError, match="The network itself says: RuntimeError: "):
+        GradCAM(WithText())(x)
+    with pytest.raises(IndexError, match="out of range"):
+        GradCAM(WithText())((torch.randn(2, 3, 16, 16), x[1]))
+
+
+def test_a_sound_that_becomes_a_picture_inside_is_asked_with_the_line_of_the_sentence():
+    class Folded(Spectrogram):
+        def forward(self, x):
+            return self.h(self.embed(x.unflatten(1, (1, 8, -1))).mean(dim=(2, 3)))
+
+    model, x = Folded(turn=False), torch.randn(2, 96)
+    with pytest.raises(LayerError, match="for a signal of length 96. .* to N x C x w, or"):
+        GradCAM(model)(x)
+    answer = GradCAM(model, "embed", reshape_transform=lambda a: a.mean(dim=2))(x, why=1)
+    assert answer.evidence.shape == (2, 1, 3) and answer.maps.shape == (2, 1, 96)
+
+
+# Layers of a known name that pool
+
+
+class MobileNetV2(nn.Module):
+    """Of a third library: torchvision's class name and layer, but the pooling is part of it."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.features = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+        self.output = nn.Linear(8, 5)
+        self.eval()
+
+    def forward(self, x):
+        return self.output(self.features(x).flatten(1))
+
+
+@pytest.mark.parametrize("wrap", [nn.Identity, nn.DataParallel])
+def test_a_known_layer_that_pools_at_its_end_gives_way_to_the_last_with_places(wrap):
+    model = MobileNetV2() if wrap is nn.Identity else wrap(MobileNetV2())
+    assert GradCAM(model)(torch.randn(1, 3, 9, 9), why=1).layer.endswith("features.1")
+
+
+# Names of the classes
+
+
+class Config:
+    def __init__(self, id2label):
+        self.id2label = id2label
+
+
+def with_config(id2label, categories=None):
+    model = Video()
+    model.config = Config(id2label)
+    if categories is not None:
+        model.categories = categories
+    return model
+
+
+class Lit(nn.Module):
+    """A module that trains another, as Lightning's do, beside a loss."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.loss, self.model = nn.CrossEntropyLoss(), model
+
+    def forward(self, x):
+        return self.model(x)
+
+
+FIVE = {i: name for i, name in enumerate(["cat", "dog", "cup", "bird", "car"])}
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        (with_config(FIVE), "dog"),
+        (with_config({str(i): name for i, name in FIVE.items()}), "dog"),
+        (with_config(FIVE, ["a", "b", "c", "d", "e"]), "b"),  # its own come first
+        (nn.DataParallel(with_config(FIVE)), "dog"),
+        (Lit(with_config(FIVE)), "dog"),
+        (Lit(with_config({}, ["a", "b", "c", "d", "e"])), "b"),
+        (
+            with_config({i: f"LABEL_{i}" for i in range(5)}),
+            "class 1",
+        ),  # what stands there untouched
+        (with_config({0: "cat", 1: "dog"}), "class 1"),  # of another head
+        (Lit(with_config({}, ["a", "b"])), "class 1"),
+        (with_config({"cat": "dog"}), "class 1"),
+        (with_config(None), "class 1"),
+    ],
+)
+def test_names_are_those_of_the_configuration_where_the_network_states_none(model, name):
+    assert GradCAM(model)(torch.randn(1, 6, 3, 8, 12), why=1).questions == [[f"Why {name}?"]]
+
+
+def test_a_class_is_asked_for_by_its_name_in_the_configuration():
+    answer = GradCAM(with_config(FIVE))(torch.randn(1, 6, 3, 8, 12), why="car")
+    assert answer.questions == [["Why car?"]]

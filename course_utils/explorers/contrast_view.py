@@ -17,7 +17,7 @@ from ..figures.overlays import outlined, overlay, overlay_colours, strongest
 from ..figures.picture import figure_html, jpeg
 from ..measures import energy_inside
 from ..methods.cams import ContrastCAM, CounterfactualCAM, Explanation, GradCAM
-from ..methods.classes import class_name, class_names, names_of
+from ..methods.classes import class_name, names_in, names_of
 from ..methods.forward_pass import ForwardPass
 from ..methods.maps import upsample
 from ..methods.scores import are_classes
@@ -70,8 +70,8 @@ class Scene:
     @cached_property
     def names(self) -> list[str]:
         """What the classes are called."""
-        categories = class_names(getattr(self.classifier, "categories", None))
-        categories = names_of(categories, self.forward_pass.logits)
+        network = self.classifier
+        categories = names_of(names_in(network), self.forward_pass.logits, network)
         return [class_name(index, categories) for index in range(len(self.p))]
 
     def found(self, text: str) -> list[tuple[str, int]]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ClassError, LayerError
-from .classes import class_indices, class_name, class_names, names_of
+from .classes import class_indices, class_name, names_in, names_of
 from .forward_pass import ForwardPass
 from .layers import Target, find_layer
 from .maps import positive_maps, relative_strength
@@ -124,14 +124,19 @@ class _CAM:
         self._target = find_layer(model, layer)
         # of a network of no known family the layer is found at the first image
         self.layer = None if self._target is None else self._target.name
-        self.categories = class_names(getattr(model, "categories", None))
+        self.categories = names_in(model)
+
+    def _asks_elsewhere(self, x: ForwardPass) -> bool:
+        """Whether a kept pass is at another layer, and one of the two was named."""
+        named = x._named or self._target is not None and self._target.named
+        return named and self.layer not in (None, x.layer)
 
     def _answer(self, x: Tensor | ForwardPass) -> "_Answer":
         """The forward pass that questions are put to; one already made is used again."""
         if not isinstance(x, ForwardPass):
             x = ForwardPass(self.model, x, self._target, self.reshape_transform, self.output)
             self.layer = x.layer
-        elif x.model is not self.model or self.layer not in (None, x.layer):
+        elif x.model is not self.model or self._asks_elsewhere(x):
             raise ValueError(
                 f"That forward pass was kept at '{x.layer}' of a {type(x.model).__name__}; this "
                 f"method asks at '{self.layer}' of its own network. Make the two the same."
@@ -147,7 +152,7 @@ class _CAM:
                 "stands under index 0."
             )
         warn_of_probabilities(self.model, x._output, stacklevel=4)
-        return _Answer(x, names_of(self.categories, x.logits))
+        return _Answer(x, names_of(self.categories, x.logits, self.model))
 
 
 class _Answer:
@@ -218,7 +223,8 @@ class GradCAM(_CAM):
     Args:
         model: a network from N x 3 x H x W to N x classes; left exactly as it was found. One logit
             y (N x 1 or N) is read as the classes "no" and "yes" with logits -y/2 and +y/2. Names of
-            the classes are read from model.categories: a list, an array, id2label or class_to_idx.
+            the classes are read from model.categories: a list, an array, id2label or class_to_idx;
+            where there is none, from model.config.id2label.
         layer: the target layer, by name or module; default, the last one with places.
         reshape_transform: for layers of unusual shape, a function from output to N x C x h x w.
         output: a function from what the network returns to the logits, where they are not named so.

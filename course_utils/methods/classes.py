@@ -1,6 +1,7 @@
 """Classes: what they are called, and how a learner asks for them."""
 
 import operator
+import re
 from collections.abc import Iterable, Mapping
 from numbers import Integral
 from typing import Any
@@ -13,6 +14,21 @@ from ..errors import ClassError, closest
 from .scores import is_one_logit
 
 # --- names ----------------------------------------------------------------------------------------
+
+
+def names_in(model: nn.Module) -> list[str] | None:
+    """The classes' names that a network carries; None if there are none.
+
+    Its own `categories`, as in `class_names`; else `categories` of a part that it wraps, or the
+    id2label of a `config`, its own or a part's, as Hugging Face's networks have. "LABEL_0", which
+    stands there by default, is no name.
+    """
+    for part in (model, *model.children()):
+        names = class_names(getattr(part, "categories", None))
+        names = names or class_names(getattr(getattr(part, "config", None), "id2label", None))
+        if names and not all(re.fullmatch(r"LABEL_\d+", name) for name in names):
+            return names
+    return None
 
 
 def class_names(categories: Any) -> list[str] | None:
@@ -72,8 +88,16 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, Integral) or str(value).strip().isdecimal()
 
 
-def names_of(categories: list[str] | None, output: Tensor) -> list[str] | None:
+def names_of(
+    categories: list[str] | None, output: Tensor, model: nn.Module | None = None
+) -> list[str] | None:
     """Names that fit the output's classes; of one logit "no" and "yes" where none are known.
+
+    Args:
+        categories: as `names_in` gives them.
+        output: the network's.
+        model: the network. If it has no `categories` of its own, names that do not fit belong to
+            something else, such as the weights that it was trained from, and are left out.
 
     Raises:
         ClassError: there are more names than classes, or fewer.
@@ -86,6 +110,8 @@ def names_of(categories: list[str] | None, output: Tensor) -> list[str] | None:
         classes = output.shape[1]
         answers = f"{classes} classes: give it one name for each"
     if categories and len(categories) != classes:
+        if model is not None and class_names(getattr(model, "categories", None)) is None:
+            return names_of(None, output)
         raise ClassError(
             f"model.categories holds {len(categories)} names, but the network answers {answers}, "
             "in the same order."
@@ -229,5 +255,6 @@ def _index_of_name(name: str, categories: list[str] | None) -> int:
         rows = " or ".join(f"{i} ('{categories[i]}')" for i in same)
         raise ClassError(f"'{name}' is more than one class: give the number, {rows}.")
     raise ClassError(
-        f"No class is called '{name}'.{closest(name, categories)} All names: model.categories."
+        f"No class is called '{name}'.{closest(name, categories)} All names: "
+        "GradCAM(model).categories."
     )

@@ -52,7 +52,10 @@ def _cause(
     try:
         check_images(images, model)
     except ImageError as fault:
-        return fault
+        if isinstance(x, Tensor):
+            return fault
+        says = str(error).strip().partition("\n")[0]  # it may be another input's fault
+        return ImageError(f"{fault} The network itself says: {type(error).__name__}: {says}.")
     return None
 
 

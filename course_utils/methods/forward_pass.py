@@ -92,7 +92,7 @@ class ForwardPass:
         self._one_by_one = own_reshape  # only where N stands first can K questions stand there, too
         with diagnosed(model, x, target, output):
             target, run = run_from_target(model, x, target, output, shorter=not own_reshape)
-            self.layer, _, self.layer_reason, _ = target
+            self.layer, _, self.layer_reason, self._named = target
             check_finite(run.output.detach(), "The network's answer")
             self._reshape_transform = reshape_transform or self._fold(
                 run.leaf, len(run.output), lambda: watch(model, x, output), images.dim() == 3

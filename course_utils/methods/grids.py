@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ..errors import LayerError
 from ..networks.families import CHANNELS_LAST
+from .inputs import in_words
 
 Fold = Callable[[Tensor], Tensor]
 Grids = Callable[[], tuple[Iterable[Sequence[int]], dict[int, int]]]
@@ -54,9 +55,9 @@ def grid_fold(
         )
     if fold is None and not single:
         raise LayerError(
-            f"'{name}' gives {shape}, which is not {wanted} for a {' x '.join(map(str, size))} "
-            "image. Choose a layer with such an output, or pass reshape_transform=, a function "
-            f"from this output to {wanted}."
+            f"'{name}' gives {shape}, which is not {wanted} for {in_words(size)}. Choose a layer "
+            "with such an output, or pass reshape_transform=, a function from this output to "
+            f"{wanted}."
         )
     if fold is None or prod(fold(output).shape[2:]) == 1:
         raise LayerError(

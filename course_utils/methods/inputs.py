@@ -1,6 +1,6 @@
 """Images as a learner passes them in, alone or among other inputs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
@@ -56,6 +56,13 @@ def size_of(images: Tensor, model: nn.Module) -> tuple[int, ...]:
         if len(shape) == 3 and channels == 1 and isinstance(first, nn.Conv2d):
             return shape[1:]
     return shape[1:] if len(shape) == 2 else shape[2:]
+
+
+def in_words(size: Sequence[int]) -> str:
+    """ "a 96 x 64 image" or "a signal of length 8000"."""
+    if len(size) == 1:
+        return f"a signal of length {size[0]}"
+    return f"a {' x '.join(map(str, size))} image"
 
 
 def first_convolution(model: nn.Module) -> nn.Conv1d | nn.Conv2d | nn.Conv3d | None:

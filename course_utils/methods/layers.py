@@ -14,7 +14,7 @@ from ..networks.families import known_layer
 from .first_token import Run, run_shorter
 from .grids import tokens_first
 from .head import Picker
-from .inputs import Inputs, first_convolution, images_of, size_of
+from .inputs import Inputs, first_convolution, images_of, in_words, size_of
 from .watching import Watched, watch
 
 
@@ -125,8 +125,8 @@ def default_targets(
     watched = watch(model, x, output)
     if not watched.fitting:
         raise _nothing_fits(model, images_of(x), watched)
-    grid = " x ".join(map(str, size_of(images_of(x), model)))
-    why = f"found for a {grid} image: the last layer that runs once and whose gradient reaches the "
+    size = in_words(size_of(images_of(x), model))
+    why = f"found for {size}: the last layer that runs once and whose gradient reaches the "
     behind = any(map(watched.behind_attention, watched.fitting))
     last = max(watched.attentions.values(), default=0)
     for name in watched.fitting:
@@ -247,8 +247,9 @@ def _no_gradient(model: nn.Module, watched: Watched) -> str | None:
 
 def _no_grid(model: nn.Module, images: Tensor, watched: Watched) -> str:
     """The sentence where no layer that runs once has places."""
-    name, size = type(model).__name__, " x ".join(map(str, size_of(images, model)))
-    if not watched.shapes:
+    name, size = type(model).__name__, size_of(images, model)
+    modules = dict(model.named_modules())
+    if all(any(modules[gave].children()) for gave in watched.shapes):
         return (
             f"No layer of this {name} gave a tensor of floats. An exported network calls no layer: "
             "ask the nn.Module that it was made from. Where one forward method does it all, let a "
@@ -280,9 +281,9 @@ def _no_grid(model: nn.Module, images: Tensor, watched: Watched) -> str:
             f"GradCAM(torch.nn.Sequential(torch.nn.Identity(), model)). {names}"
         )
     return (
-        f"No layer of this {name} that runs once gives a grid of more than one place for a {size} "
-        "image. Name one, with reshape_transform=, a function from its output to N x C x h x w, or "
-        f"pass a larger image. {names}"
+        f"No layer of this {name} that runs once gives a grid of more than one place for "
+        f"{in_words(size)}. Name one, with reshape_transform=, a function from its output to "
+        f"N x C x {' x '.join('dhw'[3 - len(size) :])}, or pass a larger image. {names}"
     )
 
 

@@ -56,8 +56,15 @@ def known_layer(model: nn.Module) -> str | None:
     for candidate in _LAYERS.get(type(model).__name__, ()):
         try:
             name = candidate if isinstance(candidate, str) else candidate(model)
-            model.get_submodule(name)
-            return name
+            layer = model.get_submodule(name)
         except AttributeError:  # the other library's network of the same name
             continue
+        if not _pools_at_its_end(layer):
+            return name
     return None
+
+
+def _pools_at_its_end(layer: nn.Module) -> bool:
+    """Whether no places are left of it, as of `features` in a third library's MobileNetV2."""
+    last = next(reversed(layer._modules.values()), None)
+    return isinstance(last, (nn.AvgPool2d, nn.AdaptiveAvgPool2d))

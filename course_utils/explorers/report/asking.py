@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from ...errors import ImageError
 from ...figures.overlays import where
 from ...methods.cams import ContrastCAM, CounterfactualCAM, Explanation, GradCAM
-from ...methods.classes import class_indices, class_name, class_names, names_of
+from ...methods.classes import class_indices, class_name, names_in, names_of
 from ...methods.scores import class_logits, predicted
 from ...methods.strength import WEAK, strength_in_words
 from .photos import Read
@@ -56,7 +56,7 @@ class Asker:
 
     def __init__(self, network: nn.Module, questions: Questions):
         self.network, self.questions = network, questions
-        self.names = class_names(getattr(network, "categories", None))
+        self.names = names_in(network)
         self.layer = self.layer_reason = ""
         self._prepare(questions.layer)
 
@@ -95,7 +95,7 @@ class Asker:
         self._settle(why)
         seen, other = why.forward_pass, self._other_loss()
         y = class_logits(seen.logits)
-        names = names_of(self.names, seen.logits)
+        names = names_of(self.names, seen.logits, self.network)
         probabilities = seen.probabilities(self.questions.sigmoid).flatten(1)
         guess = predicted(seen.logits)[:, None]
         p = guess if self.questions.why is None else self._indices(self.questions.why, y, names)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ...methods.classes import names_in
 from ...networks.classifiers import load_classifier
 from ...networks.preprocess import Preprocess
 
@@ -37,7 +38,7 @@ class Reported:
 
     def digest(self) -> str:
         """Another one for other weights, layers, names or preparation: kept answers are its own."""
-        made_of = (self.network, self.preprocess, getattr(self.network, "categories", None))
+        made_of = (self.network, self.preprocess, names_in(self.network))
         about = " ".join(re.sub(r" at 0x[0-9a-f]+", "", repr(one)) for one in made_of)
         digest = hashlib.sha256(about.encode())
         for name, value in self.network.state_dict().items():
@@ -67,14 +68,10 @@ def load(name: str, place: str | Path = ".") -> Reported:
     if network.training:
         network.eval()
         said.append("The network was in training mode: it was asked in evaluation mode.")
-    if getattr(network, "categories", None) is None:
-        names = getattr(getattr(network, "config", None), "id2label", None)
-        if names:
-            network.categories = names
-        else:
-            said.append(
-                "The network names no classes (`.categories`): they are called by their numbers."
-            )
+    if names_in(network) is None:
+        said.append(
+            "The network names no classes (`.categories`): they are called by their numbers."
+        )
     preprocess = _preprocess(network, said)
     return Reported(network, preprocess, _show(preprocess, said), said)
 

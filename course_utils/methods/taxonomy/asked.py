@@ -10,10 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import ClassError, ImageError
-from ..classes import class_indices, class_name, class_names
+from ..classes import class_indices, class_name, names_in, names_of
 from ..forward_pass import ForwardPass
 from ..head import undisturbed as one_at_a_time
 from ..maps import positive_maps
+
+
+def _names(network: nn.Module, seen: ForwardPass) -> list[str] | None:
+    return names_of(names_in(network), seen.logits, network)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +50,7 @@ class Asked:
         if seen.logits.dim() != 2 or seen.logits.shape[1] < 2:
             shape = " x ".join(map(str, seen.logits.shape))
             raise ClassError(f"The network's output is {shape}; P and Q need N x classes.")
-        names = class_names(getattr(network, "categories", None))
+        names = _names(network, seen)
         classes = seen.logits.shape[1]
 
         def number(which) -> int:
@@ -84,7 +88,7 @@ class Asked:
 
     def name(self, which: int) -> str:
         """What a class is called."""
-        return class_name(which, class_names(getattr(self.network, "categories", None)))
+        return class_name(which, _names(self.network, self.seen))
 
     @property
     def sentence(self) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ...birds import PARTS, SPECIES, Bird, draw
 from ...photos import PHOTOS, available_photos, load_photo
-from ..classes import class_names
+from ..classes import names_in
 from .asked import Asked
 
 FIRST = 500_000  # seeds from here on: neither the networks' training nor the benchmark draws them
@@ -18,7 +18,7 @@ FIRST = 500_000  # seeds from here on: neither the networks' training nor the be
 
 def names_birds(network: Any) -> bool:
     """Whether the network's classes are the drawn birds."""
-    return class_names(getattr(network, "categories", None)) == list(SPECIES)
+    return names_in(network) == list(SPECIES)
 
 
 def read(network: Any, images: list[Image.Image], what: str) -> Tensor:
