@@ -199,3 +199,13 @@ def test_inside_a_functorch_transform_the_sentence_says_so():
         torch.func.vmap(strength)(images())
     with pytest.raises(RuntimeError, match=r"Inside torch.func .* Ask outside of it"):
         torch.func.grad(strength)(images()[0])
+
+
+def test_beside_an_improbable_p_a_large_strength_is_said_to_be_grad_cams_weakness():
+    model, x = Plain(), images(1)
+    with torch.no_grad():
+        model.h[-1].weight[1] *= 1e-3
+    found = ContrastCAM(model, "f", loss="logit_difference")(x, [1], list(range(5)))
+    large = [q for q, s in zip(found.questions[0], found.strength[0]) if s > 10]
+    assert large and all(f"{q}  (strength" in repr(found) for q in large)
+    assert repr(found).count("Grad-CAM's own map is weak beside it") == len(large)

@@ -221,6 +221,11 @@ def test_without_a_grad_cam_map_strength_is_unknown():
     "strength, words",
     [
         (1.0, "strength 1.00"),
+        (10.0, "strength 10.00"),
+        (10.6, "strength 11: Grad-CAM's own map is weak beside it"),
+        (4e9, "strength over 1000: Grad-CAM's own map is weak beside it"),
+        (float("inf"), "strength over 1000: Grad-CAM's own map is weak beside it"),
+        (-0.0, "empty: no positive evidence"),
         (0.1, "strength 0.10"),
         (0.0973, "weak: 9.7 % of Grad-CAM's peak"),
         (0.09999, "weak: 9.9 % of Grad-CAM's peak"),

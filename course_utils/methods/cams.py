@@ -42,8 +42,9 @@ class Explanation:
         questions: N lists of K sentences, such as "Why tiger cat, rather than espresso?".
         size: (H, W) of the images.
         strength: N x K, 0 or more: the map's peak over the peak of Grad-CAM's map of P, both before
-            they are enlarged. Grad-CAM's own is 1. Below 0.1 there is next to nothing to read. It
-            is 0 where the map is empty, and NaN where only Grad-CAM's is.
+            they are enlarged. Grad-CAM's own is 1. Below 0.1 there is next to nothing to read;
+            above 10 it is Grad-CAM's own map that is weak, as where P is improbable. It is 0 where
+            the map is empty, and NaN where only Grad-CAM's is.
         layer: the target layer's name.
         layer_reason: why this layer, in words.
         maps: N x K x H x W in [0, 1]: ReLU, upsampled, divided by each map's maximum.

@@ -18,7 +18,7 @@ from ...figures.overlays import where
 from ...methods.cams import ContrastCAM, CounterfactualCAM, Explanation, GradCAM
 from ...methods.classes import class_indices, class_name, names_in, names_of
 from ...methods.scores import class_logits, predicted
-from ...methods.strength import WEAK, strength_in_words
+from ...methods.strength import LARGE, WEAK, strength_in_words
 from .photos import Read
 
 RUNNER_UP = "runner-up"
@@ -152,7 +152,7 @@ class Asker:
             "p_why": round(probabilities[1], 4),
             "p_rather_than": round(probabilities[2], 4),
             # why, absent, contrast, the other loss, Q = P
-            "strengths": [None if math.isnan(s) else round(s, 4) for s in strengths],
+            "strengths": [round(s, 4) if math.isfinite(s) else None for s in strengths],
             "agreement": round(agreement, 3),
             "against": round(against, 3),
             "where": [where(maps[0]), where(maps[2])],
@@ -191,11 +191,11 @@ def warnings_of(row: dict) -> list[str]:
     """What to mind before one believes this row, in words."""
     p, q, strength = row["why"], row["rather_than"], row["strengths"][2]
     said = []
-    if strength is None or strength < WEAK:
+    if strength is None or not WEAK <= strength <= LARGE:
         said.append(
             "The contrast's strength is unknown: Grad-CAM's own map is empty."
             if strength is None
-            else f"The contrast is {strength_in_words(strength)}."
+            else f"The contrast {'is' if strength < WEAK else 'has'} {strength_in_words(strength)}."
         )
     if p == q:
         said.append(f"P and Q are both {p}: the map asks why it does not have 100 %.")

@@ -113,7 +113,8 @@ function strengthSaid(answer) {
   }
   if (state.kind === "why") return "This is Grad-CAM's map; others are measured by its peak.";
   const said = answer.words;
-  return `${said[0].toUpperCase()}${said.slice(1)}: the peak is ${percentOf(answer.strength)} of Grad-CAM's for ${state.sample.names[state.p]}.`;
+  const begin = `${said[0].toUpperCase()}${said.slice(1)}${said.includes(":") ? ". The" : ": the"}`;
+  return `${begin} peak is ${percentOf(answer.strength)} of Grad-CAM's for ${state.sample.names[state.p]}.`;
 }
 
 const percentOf = (share) => (Number.isNaN(share) ? "unknown" : `${Math.round(100 * share)} %`);

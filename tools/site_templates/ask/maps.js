@@ -99,6 +99,10 @@ const maps = {
   strengthInWords(strength, weak) {
     if (Number.isNaN(strength)) return "strength unknown: Grad-CAM's own map is empty";
     if (strength === 0) return "empty: no positive evidence";
+    if (strength > 1 / weak) {
+      const times = strength < 1000 ? strength.toFixed(0) : "over 1000";
+      return `strength ${times}: Grad-CAM's own map is weak beside it`;
+    }
     if (strength >= weak) return `strength ${strength.toFixed(2)}`;
     let percent = "less than 1 %";
     if (strength > 0.095) percent = `${Math.min(100 * strength, 9.9).toPrecision(2)} %`;
