@@ -382,9 +382,9 @@ def test_reshape_transform_is_used():
 def test_a_network_that_does_not_answer_n_x_classes_is_refused():
     class Pairs(HandNet):
         def forward(self, x):
-            return super().forward(x)[:, None]
+            return super().forward(x)[:, None].expand(-1, 2, -1)
 
-    with pytest.raises(ClassError, match="output is 1 x 1 x 3, not N x classes") as error:
+    with pytest.raises(ClassError, match="output is 1 x 2 x 3, not N x classes") as error:
         GradCAM(Pairs(), "layer1")(PHOTO)
     line = re.search(r"ForwardPass\(.*sum\(1\)\)", str(error.value))[0]
     names = {"ForwardPass": ForwardPass, "model": Pairs(), "x": PHOTO}

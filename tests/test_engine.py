@@ -746,8 +746,13 @@ def test_a_network_that_returns_no_tensor_is_refused():
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_an_answer_of_nan_or_infinity_is_refused(value):
-    with pytest.raises(ImageError, match="network's answer holds NaN or infinity.*try float32"):
+    with pytest.raises(ImageError, match="^x holds NaN or infinity"):
         ForwardPass(HandNet(), torch.full_like(PHOTO, value))
+
+
+def test_an_answer_too_large_for_its_type_is_refused():
+    with pytest.raises(ImageError, match="network's answer holds NaN or infinity.*try float32"):
+        ForwardPass(HandNet().half(), (2e4 * PHOTO).half())
 
 
 def test_a_gradient_of_nan_is_refused():

@@ -4,9 +4,11 @@ import os
 import signal
 import threading
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from course_utils.errors import LayerError
 from course_utils.methods.cams import ContrastCAM, GradCAM
@@ -209,3 +211,108 @@ def test_beside_an_improbable_p_a_large_strength_is_said_to_be_grad_cams_weaknes
     large = [q for q, s in zip(found.questions[0], found.strength[0]) if s > 10]
     assert large and all(f"{q}  (strength" in repr(found) for q in large)
     assert repr(found).count("Grad-CAM's own map is weak beside it") == len(large)
+
+
+# --- what a user meets in the first ten minutes: the true cause, and a cure that works ------------
+
+
+class Returning(Plain):
+    """Returns what a function makes of the logits."""
+
+    def __init__(self, pack):
+        super().__init__()
+        self.pack = pack
+
+    def forward(self, x):
+        return self.pack(super().forward(x))
+
+
+def ask(model=None, x=None, **more):
+    return GradCAM(model or Plain(), "f", **more)(images() if x is None else x, 1)
+
+
+def spoilt_weights():
+    model = Plain()
+    with torch.no_grad():
+        model.h[0].weight[0, 0] = torch.nan
+    return model
+
+
+def with_nan(n):
+    return images().index_fill(0, torch.tensor([n]), torch.nan)
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda: ask(x=images().numpy()), r"not ndarray.*torch.from_numpy\(x\).float\(\)"),
+        (lambda: ask(x=list(images())), r"not list.*torch.stack\(x\)"),
+        (lambda: ask(x=DataLoader(TensorDataset(images()))), "its batches one by one"),
+        (lambda: ask(x=tuple(images())), r"2 items of the tuple.*torch.stack\(x\)"),
+        (
+            lambda: ask(x={"image": images()}),
+            r"'image': the names in x must be those of its forward method, x\.$",
+        ),
+        (lambda: ask(x=images().to_sparse()), r"torch.sparse_coo.*x.to_dense\(\)"),
+        (lambda: ask(x=images() + 0j), r"complex64.*x.abs\(\)"),
+        (lambda: ask(x=images()[:, :, :0]), "2 x 3 x 0 x 16: images without pixels"),
+        (lambda: ask(x=torch.nested.nested_tensor(list(images()))), "nested.*one at a time"),
+        (lambda: ask(x=with_nan(1)), "^x holds NaN"),
+        (lambda: ask(spoilt_weights()), r"weights hold NaN \('h.0.weight'\)"),
+        (lambda: ask(Returning(lambda y: y.argmax(1))), "returned int64 numbers, as argmax"),
+        (lambda: ask(Returning(lambda y: y + 0j)), r"complex numbers.*y.abs\(\)"),
+        (lambda: ask(Returning(lambda y: y.T)), r"5 rows for 2 images.*y\.T"),
+        (lambda: ask(Returning(lambda y: y[:, None])), r"2 x 1 x 5.*lambda y: y.flatten\(1\)"),
+        (lambda: ask(Returning(lambda y: torch.tensor(y.numpy()))), "NumPy.*no gradient passes"),
+        (lambda: ask(output="logits"), "output= is a function.*not a str"),
+        (lambda: ask(output=lambda y: y[:, 9]), "output= failed: IndexError.*returned a Tensor"),
+        (lambda: ask(output=lambda y: y.detach()), "output= cuts the gradient"),
+        (lambda: ask(reshape_transform="vit"), "reshape_transform= is a function"),
+        (lambda: ask(reshape_transform=lambda a: [a]), "reshape_transform= gave a list"),
+        (lambda: GradCAM(Plain(), nn.Conv2d), "not as the class Conv2d"),
+        (lambda: GradCAM(Plain(), images()), "not as Tensor"),
+        (lambda: GradCAM(Plain), r"not the class Plain: make a network of it, Plain\(...\)"),
+        (lambda: GradCAM(Plain().state_dict()), r"model.load_state_dict\(weights\)"),
+        (lambda: GradCAM(Plain().forward), "not a function"),
+        (lambda: GradCAM(), "^GradCAM takes model, layer"),
+        (lambda: GradCAM(Plain())(images(), 1, 2), "^GradCAM takes x, why, keep"),
+        (lambda: GradCAM(Plain())(ForwardPass(Plain(), images())), "of another network"),
+        (lambda: ForwardPass(Plain(), images()).ask(3), "A question is a function.*not a int"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_a_misuse_is_called_by_its_cause_with_a_cure(call, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        call()
+
+
+@pytest.mark.parametrize(
+    "pack, way",
+    [
+        (lambda y: {"logits": [y, y]}, "y['logits'][0]"),
+        (lambda y: {"logits": None, "p": y}, "y['p']"),
+    ],
+)
+def test_the_line_for_logits_that_are_no_tensor_works(pack, way):
+    with pytest.raises(TypeError) as error:
+        ask(Returning(pack))
+    assert f"GradCAM(model, output=lambda y: {way})(x)" in str(error.value)
+    found = ask(Returning(pack), output=eval(f"lambda y: {way}"))
+    torch.testing.assert_close(found.evidence, ask().evidence)
+
+
+def test_a_class_that_is_ruled_out_by_minus_infinity_may_stand_beside_others():
+    masked = Returning(lambda y: y.masked_fill(torch.arange(5) == 2, -torch.inf))
+    torch.testing.assert_close(ask(masked).evidence, ask().evidence)
+    found = ContrastCAM(masked, "f")(images(), 1, [0, 2]).evidence
+    assert found.isfinite().all()
+    with pytest.raises(ValueError, match="answer holds NaN or infinity"):
+        ask(Returning(lambda y: y - torch.inf))
+
+
+def test_cotangents_may_be_an_array_or_a_list():
+    seen = ForwardPass(Plain(), images(), "f")
+    rows = [[0, 1, 0, 0, 0], [1, 0, 0, 0, -1]]
+    expected = seen.evidence(torch.tensor(rows).float())
+    torch.testing.assert_close(seen.evidence(rows), expected)
+    torch.testing.assert_close(seen.evidence(np.array(rows, float)), expected)

@@ -137,13 +137,23 @@ class _CAM:
         if not isinstance(x, ForwardPass):
             x = ForwardPass(self.model, x, self._target, self.reshape_transform, self.output)
             self.layer = x.layer
-        elif x.model is not self.model or self._asks_elsewhere(x):
+        elif x.model is not self.model:
+            raise ValueError(
+                f"That forward pass was kept at '{x.layer}' of a {type(x.model).__name__}, but of "
+                "another network than this method's. Make the two the same."
+            )
+        elif self._asks_elsewhere(x):
             raise ValueError(
                 f"That forward pass was kept at '{x.layer}' of a {type(x.model).__name__}; this "
                 f"method asks at '{self.layer}' of its own network. Make the two the same."
             )
         if not are_classes(x.logits):
             shape = " x ".join(map(str, x.logits.shape))
+            if x.logits[:1].numel() == max(x.logits.shape[1:]):
+                raise ClassError(
+                    f"The network's output is {shape}, not N x classes. Take the other axes away: "
+                    f"{type(self).__name__}(model, output=lambda y: y.flatten(1))."
+                )
             given = ("reshape_transform", "output")
             same = [f", {name}={name}" for name in given if getattr(self, name) is not None]
             raise ClassError(

@@ -227,7 +227,8 @@ def _index(which: Any, categories: list[str] | None, classes: int) -> int:
             raise TypeError
         index = operator.index(which)
     except TypeError:  # floats, also those in a tensor, are not rounded down
-        wrong = f"{which!r} ({type(which).__name__})"
+        wrong, kind = repr(which), type(which).__name__
+        wrong = f"{wrong} ({kind})" if len(wrong) < 60 else f"of the type {kind}"
         raise ClassError(f"A class is a whole number or a name, not {wrong}.") from None
     if not 0 <= index < classes:
         raise ClassError(

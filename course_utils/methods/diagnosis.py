@@ -1,7 +1,9 @@
 """Why a network could not be explained: asked after a failure, never before."""
 
+import inspect
+import re
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 from ..errors import ImageError, LayerError
 from .backward import reentrant
 from .head import Picker, call, ordinary, undisturbed
-from .inputs import Inputs, check_images, images_of
+from .inputs import Inputs, check_images, check_numbers, images_of
 from .layers import Target, default_targets, known_target
 from .watching import watch
 
@@ -23,7 +25,8 @@ def diagnosed(
     """What fails inside fails with the sentence that names its cause, where the cause is known."""
     try:
         yield
-    except ImageError:
+    except ImageError as error:
+        check_numbers(images_of(x), model) if "holds NaN" in str(error) else None
         raise
     except Exception as error:
         found = _cause(error, model, x, target, output)
@@ -41,11 +44,9 @@ def _cause(
         return found
     if isinstance(error, LayerError):
         return _of_the_layer(error, model, x, target, output)
-    if isinstance(error, TypeError) and "required positional argument" in str(error):
-        return TypeError(
-            f"{type(model).__name__} wants more than one input ({error}). Hand them over together: "
-            "x=(images, other), in the order of its forward method, or x={'name': images, ...}."
-        )
+    said = _of_the_call(error, model, x)
+    if said is not None:
+        return TypeError(said)
     images = images_of(x)
     if _network_itself_answers(model, x):
         return _of_the_surroundings(error)
@@ -56,6 +57,34 @@ def _cause(
             return fault
         says = str(error).strip().partition("\n")[0]  # it may be another input's fault
         return ImageError(f"{fault} The network itself says: {type(error).__name__}: {says}.")
+    return None
+
+
+def _of_the_call(error: Exception, model: nn.Module, x: Inputs) -> str | None:
+    """The sentence where the network was called with other inputs than it takes, or left torch."""
+    name, text = type(model).__name__, str(error)
+    if "numpy() on Tensor that requires grad" in text:
+        return (
+            f"{name}, or an array among its inputs, turns a tensor into numbers of NumPy, through "
+            "which no gradient passes. Write what follows the layer in torch, and make tensors of "
+            "arrays: torch.from_numpy(...)."
+        )
+    if not isinstance(error, TypeError):
+        return None
+    if "required positional argument" in text:
+        return (
+            f"{name} wants more than one input ({error}). Hand them over together: "
+            "x=(images, other), in the order of its forward method, or x={'name': images, ...}."
+        )
+    if isinstance(x, tuple) and re.search(r"positional arguments? but \d+ were given", text):
+        return (
+            f"The {len(x)} items of the tuple x are handed to {name} as so many inputs, and it "
+            "takes fewer. Several images of C x H x W make one batch by torch.stack(x), several "
+            "batches by torch.cat(x)."
+        )
+    if isinstance(x, Mapping) and "unexpected keyword argument" in text:
+        takes = ", ".join(inspect.signature(model.forward).parameters)
+        return f"{text}: the names in x must be those of its forward method, {takes}."
     return None
 
 

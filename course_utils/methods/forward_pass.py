@@ -13,13 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..errors import LayerError
 from .backward import backward
 from .closed_form import CHUNK, ClosedForm, behind_last_linear, pooling_linear_head
 from .diagnosis import diagnosed, of_the_network
 from .first_token import find_shorter
 from .grids import Fold, check_grid, grid_fold, tokens_first
 from .head import not_on_the_way, undisturbed
-from .inputs import Inputs, check_finite, images_of, size_of
+from .inputs import Inputs, check_finite, check_logits, images_of, size_of
 from .layers import Target, find_layer, run_from_target
 from .pooled_head import PooledHead, pooled_head
 from .scores import are_classes, class_probabilities, warn_of_probabilities
@@ -89,11 +90,16 @@ class ForwardPass:
         images = images_of(x)
         self.model, self.size = model, size_of(images, model)
         own_reshape = reshape_transform is not None
+        if own_reshape and not callable(reshape_transform):
+            kind = type(reshape_transform).__name__
+            raise TypeError(
+                f"reshape_transform= is a function of the layer's output, not a {kind}."
+            )
         self._one_by_one = own_reshape  # only where N stands first can K questions stand there, too
         with diagnosed(model, x, target, output):
             target, run = run_from_target(model, x, target, output, shorter=not own_reshape)
             self.layer, _, self.layer_reason, self._named = target
-            check_finite(run.output.detach(), "The network's answer")
+            check_logits(run.output.detach())
             self._reshape_transform = reshape_transform or self._fold(
                 run.leaf, len(run.output), lambda: watch(model, x, output), images.dim() == 3
             )
@@ -101,7 +107,11 @@ class ForwardPass:
                 run = find_shorter(model, self.layer, x, output, run, self._reshape_transform)
             self._leaf, self._output, self._shift = run
             self.logits = self._output.detach()
-            self.activations = self._wide(self._reshape_transform(self._leaf.detach()))
+            grid = self._reshape_transform(self._leaf.detach())
+            if not isinstance(grid, Tensor):
+                kind = type(grid).__name__
+                raise LayerError(f"reshape_transform= gave a {kind}, not a tensor N x C x h x w.")
+            self.activations = self._wide(grid)
             check_grid(self.activations, self.layer, len(self), len(self.size), len(images))
         self._read_head(own_reshape)
         self._class_maps: Tensor | None = None
@@ -237,6 +247,8 @@ class ForwardPass:
 
     def _per_image(self, v: Tensor) -> Tensor:
         """N x K x classes, checked; K x classes are asked of every image."""
+        if not isinstance(v, Tensor):
+            v = torch.as_tensor(v, device=self._output.device)
         if v.dim() == self._output.dim():
             v = v.expand(len(self), *v.shape)
         n, *answer = self._output.shape
@@ -306,6 +318,11 @@ class ForwardPass:
             ValueError: the question does not give one number per image, or none that can be
                 differentiated.
         """
+        if not callable(question):
+            kind = type(question).__name__
+            raise TypeError(
+                f"A question is a function of the output, such as lambda y: y[:, 0], not a {kind}."
+            )
         with torch.inference_mode(False), torch.enable_grad():
             y = self._output.detach().clone().requires_grad_()
             answer = question(y)

@@ -200,10 +200,11 @@ def check_grid(activations: Tensor, name: str, n: int, axes: int = 2, images: in
         n: rows of the network's output.
         images: how many there are in x.
     """
-    if activations.dim() == axes + 2 and len(activations) == 1 == images != n:
+    if activations.dim() == axes + 2 and len(activations) == images != n:
         raise LayerError(
-            f"The network gave {n} rows for one image. If squeeze() took the batch's axis away, "
-            "give it back: output=lambda y: y[None]."
+            f"The network gave {n} rows for {'one image' if images == 1 else f'{images} images'}, "
+            "and must give one for each. If squeeze() or an index took the batch's axis away, give "
+            "it back: output=lambda y: y[None], of one image. If classes stand first: y.T."
         )
     if activations.dim() != axes + 2 or len(activations) != n:
         shape = " x ".join(map(str, activations.shape))

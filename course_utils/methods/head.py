@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any
@@ -194,25 +194,63 @@ def the_output(model: nn.Module, returned: Any, output: Picker | None = None) ->
     Raises:
         TypeError: it is not settled which tensor is meant.
     """
-    picked: Any = returned if output is None else output(returned)
-    if output is None and isinstance(picked, Mapping) and "logits" in picked:
+    picked = returned if output is None else _picked(model, returned, output)
+    if output is None and isinstance(picked, Mapping) and isinstance(picked.get("logits"), Tensor):
         picked = picked["logits"]
     elif output is None and isinstance(getattr(picked, "logits", None), Tensor):
         picked = picked.logits
     elif output is None and isinstance(picked, (tuple, list, Mapping)) and len(picked) == 1:
         (only,) = picked.values() if isinstance(picked, Mapping) else picked
         picked = only if isinstance(only, Tensor) else picked
-    if isinstance(picked, Tensor) and picked.dim():
+    if isinstance(picked, Tensor) and picked.dim() and picked.is_floating_point():
         return picked
     raise TypeError(_no_output(type(model).__name__, picked, output is not None))
+
+
+def _picked(model: nn.Module, returned: Any, output: Picker) -> Any:
+    """What `output` makes of what the network returned."""
+    what = f"{type(model).__name__} returned a {type(returned).__name__}{_contents(returned)}"
+    if not callable(output):
+        raise TypeError(
+            f"output= is a function from what the network returns to the logits, such as "
+            f"output=lambda y: y['logits'], not a {type(output).__name__}. {what}."
+        )
+    try:
+        picked = output(returned)
+    except Exception as error:
+        raise TypeError(f"output= failed: {type(error).__name__}: {error}. {what}.") from error
+    if isinstance(picked, Tensor) and not picked.requires_grad and _has_graph(returned):
+        raise TypeError(
+            "output= cuts the gradient, as argmax, detach, item and numpy do: give the logits "
+            f"themselves. {what}."
+        )
+    return picked
+
+
+def _has_graph(value: Any) -> bool:
+    """Whether a tensor in what a network returned has one; only looked for where one is made."""
+    items = value.values() if isinstance(value, Mapping) else value
+    if isinstance(value, Tensor):
+        return torch.is_grad_enabled() and value.requires_grad
+    return isinstance(items, Iterable) and any(
+        isinstance(item, Tensor) and _has_graph(item) for item in items
+    )
 
 
 def _no_output(name: str, value: Any, picked: bool) -> str:
     """What is wrong with a value that is no tensor of N numbers, and what to do."""
     kind = type(value).__name__
+    who = "output= gave" if picked else f"{name} returned"
+    if isinstance(value, Tensor) and value.is_complex():
+        return f"{who} complex numbers. Ask about real ones: output=lambda y: y.abs(), say."
+    if isinstance(value, Tensor) and not value.is_floating_point():
+        return (
+            f"{who} {str(value.dtype).removeprefix('torch.')} numbers, as argmax does, through "
+            "which no gradient passes. Ask about the logits: let the network return them."
+        )
     if isinstance(value, Tensor):
         return (
-            f"{'output= gave' if picked else f'{name} returned'} a single number, as a loss is, "
+            f"{who} a single number, as a loss is, "
             "not one row for each image. Ask about the logits: let the network return them. If "
             "squeeze() left one logit of one image: output=lambda y: y.reshape(1)."
         )

@@ -4,7 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from ..errors import ImageError
 
@@ -22,12 +25,13 @@ def images_of(x: Inputs) -> Tensor:
     values = list(x.values()) if isinstance(x, Mapping) else x if isinstance(x, tuple) else [x]
     tensors = [value for value in values if isinstance(value, Tensor)]
     if not tensors:
-        raise ImageError(
-            f"x must be a tensor, not {type(x).__name__}. Prepare a photo with "
-            "x = classifier.preprocess(load_photo(...))[None]. For a network with several inputs, "
-            "x is a tuple or a dict of them."
-        )
+        raise ImageError(f"x must be a tensor, not {type(x).__name__}. {_way_to_a_tensor(x)}")
     images = max(tensors, key=lambda t: (t.is_floating_point(), t.dim()))
+    if images.is_nested:
+        raise ImageError(
+            "x is a nested tensor, of images of several sizes. Ask about one at a time: "
+            "x.unbind()[0][None]."
+        )
     if images.dim() and len(images) == 0:
         raise ImageError("x is an empty batch: there is no image to ask about.")
     if images.is_meta:
@@ -36,6 +40,22 @@ def images_of(x: Inputs) -> Tensor:
             "that holds numbers, such as 'cpu'."
         )
     return images
+
+
+def _way_to_a_tensor(x: Any) -> str:
+    """What makes a tensor of x, in words."""
+    photo = "Prepare a photo with x = classifier.preprocess(load_photo(...))[None]."
+    if isinstance(x, np.ndarray):
+        return f"{photo} Of what is prepared already: torch.from_numpy(x).float()."
+    if isinstance(x, list) and any(isinstance(item, Tensor) for item in x):
+        return (
+            "Images of one size, C x H x W each, make a batch by torch.stack(x). Of [images, "
+            "labels], as a DataLoader gives them, take the images, x[0]. For a network with "
+            "several inputs: tuple(x)."
+        )
+    if isinstance(x, DataLoader):
+        return "Ask about its batches one by one: for images, labels in x: ..."
+    return f"{photo} For a network with several inputs, x is a tuple or a dict of them."
 
 
 def size_of(images: Tensor, model: nn.Module) -> tuple[int, ...]:
@@ -100,11 +120,15 @@ def check_images(x: Tensor, model: nn.Module) -> None:
     if x.dim() != axes + 2 or channels not in (None, x.shape[1]):
         raise ImageError(f"x is {shape}; the network reads {wanted}.")
     if not x.is_floating_point():
-        raise ImageError(
-            f"x holds {str(x.dtype).removeprefix('torch.')} values; the network reads {wanted}. "
-            "classifier.preprocess(photo) scales and "
-            "normalises pixels; x.float() / 255 only scales."
-        )
+        cure = "classifier.preprocess(photo) scales and normalises pixels; x.float() / 255 only "
+        cure = "x.abs(), say." if x.is_complex() else f"{cure}scales."
+        cure = "x.dequantize()." if x.is_quantized else cure
+        kind = str(x.dtype).removeprefix("torch.")
+        raise ImageError(f"x holds {kind} values; the network reads {wanted}. {cure}")
+    if x.layout != torch.strided:
+        raise ImageError(f"x is stored as {x.layout}; the network reads {wanted}: x.to_dense().")
+    if not x.numel():
+        raise ImageError(f"x is {shape}: images without pixels.")
     weight = next(model.parameters(), None)
     if weight is not None and weight.is_meta:
         raise ImageError(
@@ -118,6 +142,27 @@ def check_images(x: Tensor, model: nn.Module) -> None:
     if weight is not None and weight.is_floating_point() and weight.dtype != x.dtype:
         dtype = str(weight.dtype)
         raise ImageError(f"x is {x.dtype}, the network's weights are {dtype}: x.to({dtype}).")
+
+
+def check_numbers(x: Tensor, model: nn.Module) -> None:
+    """For networks that answered NaN or infinity: raise an ImageError if x or a weight holds it."""
+    if not x.isfinite().all():
+        raise ImageError(
+            "x holds NaN or infinity, so no answer is a number. Find where it comes from; "
+            "x.nan_to_num() only puts other numbers in its place."
+        )
+    for name, weight in model.state_dict().items():
+        if isinstance(weight, Tensor) and weight.is_floating_point() and weight.isnan().any():
+            raise ImageError(
+                f"The network's weights hold NaN ('{name}'), as after a training that diverged. "
+                "Load others."
+            )
+
+
+def check_logits(y: Tensor) -> None:
+    """As `check_finite`; -inf, by which a network rules a class out, may stand beside others."""
+    if not all(map(isfinite, y.aminmax())) and not y.flatten(1).amax(dim=1).isfinite().all():
+        check_finite(y, "The network's answer")
 
 
 def check_finite(values: Tensor, what: str) -> Tensor:

@@ -3,8 +3,8 @@
 A layer has places (spatial positions) as long as its output says *where* in the image something is.
 """
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -45,10 +45,7 @@ def find_layer(model: nn.Module, layer: str | nn.Module | Target | None = None) 
         TypeError: the network is no nn.Module.
     """
     if not isinstance(model, nn.Module):
-        raise TypeError(
-            "The network must be an nn.Module, such as load_classifier(...) gives, not a "
-            f"{type(model).__name__}."
-        )
+        raise TypeError(_no_network(model))
     if layer is None:
         return known_target(model)
     if isinstance(layer, Target):
@@ -60,6 +57,12 @@ def find_layer(model: nn.Module, layer: str | nn.Module | Target | None = None) 
                 f"That {type(layer).__name__} is not a part of this {type(model).__name__}. "
                 "Pass a layer of the same network object, or its name."
             )
+    elif not isinstance(layer, (str, int)):
+        kind = f"the class {layer.__name__}" if isinstance(layer, type) else type(layer).__name__
+        raise LayerError(
+            f"A layer is given by its name or as a module of the network, not as {kind}. "
+            "layer_names(model) lists the names."
+        )
     else:
         name = str(layer)
     try:
@@ -69,6 +72,24 @@ def find_layer(model: nn.Module, layer: str | nn.Module | Target | None = None) 
             f"{type(model).__name__} has no layer '{name}'.{closest(name, layer_names(model))} "
             "layer_names(model) lists them all."
         ) from None
+
+
+def _no_network(value: Any) -> str:
+    """What is wrong with a value that is no network, and what to do."""
+    said = "The network must be an nn.Module, such as load_classifier(...) gives, not "
+    if isinstance(value, type):
+        return f"{said}the class {value.__name__}: make a network of it, {value.__name__}(...)."
+    if isinstance(value, Mapping):
+        return (
+            f"{said}a dict, as saved weights are: make the network and load them into it, "
+            "model.load_state_dict(weights)."
+        )
+    if callable(value):
+        return (
+            f"{said}a function. If it is a method of a network, give the network; its layers are "
+            "what is looked at."
+        )
+    return f"{said}a {type(value).__name__}."
 
 
 def known_target(model: nn.Module) -> Target | None:

@@ -32,6 +32,12 @@ def own_keywords(call: Callable) -> Callable:
             raise TypeError(f"{type(self).__name__} has no {name}=: write {OURS[name]}.")
         for name in keywords.keys() - set(known):
             raise TypeError(f"{type(self).__name__} has no {name}= here. It takes {takes}.")
-        return call(self, *args, **keywords)
+        try:
+            return call(self, *args, **keywords)
+        except TypeError as error:
+            inside = error.__traceback__ is not None and error.__traceback__.tb_next is not None
+            if inside or "positional argument" not in str(error):
+                raise
+            raise TypeError(f"{type(self).__name__} takes {takes} here.") from None
 
     return checked
