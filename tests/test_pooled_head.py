@@ -67,6 +67,11 @@ HEADS = {
         lambda: nn.Linear(16, 7),
         lambda: nn.Linear(7, 5),
     ),
+    "as many numbers as the layer has, then a large matrix": Net(
+        flat(lambda a: F.adaptive_avg_pool2d(a, (4, 6))),
+        lambda: nn.Linear(96, 11_000),
+        lambda: nn.Linear(11_000, 5),
+    ),
     "the second half of what a layer gives": Net(
         lambda a, f, g: g(f(a.mean((2, 3))).chunk(2, dim=1)[1]),
         lambda: nn.Linear(4, 6),

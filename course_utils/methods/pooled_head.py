@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from .backward import backward
-from .closed_form import Node, Products, is_parameter, only_restrided, product
+from .closed_form import LARGE, Node, Products, is_parameter, only_restrided, product
 from .grids import Fold
 
 CHUNK = 256  # questions answered at once: they are vectors
@@ -181,6 +181,11 @@ class PooledHead:
             return torch.arange(outputs, device=self._leaf.device)
         return steps[-2].flatten(0, 1).any(dim=0).nonzero().flatten()
 
+    def begins_large(self) -> bool:
+        """Whether a large linear layer reads z, so that it pays to read it once."""
+        matrix = self._linear(self._waist - 1)
+        return matrix is not None and matrix.numel() > LARGE
+
     def _linear(self, number: int) -> Tensor | None:
         """W, outputs x inputs, if an operation of the path is y = W z + b; else None."""
         node = self._path[max(0, number)]
@@ -218,9 +223,11 @@ def pooled_head(output: Tensor, leaf: Tensor, channels: int, fold: Fold) -> Pool
         waist = number if axis == 1 else waist
         if len(shape) == 2:
             break  # what follows mixes the channels
-    if waist == len(path) or 2 * prod(_shape(path[waist])) > leaf.numel():
+    if waist == len(path):
         return None
-    return PooledHead(output, leaf, path, waist, leaf.shape[channels], fold)
+    head = PooledHead(output, leaf, path, waist, leaf.shape[channels], fold)
+    smaller = 2 * prod(_shape(path[waist])) <= leaf.numel()
+    return head if smaller or head.begins_large() else None
 
 
 def _leads_to(node: Node, leaf: Tensor) -> bool:
