@@ -31,6 +31,17 @@ def last(a, norm, linear):
     return linear(norm(a.permute(0, 2, 3, 1)).permute(0, 3, 1, 2).mean((2, 3)))
 
 
+def convolved(a, convolution, norm, linear):
+    """MobileNetV4's head: what is pooled stays N x C x 1 x 1."""
+    return linear(norm(convolution(a.mean((2, 3), keepdim=True))).relu().flatten(1))
+
+
+def norm_of_7(**how):
+    norm = nn.BatchNorm2d(7, **how)
+    nn.init.normal_(norm.weight)
+    return norm
+
+
 HEADS = {
     "relu, mean, linear": Net(lambda a, f: f(F.relu(a).mean((2, 3))), lambda: nn.Linear(4, 5)),
     "mean, norm, linear": Net(
@@ -54,6 +65,18 @@ HEADS = {
     "mean, two layers": Net(
         lambda a, f, g: g(F.hardswish(f(F.adaptive_avg_pool2d(a, 1).flatten(1)))),
         lambda: nn.Linear(4, 7),
+        lambda: nn.Linear(7, 5),
+    ),
+    "mean, convolution, norm, linear": Net(
+        convolved, lambda: nn.Conv2d(4, 7, 1), norm_of_7, lambda: nn.Linear(7, 5)
+    ),
+    "mean, convolution of single channels": Net(
+        convolved, lambda: nn.Conv2d(4, 4, 1, groups=4), nn.Identity, lambda: nn.Linear(4, 5)
+    ),
+    "a norm over the batch": Net(
+        convolved,
+        lambda: nn.Conv2d(4, 7, 1),
+        lambda: norm_of_7(track_running_stats=False),
         lambda: nn.Linear(7, 5),
     ),
     "maximum, flattened": Net(
@@ -146,6 +169,10 @@ MANY = {
     ),
     "averages that overlap": (
         "averages that overlap", lambda: nn.Linear(24, 7), lambda: nn.Linear(7, 40)
+    ),
+    "mean, convolution, norm, linear": (
+        "mean, convolution, norm, linear",
+        lambda: nn.Conv2d(4, 7, 1), norm_of_7, lambda: nn.Linear(7, 40),
     ),
     "a norm between": ("mean, norm, linear", lambda: nn.LayerNorm(4), lambda: nn.Linear(4, 40)),
 }  # fmt: skip

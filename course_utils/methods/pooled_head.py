@@ -92,7 +92,7 @@ class PooledHead:
         if self._last is not None and number > 0:
             v, done = self._products.times(v.to(self._last.dtype), self._last), 1
         if self._steps is not None:
-            for step in self._steps[done:number]:
+            for step in self._steps[done : len(self._steps) - (number < self._waist)]:
                 v = product(v.to(step.dtype), step) if step.dim() == 2 else v * step
             return v
         if done == number:
@@ -110,12 +110,14 @@ class PooledHead:
         """
         steps = []
         for number, node in enumerate(self._path[: self._waist]):
-            matrix = self._linear(number)
+            matrix = self._matrix(number)
             if matrix is not None:
                 steps.append(matrix)
-            elif node.name() in _ELEMENTWISE and len(_shape(node)) == 2:
-                steps.append(self._derivative(number)[:, None])
-            else:
+            elif not _gives_vectors(node):
+                return None
+            elif node.name() in _ELEMENTWISE or _is_fixed_norm(node):
+                steps.append(self._derivative(number).flatten(1)[:, None])
+            elif node.name() not in _VIEWS or not _gives_vectors(self._path[number + 1]):
                 return None
         return steps
 
@@ -186,6 +188,18 @@ class PooledHead:
         matrix = self._linear(self._waist - 1)
         return matrix is not None and matrix.numel() > LARGE
 
+    def _matrix(self, number: int) -> Tensor | None:
+        """W of a linear layer, also of one that is written as a 1 x 1 convolution; else None."""
+        node = self._path[number]
+        if node.name() != "ConvolutionBackward0":
+            return self._linear(number)
+        weight, before = node._saved_weight.detach(), self._path[number + 1]
+        one_place = _gives_vectors(node) and _gives_vectors(before)
+        plain = node._saved_groups == 1 and not node._saved_transposed
+        if not (one_place and plain and weight[0, 0].numel() == 1):
+            return None
+        return weight.flatten(1) if node.next_functions[0][0] is before else None
+
     def _linear(self, number: int) -> Tensor | None:
         """W, outputs x inputs, if an operation of the path is y = W z + b; else None."""
         node = self._path[max(0, number)]
@@ -237,6 +251,16 @@ def _leads_to(node: Node, leaf: Tensor) -> bool:
 def _shape(node: Node) -> tuple[int, ...]:
     """The shape of what an operation gave."""
     return tuple(node._input_metadata[0].shape)
+
+
+def _gives_vectors(node: Node) -> bool:
+    """Whether an operation gives N x values, with any number of sides of length 1 behind."""
+    return prod(_shape(node)[2:]) == 1
+
+
+def _is_fixed_norm(node: Node) -> bool:
+    """Whether it is a batch norm that multiplies by fixed numbers, as in evaluation mode."""
+    return node.name() == "NativeBatchNormBackward0" and not node._saved_training
 
 
 def _channels_after(node: Node, axis: int, shape: tuple[int, ...], leaf: Tensor) -> int:
