@@ -1,10 +1,11 @@
-"""Heads that read the first token only: what follows the last attention is run for it alone.
+"""Heads that read the first tokens only: what follows the last attention is run for them alone.
 
-Most vision transformers (ViTs) answer from their class token, the first. After the last attention
-no token reads another, so that all the work for the patches is lost, forwards and in each backward
-pass. Here the attention is asked for the first token, and what follows runs on it.
+Most vision transformers (ViTs) answer from their class token, the first; some (DeiT) from a second,
+too. After the last attention no token reads another, so that all the work for the patches is lost,
+forwards and in each backward pass. Here the attention is asked for the tokens before the patches,
+and what follows runs on them.
 
-The places of the other tokens hold NaN. NaN spreads: an answer without NaN has read none of them.
+The places of the patches hold NaN. NaN spreads: an answer without NaN has read none of them.
 """
 
 import inspect
@@ -52,7 +53,7 @@ def _of(model: nn.Module, name: str) -> dict[int, int]:
 
 
 class FirstToken(TorchFunctionMode):
-    """Runs what follows the target layer for the first token, as far as it can.
+    """Runs what follows the target layer for the tokens before the patches, as far as it can.
 
     Args:
         prefixes: tokens -> how many of them come before the patches; the way is taken for these
@@ -60,7 +61,7 @@ class FirstToken(TorchFunctionMode):
 
     Attributes:
         shift: as in `Run`.
-        attended: whether an attention was asked for the first token.
+        attended: whether an attention was asked for these tokens.
     """
 
     def __init__(self, prefixes: dict[int, int]):
@@ -74,6 +75,7 @@ class FirstToken(TorchFunctionMode):
         if not prefix or self._on or leaf.dtype not in (torch.float32, torch.float64):
             return leaf.clone()
         self._shape, self._leaf, self.attended = leaf.shape[:2], leaf, False
+        self._count = prefix
         # padded tensors, held so that no id is used twice, and what they were made of
         self._firsts: dict[int, tuple[Tensor, Tensor]] = {}
         self.shift = torch.zeros_like(leaf[:, :1]).requires_grad_()
@@ -97,7 +99,7 @@ class FirstToken(TorchFunctionMode):
         if self.attended:
             if func.__name__ in _TOKEN_BY_TOKEN and args and self._all_tokens(args[0]):
                 first = func(*map(self._first, args), **kwargs)
-                answer = self._padded(first) if first.shape[1] == 1 else None
+                answer = self._padded(first) if first.shape[1] == self._count else None
         elif func is F.linear and args and args[0] is self._start:
             answer = self._linear(*args, **kwargs)
         elif func is F.scaled_dot_product_attention:
@@ -107,9 +109,9 @@ class FirstToken(TorchFunctionMode):
         return func(*args, **kwargs) if answer is None else answer
 
     def _padded(self, first: Tensor, dim: int = 1) -> Tensor:
-        """The first token's values, and NaN for all the others'."""
+        """The first tokens' values, and NaN for all the others'."""
         shape = [*first.shape]
-        shape[dim] = self._shape[1] - 1
+        shape[dim] = self._shape[1] - self._count
         padded = torch.cat([first, first.new_full(shape, torch.nan)], dim)
         self._firsts[id(padded)] = padded, first
         return padded
@@ -118,10 +120,11 @@ class FirstToken(TorchFunctionMode):
         return isinstance(value, Tensor) and value.shape[:-1] == self._shape
 
     def _first(self, value: Any) -> Any:
-        """The first token's values: of a padded tensor those it was made of."""
+        """The first tokens' values: of a padded tensor those it was made of."""
         if not self._all_tokens(value):
             return value
-        return self._firsts[id(value)][1] if id(value) in self._firsts else value[:, :1]
+        padded = self._firsts.get(id(value))
+        return value[:, : self._count] if padded is None else padded[1]
 
     def _linear(self, a: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """W a + b; the shift goes its own way, so that patches are summed before W^T multiplies."""
@@ -138,7 +141,7 @@ class FirstToken(TorchFunctionMode):
         if not same or attn_mask is not None or dropout_p or is_causal or any(other.values()):
             return None
         self.attended = True
-        return self._padded(_attend(q[:, :, :1], k, v, scale), dim=2)
+        return self._padded(_attend(q[:, :, : self._count], k, v, scale), dim=2)
 
     def _packed_attention(
         self, query: Tensor, key: Tensor, value: Tensor, num_heads: int, in_proj_weight: Tensor,
@@ -157,7 +160,7 @@ class FirstToken(TorchFunctionMode):
         both = self._linear(a, weight_kv, bias_kv).chunk(2, dim=2)
         q, k, v = (
             t.unflatten(2, (num_heads, -1)).transpose(1, 2)
-            for t in (F.linear(a[:, :1], weight_q, bias_q), *both)
+            for t in (F.linear(a[:, : self._count], weight_q, bias_q), *both)
         )
         self.attended = True
         out = F.linear(_attend(q, k, v).transpose(1, 2).flatten(2), out_proj_weight, out_proj_bias)
