@@ -112,7 +112,7 @@ def test_a_layer_that_is_also_added_further_on():
     assert agree(drawn("timm"), images(), layer="blocks.0")._shift is not None
 
 
-@pytest.mark.parametrize("name", ["timm", "a patch read"])
+@pytest.mark.parametrize("name", ["timm", "two tokens read"])
 def test_what_was_found_out_is_remembered(name):
     model, runs = drawn(name), []
     model.register_forward_hook(lambda *_: runs.append(1))

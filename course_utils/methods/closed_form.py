@@ -154,12 +154,15 @@ def only_restrided(node: Node, leaf: Tensor, channels: int) -> bool:
     )
 
 
-def behind_last_linear(output: Tensor, v: Tensor) -> tuple[Tensor | GradientEdge, Tensor]:
+def behind_last_linear(
+    output: Tensor, v: Tensor, products: Products
+) -> tuple[Tensor | GradientEdge, Tensor]:
     """Where a backward pass may start, and with which v: the rows of W that v asks are few.
 
     Args:
         output: what the network returned, with its graph.
         v: dJ/dy, N x K x classes.
+        products: of this output.
 
     Returns:
         Of y = W z + b: z and dJ/dz, N x K x C. Of all other outputs the output itself, and v.
@@ -171,7 +174,7 @@ def behind_last_linear(output: Tensor, v: Tensor) -> tuple[Tensor | GradientEdge
     wide = output.dtype in (torch.float32, torch.float64)
     if z is None or not wide or not is_parameter(bias[0]) or not is_parameter(matrix[0]):
         return output, v
-    through = Products().times(v.to(output.dtype), node._saved_mat2.detach().T)
+    through = products.times(v.to(output.dtype), node._saved_mat2.detach().T)
     return GradientEdge(z, number), through
 
 
