@@ -135,6 +135,19 @@ def test_no_gradient_of_a_grid_is_made_for_further_questions(name, monkeypatch):
     assert max(sizes, default=0) <= 2 * 24  # of the grids of two images, 2 x 96
 
 
+@pytest.mark.parametrize("shape", ["N x 5 x 1 x 1", "N"])
+def test_outputs_of_other_shapes_are_answered_too(shape):
+    def head(a, c, d):
+        y = d(c(a.mean((2, 3), keepdim=True)).relu())
+        return y if shape != "N" else y[:, 0].flatten()
+
+    model = Net(head, lambda: nn.Conv2d(4, 7, 1), lambda: nn.Conv2d(7, 5, 1))
+    v = torch.ones(2, 3, 5, 1, 1) if shape != "N" else torch.ones(2, 3)
+    got = ForwardPass(model, images(), "target").weights(v)
+    plain = ForwardPass(model, images(), "target", reshape_transform=lambda a: a)
+    torch.testing.assert_close(got, plain.weights(v))
+
+
 def mixed(a, linear):
     """The weights depend on A: the second way must not be forgotten."""
     return F.linear(a.relu().mean((2, 3)), linear.weight * a.mean())

@@ -109,6 +109,8 @@ class PooledHead:
         Matrices are outputs x inputs; the others N x 1 x values.
         """
         steps = []
+        if self._output.dim() != 2:
+            return None
         for number, node in enumerate(self._path[: self._waist]):
             matrix = self._matrix(number)
             if matrix is not None:
