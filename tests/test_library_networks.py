@@ -79,6 +79,44 @@ def test_learned_queries_are_no_places_though_their_number_is_a_square():
     assert seen.layer == "norm" and seen.activations.shape == (1, 8, 6, 6)
 
 
+class Latents(Queries):
+    """As a detector's decoder with as many queries as the picture has places, and a norm first."""
+
+    def __init__(self):
+        super().__init__()
+        self.queries, self.start = nn.Parameter(torch.randn(1, 36, 8)), nn.LayerNorm(8)
+
+    def forward(self, x):
+        t = self.norm(tokens_of(self.embed(x)))
+        q = self.start(self.queries.expand(len(x), -1, -1))
+        q = self.decoder(q + F.scaled_dot_product_attention(q, t[:, :35], t[:, :35]))
+        return self.h(q.mean(dim=1))
+
+
+def test_tokens_that_start_without_the_image_are_no_places_of_it():
+    assert ForwardPass(Latents(), torch.randn(1, 3, 24, 24)).layer == "embed"
+
+
+class Backbone(Queries):
+    """Of 24 channels and 4 x 4 places; 96 + 4 queries would fit a grid of 24 x 4."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.norm = nn.Conv2d(3, 24, 6, 6), nn.LayerNorm(24)
+        self.down = nn.Linear(24, 8)
+        self.queries = nn.Parameter(torch.randn(1, 100, 8))
+
+    def forward(self, x):
+        t = self.down(self.norm(tokens_of(self.embed(x))))
+        q = self.queries.expand(len(x), -1, -1)
+        q = self.decoder(q + F.scaled_dot_product_attention(q, t, t))
+        return self.h(q.mean(dim=1))
+
+
+def test_channels_and_rows_are_not_taken_for_rows_and_columns():
+    assert ForwardPass(Backbone(), torch.randn(1, 3, 24, 24)).activations.shape[2:] == (4, 4)
+
+
 class Places(nn.Module):
     def __init__(self):
         super().__init__()
@@ -105,10 +143,18 @@ class WithText(nn.Module):
 
 
 @pytest.mark.parametrize("frozen", [False, True])
-def test_what_is_the_same_for_every_image_is_not_the_layer(frozen):
-    model = WithText().requires_grad_(not frozen)
+@pytest.mark.parametrize("wrap", [lambda m: m, nn.DataParallel])
+def test_what_is_the_same_for_every_image_is_not_the_layer(frozen, wrap):
+    model = wrap(WithText().requires_grad_(not frozen))
     seen = ForwardPass(model, (torch.randn(2, 3, 16, 16), torch.arange(32).reshape(2, 16)))
-    assert seen.layer == "f" and seen.activations.shape == (2, 8, 4, 4)
+    assert seen.layer.endswith("f") and seen.activations.shape == (2, 8, 4, 4)
+
+
+@pytest.mark.parametrize("wrap", [lambda m: m, nn.DataParallel])
+def test_a_head_of_zeros_in_a_wrapper_does_not_hide_the_layer(wrap):
+    model = Video()
+    nn.init.zeros_(model.h.weight)
+    assert ForwardPass(wrap(model), torch.randn(1, 6, 3, 8, 12)).layer.endswith("f")
 
 
 def test_a_network_that_takes_nan_away_keeps_its_layers():
@@ -248,6 +294,68 @@ def test_a_sound_without_channels_has_a_map_along_its_samples():
     assert answer.evidence.shape == (2, 1, 10) and answer.maps.shape == (2, 1, 40)
 
 
+class Sequence(nn.Module):
+    """Reads N x L x C, as transformers do, or N x C x L, which it turns."""
+
+    def __init__(self, turn):
+        super().__init__()
+        torch.manual_seed(0)
+        self.turn, self.up, self.norm = turn, nn.Linear(5, 8), nn.LayerNorm(8)
+        self.h = nn.Linear(8, 5)
+        if turn:
+            self.up = nn.Conv1d(5, 8, 1)
+        self.eval()
+
+    def forward(self, x):
+        t = self.norm(self.up(x).mT if self.turn else self.up(x))
+        return self.h((t + F.scaled_dot_product_attention(t, t, t)).mean(dim=1))
+
+
+def test_words_have_a_map_along_their_length_whatever_normalises_them():
+    class Words(Sequence):
+        def __init__(self):
+            super().__init__(turn=False)
+            self.up, self.norm = nn.Embedding(20, 8), nn.RMSNorm(8)
+
+    answer = GradCAM(Words(), "norm")(torch.arange(24).reshape(2, 12) % 20, why=1, keep=True)
+    assert answer.maps.shape == (2, 1, 12)
+    assert answer.forward_pass.activations.shape == (2, 8, 12)
+
+
+@pytest.mark.parametrize("turn", [False, True])
+@pytest.mark.parametrize("length", [12, 3])
+def test_a_sequence_with_its_channels_last_has_a_map_along_its_length(turn, length):
+    x = torch.randn(2, 5, length) if turn else torch.randn(2, length, 5)
+    answer = GradCAM(Sequence(turn))(x, why=1, keep=True)
+    assert answer.layer == "norm" and answer.maps.shape == (2, 1, length)
+    for layer in ("up", "norm"):
+        assert ForwardPass(Sequence(turn), x, layer).activations.shape == (2, 8, length)
+
+
+class Kept(nn.Module):
+    """Keeps a layer's output by a hook of its own, as networks do that hand out hidden states."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.f, self.g, self.h = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Linear(8, 5)
+        self.f.register_forward_hook(lambda _m, _i, a: setattr(self, "a", a))
+        self.eval()
+
+    def forward(self, x):
+        return self.h((self.g(self.f(x)) + self.a**2).mean(dim=(2, 3)))
+
+
+def test_what_a_networks_own_hook_keeps_of_the_layer_belongs_to_the_graph():
+    model, x = Kept(), torch.randn(1, 3, 8, 8)
+    evidence = GradCAM(model, "f")(x, why=1).evidence
+    a = model.a.detach().requires_grad_()  # dy/da = (1 where a > 0, + 2 a) W / 36
+    y = model.h((a.relu() + a**2).mean(dim=(2, 3)))
+    (gradient,) = torch.autograd.grad(y[0, 1], a)
+    right = (gradient.mean(dim=(2, 3), keepdim=True) * a.detach()).sum(dim=1, keepdim=True)
+    torch.testing.assert_close(evidence, right)
+
+
 class Spectrogram(nn.Module):
     """Reads N x T x F, adds the axis of channels and, as audio transformers, reads it as F x T."""
 
@@ -302,6 +410,15 @@ def test_where_another_input_is_at_fault_the_networks_own_words_are_handed_on():
         GradCAM(WithText())(x)
     with pytest.raises(IndexError, match="out of range"):
         GradCAM(WithText())((torch.randn(2, 3, 16, 16), x[1]))
+
+
+def test_a_dicts_entry_is_called_by_its_name_and_the_cure_works():
+    x = {"x": torch.randn(6, 3, 8, 12)}
+    with pytest.raises(ImageError, match="x.'x'. is 6 x 3 x 8 x 12") as error:
+        GradCAM(Video())(x)
+    assert "The network itself says: " in str(error.value)
+    with pytest.raises(ImageError, match="return_tensors='pt'"):
+        GradCAM(Video())({"x": [[0.5]]})
 
 
 def test_a_sound_that_becomes_a_picture_inside_is_asked_with_the_line_of_the_sentence():

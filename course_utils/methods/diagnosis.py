@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..errors import ImageError, LayerError
 from .backward import reentrant
 from .head import Picker, call, ordinary, undisturbed
-from .inputs import Inputs, check_images, check_numbers, images_of
+from .inputs import Inputs, check_images, check_numbers, images_of, name_of
 from .layers import Target, default_targets, known_target
 from .watching import watch
 
@@ -47,11 +47,11 @@ def _cause(
     said = _of_the_call(error, model, x)
     if said is not None:
         return TypeError(said)
-    images = images_of(x)
     if _network_itself_answers(model, x):
         return _of_the_surroundings(error)
     try:
-        check_images(images, model)
+        images = images_of(x)
+        check_images(images, model, name_of(images, x))
     except ImageError as fault:
         if isinstance(x, Tensor):
             return fault

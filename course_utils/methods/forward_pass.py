@@ -131,7 +131,7 @@ class ForwardPass:
         read = leaf.transpose(0, 1) if first else leaf
         turned = flat and len(self.size) == 2 and watched().turned
         size = self.size[::-1] if turned else self.size
-        fold = grid_fold(self.model, name, read, size, lambda: watched().grids_before(name))
+        fold = grid_fold(self.model, name, read, size, lambda: watched().grids_before(name, size))
         if turned:
             return lambda a: fold(a).mT
         return (lambda a: fold(a.transpose(0, 1))) if first else fold

@@ -85,7 +85,7 @@ def find_fold(
         return None if fold is None else lambda a: fold(a.transpose(0, 1))
     # N x C x 1 is pooled, and no C tokens of one channel
     several = len(shape) == 3 and shape[2] > 1
-    tokens = several if len(size) > 1 else _tokens_of_a_signal(shape, patch_grids)
+    tokens = several if len(size) > 1 else _tokens_of_a_signal(shape, size, patch_grids)
     if len(shape) == len(size) + 2 and not (tokens and len(size) == 1):
         channels_first = _channels_first(model, shape, size)
         if channels_first is not None:
@@ -104,7 +104,7 @@ def tokens_first(shape: Sequence[int], n: int | None) -> bool:
     return len(shape) == 3 and shape[1] == n != shape[0]
 
 
-def _skew(grid: Sequence[int], image: Sequence[int]) -> float:
+def skew(grid: Sequence[int], image: Sequence[int]) -> float:
     """How far h x w is from a shrunken H x W: |log| of the ratio of the strides along the sides."""
     strides = [log(whole / part) for whole, part in zip(image, grid)]
     return max(strides) - min(strides)
@@ -119,7 +119,7 @@ def _channels_first(model: nn.Module, shape: Sequence[int], size: Sequence[int])
     """
     if len(size) == 1:  # one stride cannot be unequal; a signal's length does not grow
         return shape[2] <= size[0] or shape[1] > size[0]
-    first, last = _skew(shape[2:], size), _skew(shape[1:-1], size)
+    first, last = skew(shape[2:], size), skew(shape[1:-1], size)
     if first < last:  # also where the network itself stretches the image to a square
         return True
     if len(size) == 2 and last >= log(2):  # the strides of volumes differ along the depth
@@ -127,11 +127,11 @@ def _channels_first(model: nn.Module, shape: Sequence[int], size: Sequence[int])
     return first < 0.25 and not any(type(m).__name__ in CHANNELS_LAST for m in model.modules())
 
 
-def _tokens_of_a_signal(shape: Sequence[int], patch_grids: Grids) -> bool:
+def _tokens_of_a_signal(shape: Sequence[int], size: Sequence[int], patch_grids: Grids) -> bool:
     """Whether N x . x . is N x T x C, as behind a transformer's transpose, and not N x C x L."""
     if len(shape) != 3:
         return False
-    lengths = {grid[0] for grid in patch_grids()[0] if len(grid) == 1}
+    lengths = {grid[0] for grid in patch_grids()[0] if len(grid) == 1} or {size[0]}
     return shape[2] not in lengths and bool({shape[1], shape[1] - 1} & lengths)  # a class token
 
 
@@ -149,7 +149,7 @@ def _of_the_images_shape(tokens: int, size: Sequence[int]) -> tuple[int, ...] | 
     if len(size) != 2:
         return None
     h = round((max(0, tokens) * size[0] / size[1]) ** 0.5)
-    if h > 0 and tokens % h == 0 and _skew((h, tokens // h), size) < log(2):
+    if h > 0 and tokens % h == 0 and skew((h, tokens // h), size) < log(2):
         return h, tokens // h
     return None
 
@@ -170,6 +170,8 @@ def _token_grid(
     sides = len(size)
     before, read_alone = patch_grids()
     grids = [tuple(grid) for grid in before if len(grid) == sides and min(grid) > 1]
+    if sides == 1 and not grids:  # nothing shortens a sequence
+        grids = [tuple(size)]
     left = [(tokens - prod(grid), grid) for grid in grids]
     fits = [pair for pair in left if pair[0] == known]
     fits = fits or [pair for pair in left if 0 <= pair[0] <= MOST_PREFIX_TOKENS]
@@ -180,7 +182,7 @@ def _token_grid(
         grid = _of_the_images_shape(tokens - prefix, size)
         if grid is None or (grids and not any(_joined(grid, earlier) for earlier in grids)):
             continue  # as of queries and text, of which any number may look like a square
-        if known is not None or _skew(grid, size) < 0.1:
+        if known is not None or skew(grid, size) < 0.1:
             return prefix, grid
     return None
 

@@ -106,6 +106,9 @@ def copies(model: nn.Module) -> dict[str, Tensor]:
 
 def call_with(model: nn.Module, weights: dict[str, Tensor], x: Inputs) -> Any:
     """What the network returns with other weights."""
+    while isinstance(model, nn.DataParallel):  # which functional_call refuses
+        model = model.module
+        weights = {name.removeprefix("module."): weight for name, weight in weights.items()}
     args, keywords = ((), dict(x)) if isinstance(x, Mapping) else (x, {})
     return functional_call(model, weights, args if isinstance(args, tuple) else (args,), keywords)
 
@@ -145,7 +148,8 @@ def run_from_layer(
 
     # no graph before the layer: nothing there is stored, nor differentiated
     with undisturbed(model), torch.inference_mode(False), torch.no_grad():
-        handle = layer.register_forward_hook(start_graph)
+        # before the network's own hooks: what they keep is a part of the graph, too
+        handle = layer.register_forward_hook(start_graph, prepend=True)
         try:
             returned = _forward(model, ordinary(x), leaves, way)
         finally:

@@ -55,27 +55,49 @@ def _way_to_a_tensor(x: Any) -> str:
         )
     if isinstance(x, DataLoader):
         return "Ask about its batches one by one: for images, labels in x: ..."
+    if isinstance(x, Mapping):
+        return f"{photo} A Hugging Face processor makes tensors if told return_tensors='pt'."
     return f"{photo} For a network with several inputs, x is a tuple or a dict of them."
 
 
 def size_of(images: Tensor, model: nn.Module) -> tuple[int, ...]:
     """(H, W) of N x C x H x W, (L,) of signals N x C x L or N x L, (D, H, W) of volumes.
 
-    By what the first convolution reads, also (H, W) of N x H x W x C, as networks from other
-    frameworks take it, and of N x H x W, as spectrograms come; (T, H, W) of videos N x T x C x H x
-    W, as transformers for videos take them.
+    By what the first layer reads, also (H, W) of N x H x W x C, as networks from other frameworks
+    take it, and of N x H x W, as spectrograms come; (L,) of N x L x C, as transformers take
+    signals; (T, H, W) of videos N x T x C x H x W.
     """
     shape = tuple(images.shape)
     axis = {4: 3, 5: 2}.get(len(shape), 0)  # where the channels may stand instead
-    elsewhere = shape[axis] in (1, 3, 4) and (axis == 2 or axis == 3 and shape[1] not in (1, 3, 4))
-    if elsewhere or len(shape) == 3:
+    if axis and shape[axis] in (1, 3, 4) and (axis == 2 or shape[1] not in (1, 3, 4)):
         first = first_convolution(model)
-        channels = None if first is None else first.in_channels
-        if elsewhere and shape[1] != channels == shape[axis]:
+        if first is not None and shape[1] != first.in_channels == shape[axis]:
             return shape[1:axis] + shape[axis + 1 :]
-        if len(shape) == 3 and channels == 1 and isinstance(first, nn.Conv2d):
-            return shape[1:]
+    if len(shape) == 3:
+        return _size_of_three(shape, model)
     return shape[1:] if len(shape) == 2 else shape[2:]
+
+
+def _size_of_three(shape: tuple[int, ...], model: nn.Module) -> tuple[int, ...]:
+    """(L,) of N x C x L, or of N x L x C if the first layer reads the last axis; (H, W) of N x H x
+    W if it is a convolution of images with one channel.
+    """
+    for m in model.modules():
+        if isinstance(m, nn.Conv2d) and m.in_channels == 1:
+            return shape[1:]
+        reads = _READS.get(type(m))
+        if reads is not None:
+            return shape[1:2] if reads(m) == shape[2] != shape[1] else shape[2:]
+    return shape[2:]
+
+
+_READS: dict[type, Callable[[Any], int]] = {  # how many channels the layers of a sequence read
+    nn.Conv1d: lambda m: m.in_channels,
+    nn.Linear: lambda m: m.in_features,
+    nn.LayerNorm: lambda m: m.normalized_shape[-1],
+    nn.LSTM: lambda m: m.input_size,
+    nn.GRU: lambda m: m.input_size,
+}
 
 
 def in_words(size: Sequence[int]) -> str:
@@ -100,11 +122,17 @@ def each_tensor(x: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
     return change(x)
 
 
-def check_images(x: Tensor, model: nn.Module) -> None:
+def name_of(images: Tensor, x: Inputs) -> str:
+    """How a learner reaches the images in x, as code: "x", "x[0]" or "x['pixel_values']"."""
+    items = x.items() if isinstance(x, Mapping) else enumerate(x if isinstance(x, tuple) else ())
+    return next((f"x[{key!r}]" for key, value in items if value is images), "x")
+
+
+def check_images(x: Tensor, model: nn.Module, name: str = "x") -> None:
     """Raise an ImageError that names the likely cause if x is not what the network reads.
 
     For networks that failed: what `model` reads is guessed from its first convolution, N x C x H x
-    W floats (N x C x L for signals, N x C x D x H x W for volumes).
+    W floats (N x C x L for signals, N x C x D x H x W for volumes). The name is how x is reached.
     """
     shape = " x ".join(map(str, x.shape)) or "a single number"
     first = first_convolution(model)
@@ -112,23 +140,29 @@ def check_images(x: Tensor, model: nn.Module) -> None:
     axes = 2 if first is None else len(first.kernel_size)
     wanted = f"N x {channels or 'C'} x {_AXES[axes]} floats"
     if x.dim() == axes + 1 and channels in (None, x.shape[0]):
-        raise ImageError(f"x is {shape}: one image, not a batch. Add the batch dimension: x[None].")
+        raise ImageError(
+            f"{name} is {shape}: one image, not a batch. Add the batch dimension: {name}[None]."
+        )
     if x.dim() == axes + 2 and channels not in (None, x.shape[1]) and x.shape[-1] == channels:
         raise ImageError(
-            f"x is {shape}: channels last. The network reads {wanted}: x.movedim(-1, 1)."
+            f"{name} is {shape}: channels last. The network reads {wanted}: {name}.movedim(-1, 1)."
         )
     if x.dim() != axes + 2 or channels not in (None, x.shape[1]):
-        raise ImageError(f"x is {shape}; the network reads {wanted}.")
+        raise ImageError(f"{name} is {shape}; the network reads {wanted}.")
     if not x.is_floating_point():
-        cure = "classifier.preprocess(photo) scales and normalises pixels; x.float() / 255 only "
-        cure = "x.abs(), say." if x.is_complex() else f"{cure}scales."
-        cure = "x.dequantize()." if x.is_quantized else cure
+        cure = (
+            f"classifier.preprocess(photo) scales and normalises pixels; {name}.float() / 255 only "
+        )
+        cure = f"{name}.abs(), say." if x.is_complex() else f"{cure}scales."
+        cure = f"{name}.dequantize()." if x.is_quantized else cure
         kind = str(x.dtype).removeprefix("torch.")
-        raise ImageError(f"x holds {kind} values; the network reads {wanted}. {cure}")
+        raise ImageError(f"{name} holds {kind} values; the network reads {wanted}. {cure}")
     if x.layout != torch.strided:
-        raise ImageError(f"x is stored as {x.layout}; the network reads {wanted}: x.to_dense().")
+        raise ImageError(
+            f"{name} is stored as {x.layout}; the network reads {wanted}: {name}.to_dense()."
+        )
     if not x.numel():
-        raise ImageError(f"x is {shape}: images without pixels.")
+        raise ImageError(f"{name} is {shape}: images without pixels.")
     weight = next(model.parameters(), None)
     if weight is not None and weight.is_meta:
         raise ImageError(
@@ -137,11 +171,14 @@ def check_images(x: Tensor, model: nn.Module) -> None:
         )
     if weight is not None and weight.device != x.device:
         raise ImageError(
-            f"x is on {x.device}, the network on {weight.device}: x.to('{weight.device}')."
+            f"{name} is on {x.device}, the network on {weight.device}: "
+            f"{name}.to('{weight.device}')."
         )
     if weight is not None and weight.is_floating_point() and weight.dtype != x.dtype:
         dtype = str(weight.dtype)
-        raise ImageError(f"x is {x.dtype}, the network's weights are {dtype}: x.to({dtype}).")
+        raise ImageError(
+            f"{name} is {x.dtype}, the network's weights are {dtype}: {name}.to({dtype})."
+        )
 
 
 def check_numbers(x: Tensor, model: nn.Module) -> None:

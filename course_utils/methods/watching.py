@@ -22,7 +22,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from .grids import find_fold, tokens_first
+from .grids import find_fold, skew, tokens_first
 from .head import (
     Picker,
     call,
@@ -68,13 +68,20 @@ class Watched:
     inside: set[str] = field(default_factory=set)  # the modules inside attentions and MLPs
     turned: bool = False  # N x H x W is read with H and W exchanged, as audio transformers do
 
-    def grids_before(self, name: str) -> tuple[list[Sequence[int]], dict[int, int]]:
-        """Earlier layers' grids (l, h x w or d x h x w), the nearest first; read_alone."""
+    def grids_before(
+        self, name: str, size: Sequence[int]
+    ) -> tuple[list[Sequence[int]], dict[int, int]]:
+        """Earlier layers' grids (l, h x w or d x h x w), the nearest first; read_alone.
+
+        Of channels first and channels last, each is read as what is more of the image's shape.
+        """
         order = list(self.shapes)
         before = order[: order.index(name)] if name in self.shapes else order
         shapes = [self.shapes[n] for n in reversed(before) if self._may_be_a_grid(n)]
-        lengths = [(self.lengths[n],) for n in reversed(before) if n in self.lengths]
-        return [*lengths, *(g for s in shapes for g in (s[2:], s[1:-1]))], self.read_alone
+        lengths = [(self.lengths[n],) for n in reversed([*before, name]) if n in self.lengths]
+        readings = [[g for g in (s[2:], s[1:-1]) if len(g) == len(size)] for s in shapes]
+        grids = [min(each, key=lambda grid: skew(grid, size)) for each in readings if each]
+        return [*lengths, *grids], self.read_alone
 
     def _may_be_a_grid(self, name: str) -> bool:
         """Not windows, which are counted as images, nor heads x tokens x tokens in an attention."""
@@ -83,9 +90,13 @@ class Watched:
 
     def behind_attention(self, name: str) -> bool:
         """Whether a module gave tokens, and an attention over all of them came before."""
-        shape, end = self.shapes[name], self.ends[name]
-        tokens = shape[0 if tokens_first(shape, self.n) else 1] if len(shape) == 3 else None
-        return self.attentions.get(tokens, end) < end
+        end = self.ends[name]
+        return self.attentions.get(self.tokens(name), end) < end
+
+    def tokens(self, name: str) -> int | None:
+        """How many tokens a module gave; None for other outputs."""
+        shape = self.shapes[name]
+        return shape[0 if tokens_first(shape, self.n) else 1] if len(shape) == 3 else None
 
 
 _kept: WeakKeyDictionary[nn.Module, dict[Any, Watched]] = WeakKeyDictionary()
@@ -161,7 +172,7 @@ def _watch(
         return hook
 
     with undisturbed(model), torch.inference_mode(False), torch.enable_grad():
-        handles = [m.register_forward_hook(keep(name)) for name, m in _with_hooks(model)]
+        handles = [m.register_forward_hook(keep(n), prepend=True) for n, m in _with_hooks(model)]
         handles += _look_for_a_turn(model, images_of(x), watched)
         try:
             returned = call_with(model, weights, x) if weights else call(model, x)
@@ -275,7 +286,7 @@ def _apply_rule(
         if name in fixed or len(shape) < 3 or watched.n not in shape[:2]:
             continue
         _note_token(watched, shape, gradients[name])
-        before = partial(watched.grids_before, name)
+        before = partial(watched.grids_before, name, size)
         fold = find_fold(model, shape, size, before, watched.n)
         grid = None if fold is None else fold(torch.empty(shape, device="meta")).shape[2:]
         if fold is None or grid is None or prod(grid) < 2:
@@ -292,11 +303,22 @@ def _apply_rule(
             watched.one_place = watched.one_place or name
     watched.cut = bool(grids) and not fitting
 
-    def faults(name: str) -> tuple[bool, bool, bool]:
-        stage = _is_a_stage(modules[name])
-        return name in watched.inside, watched.behind_attention(name), not stage
+    foreign = _foreign(watched, modules, fixed)
+
+    def faults(name: str) -> tuple[bool, ...]:
+        other, stage = watched.tokens(name) in foreign, _is_a_stage(modules[name])
+        return other, name in watched.inside, watched.behind_attention(name), not stage
 
     watched.fitting = sorted(fitting, key=faults)
+
+
+def _foreign(watched: Watched, modules: dict[str, nn.Module], fixed: set[str]) -> set[int | None]:
+    """How many tokens a detector's queries, latents or a text are: they start without the image.
+
+    They may hear of the image later, by an attention, and their number may be a square by chance.
+    """
+    starts = [n for n in fixed if isinstance(modules[n], (nn.LayerNorm, nn.Linear))]
+    return {watched.tokens(name) for name in starts} - {None}
 
 
 def _most_places(gradient: Tensor) -> int:
@@ -311,7 +333,10 @@ def _lengths(model: nn.Module, shapes: dict[str, torch.Size]) -> dict[str, int]:
     """
     layers = {n: m for n, m in model.named_modules() if len(shapes.get(n, ())) == 3}
     last = {n: shapes[n][2] for n, m in layers.items() if isinstance(m, _ALONG_SIGNALS)}
-    return last or {n: shapes[n][1] for n, m in layers.items() if isinstance(m, nn.LayerNorm)}
+    normalised = {n: shapes[n][1] for n, m in layers.items() if isinstance(m, nn.LayerNorm)}
+    if not last and normalised:  # known from the first layer on
+        normalised = {next(iter(shapes)): next(iter(normalised.values())), **normalised}
+    return last or normalised
 
 
 _ALONG_SIGNALS = (nn.Conv1d, nn.ConvTranspose1d, nn.MaxPool1d, nn.AvgPool1d, nn.AdaptiveAvgPool1d)
