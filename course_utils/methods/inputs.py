@@ -163,18 +163,25 @@ def check_images(x: Tensor, model: nn.Module, name: str = "x") -> None:
         )
     if not x.numel():
         raise ImageError(f"{name} is {shape}: images without pixels.")
+    _check_beside_weights(x, model, name)
+
+
+def _check_beside_weights(x: Tensor, model: nn.Module, name: str) -> None:
+    """As `check_images`: the device and the type of numbers."""
     weight = next(model.parameters(), None)
-    if weight is not None and weight.is_meta:
+    if weight is None:
+        return
+    if weight.is_meta:
         raise ImageError(
             "The network is on the device 'meta', where weights have shapes but no numbers. Make "
             "it on a device that holds numbers, such as 'cpu'."
         )
-    if weight is not None and weight.device != x.device:
+    if weight.device != x.device:
         raise ImageError(
             f"{name} is on {x.device}, the network on {weight.device}: "
             f"{name}.to('{weight.device}')."
         )
-    if weight is not None and weight.is_floating_point() and weight.dtype != x.dtype:
+    if weight.is_floating_point() and weight.dtype != x.dtype:
         dtype = str(weight.dtype)
         raise ImageError(
             f"{name} is {x.dtype}, the network's weights are {dtype}: {name}.to({dtype})."
