@@ -449,6 +449,74 @@ class TestQuestions:
             self.draw(1, 2, strength=torch.ones(1, 1))
 
 
+class TestVolumesAndSignals:
+    """A volume of 4 slices whose two maps peak in slices 2 and 4; a signal of 12 numbers."""
+
+    def volume(self):
+        values = torch.arange(4 * 6 * 6).reshape(1, 4, 6, 6).float() - 50  # of any range
+        maps = torch.zeros(1, 2, 4, 6, 6)
+        maps[0, 0, 1], maps[0, 1, 3] = peak(0, 0), peak(5, 5)
+        return values, maps
+
+    @pytest.mark.parametrize("wrap", [lambda v: [v], lambda v: v, lambda v: [v[0].numpy()]])
+    def test_of_a_volume_the_slice_with_each_maps_peak_is_shown(self, wrap):
+        values, maps = self.volume()
+        picture = figures.questions(wrap(values), maps, [["Why a?", "Why b?"]])
+        seen, first, second = [axis for axis in picture.figure.axes if axis.images]
+        assert first.get_title() == "Why a? (slice 2 of 4)"
+        assert second.get_title() == "Why b? (slice 4 of 4)"
+        grey = (values[0] + 50) / 143
+        shown = first.images[0].get_array()
+        np.testing.assert_allclose(shown, figures.overlay(grey[1], maps[0, 0, 1]))
+        np.testing.assert_allclose(seen.images[0].get_array()[..., 0], grey[1], atol=1e-6)
+        np.testing.assert_allclose(
+            second.images[0].get_array(), figures.overlay(grey[3], maps[0, 1, 3])
+        )
+        assert "Why b? (slice 4 of 4) Strongest at the lower right." in picture.alt
+
+    def test_on_the_shared_scale_a_volumes_weak_map_looks_weak(self):
+        values, maps = self.volume()
+        strength = np.array([[1.0, 0.04]])
+        picture = figures.questions([values], maps, [["a", "b"]], strength=strength, scale="shared")
+        faint = [axis for axis in picture.figure.axes if axis.images][2].images[0].get_array()
+        grey = (values[0] + 50) / 143
+        np.testing.assert_allclose(faint, figures.overlay(grey[3], 0.04 * maps[0, 1, 3]))
+        assert "(slice 4 of 4) (weak: 4 % of Grad-CAM's peak)" in picture.alt
+
+    def test_of_an_empty_map_the_middle_slice_is_shown(self):
+        values, maps = self.volume()
+        picture = figures.questions([values], 0 * maps, [["a", "b"]])
+        assert "a (slice 3 of 4) Empty" in picture.alt
+
+    def test_a_known_answer_in_a_volume_is_outlined_in_the_slice_shown(self):
+        values, maps = self.volume()
+        mask = np.zeros((4, 6, 6), bool)
+        mask[1, :2, :2] = True
+        picture = figures.questions([values], maps[:, :1], [["a"]], outlines=[[mask]])
+        assert "outlined" in picture.alt
+
+    def test_a_signal_is_a_strip(self):
+        signal, maps = torch.linspace(-3, 5, 12)[None], torch.eye(12)[None, 9:10]
+        picture = figures.questions([signal], maps, [["Why a?"]])
+        seen, over = [axis.images[0].get_array() for axis in picture.figure.axes if axis.images]
+        assert seen.shape == over.shape == (2, 12, 3)
+        assert "Strongest at the" in picture.alt and "right" in picture.alt
+
+    def test_another_size_than_the_maps_is_named(self):
+        values, maps = self.volume()
+        with pytest.raises(ValueError, match="maps are 4 x 6 x 6 and the image 1 x 3 x 6 x 6"):
+            figures.questions([values[:, :3]], maps, [["a", "b"]])
+
+    def test_signed_and_feature_maps_of_a_volume(self):
+        _, maps = self.volume()
+        signed = figures.signed(-maps[0], ["a", "b"])
+        assert "a (slice 2 of 4): for, nowhere; against, upper left" in signed.alt
+        features = figures.feature_maps(maps[0])
+        assert "map 0 upper left" in features.alt
+        titles = [axis.get_title() for axis in features.figure.axes if axis.images]
+        assert "$A^{0}$ (slice 2 of 4)" in titles
+
+
 class TestSigned:
     MAPS = torch.stack([peak(0, 0) - peak(5, 5), -0.5 * peak(0, 5)])
 

@@ -7,6 +7,7 @@ drops alt metadata of ordinary figures; only HTML arrives).
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
@@ -39,6 +40,7 @@ from .panels import (
     same_length,
 )
 from .picture import Picture, figure_html
+from .slices import flattened, panels_of
 
 __all__ = ["Picture", "figure_html", "photos", "questions", "signed", "feature_maps"]
 __all__ += ["birds", "on_whole_photo", "overlay", "signed_overlay", "where"]
@@ -77,8 +79,10 @@ def questions(
     """For each image: the image, then one overlay for each question about it.
 
     Args:
-        images: N photos as the network saw them, H x W x 3.
-        maps: N x K x H x W in [0, 1], an `Explanation`'s `.maps`.
+        images: N photos as the network saw them, H x W x 3; of volumes the C x D x H x W numbers
+            that it read, and of signals the C x L.
+        maps: N x K x H x W in [0, 1], an `Explanation`'s `.maps`. Of volumes, N x K x D x H x W,
+            the slice with each map's peak is shown; signals, N x K x L, are strips.
         titles: N lists of K sentences, an `Explanation`'s `.questions`.
         opacity: of the overlays where the maps are 1, 0 to 1.
         strength: N x K, an `Explanation`'s `.strength`; it then stands in the titles.
@@ -90,11 +94,19 @@ def questions(
         ValueError: lists of unequal lengths, another scale, or a shared one without `strength`.
     """
     same_length(images=images, maps=maps, titles=titles)
+    maps = torch.as_tensor(maps)
+    if outlines is None:
+        outlines = [[None] * len(row) for row in titles]
+    if maps.dim() != 4:
+        same_length(outlines=outlines, titles=titles)
+        drawn = [panels_of(*row) for row in zip(images, maps, titles, outlines)]
+        images, flat, titles, outlines = (list(column) for column in zip(*drawn))
+        maps = torch.stack(flat)
+    else:
+        images = [[image] * (maps.shape[1] + 1) for image in images]
     said = titles if strength is None else _with_strength(titles, strength, strength_in_words)
     short = titles if strength is None else _with_strength(titles, strength, _strength_on_panel)
     maps = on_scale(maps, strength, scale)
-    if outlines is None:
-        outlines = [[None] * len(row) for row in titles]
 
     def picture(part: slice, words: str | None, below: str, parts=()) -> Picture:
         rows = images[part], maps[part], short[part], outlines[part]
@@ -127,8 +139,9 @@ def _told(shown: range, count: int, maps: Tensor, titles, outlines) -> str:
 @defaults()
 def _questions(images, maps, titles, outlines, opacity: float, scale: str) -> Figure:
     n, k = len(images), maps.shape[1]
-    pictures = [as_pixels(image) for image in images]
-    aspect = max(pixels.shape[0] / pixels.shape[1] for pixels in pictures)
+    read = {id(one): as_pixels(one) for row in images for one in row}
+    pictures = [[read[id(one)] for one in row] for row in images]
+    aspect = max(row[0].shape[0] / row[0].shape[1] for row in pictures)
     lines = most_lines([title for row in titles for title in row])
     above = k == 1 and n in (3, 5)  # the photos above their maps: pairs would leave a hole
     beside = n if above else 2 if k == 1 and n > 2 else 1  # so many photos in a row
@@ -136,14 +149,14 @@ def _questions(images, maps, titles, outlines, opacity: float, scale: str) -> Fi
     figure, drawn = axes(n * (k + 1), columns, True, lines, aspect, n == 1)
     if above:
         drawn = [axis for pair in zip(drawn[:n], drawn[n:]) for axis in pair]
-    for i, pixels in enumerate(pictures):
+    for i, (pixels, *beneath) in enumerate(pictures):
         of_image = {f"{name} of image {i}": values[i] for name, values in
                     (("maps", maps), ("titles", titles), ("outlines", outlines))}  # fmt: skip
         same_length(**of_image)
         first, *others = drawn[i * (k + 1) : (i + 1) * (k + 1)]
         panel(first, pixels, "What the network saw" if i < beside else "")
-        for axis, values, title, mask in zip(others, *of_image.values()):
-            shown = overlay(pixels, values, opacity, line=mask is None)  # one line is enough
+        for axis, under, values, title, mask in zip(others, beneath, *of_image.values()):
+            shown = overlay(under, values, opacity, line=mask is None)  # one line is enough
             panel(axis, shown if mask is None else outlined(shown, mask), title)
             if where(values) == "nowhere":
                 note(axis, "no positive evidence")
@@ -156,7 +169,7 @@ def _with_strength(titles: Sequence[Sequence[str]], strength: Tensor, words) -> 
     """Each title with its map's strength in words; the panel itself says that a map is empty."""
     same_length(titles=titles, strengths=strength)
     made = []
-    for i, (row, strengths) in enumerate(zip(titles, strength.tolist())):
+    for i, (row, strengths) in enumerate(zip(titles, torch.as_tensor(strength).tolist())):
         same_length(**{f"titles of image {i}": row, f"strengths of image {i}": strengths})
         more = [f" ({words(one)})" if one != 0 else "" for one in strengths]
         made.append([title + after for title, after in zip(row, more)])
@@ -186,9 +199,9 @@ def on_scale(maps: Tensor, strength: Tensor | None, scale: str) -> Tensor:
         return maps
     if strength is None:
         raise ValueError("scale='shared' needs strength=, an Explanation's .strength.")
-    strength = strength.nan_to_num(nan=1.0, posinf=1.0)
-    share = strength / strength.amax(dim=1, keepdim=True).clamp(min=1)
-    return maps * share.to(maps.dtype)[..., None, None]
+    strength = torch.as_tensor(strength).nan_to_num(nan=1.0, posinf=1.0)
+    share = (strength / strength.amax(dim=1, keepdim=True).clamp(min=1)).to(maps)
+    return maps * share.reshape(*share.shape, *[1] * (maps.dim() - 2))
 
 
 @defaults()
@@ -199,13 +212,15 @@ def signed(
     """Signed maps on one shared scale, zero in white.
 
     Args:
-        maps: K x H x W in [-1, 1], as from `methods.maps.signed_maps`.
+        maps: K x H x W in [-1, 1], as from `methods.maps.signed_maps`; of volumes the slice of the
+            largest magnitude is shown, signals are strips.
         titles: K titles.
         image: the photo as the network saw it, drawn faintly beneath; None for the maps alone.
         low, high: what blue and red mean, in words.
     """
     same_length(maps=maps, titles=titles)
-    aspect = maps.shape[-2] / maps.shape[-1]
+    maps, titles = zip(*map(flattened, torch.as_tensor(maps), titles))
+    aspect = maps[0].shape[0] / maps[0].shape[1]
     figure, drawn = axes(len(maps), columns, lines=most_lines(titles), aspect=aspect)
     said = []
     for axis, values, title in zip(drawn, maps, titles):
@@ -225,27 +240,28 @@ def feature_maps(
     A map that is the same number everywhere (ReLU6 cuts at 6) has that number written on it.
 
     Args:
-        activations: C x h x w.
+        activations: C x h x w (of volumes the slice with each map's peak is shown).
         weights: alpha, C numbers; None to show the most active maps.
         count: how many.
     """
     if weights is not None:
         same_length(**{"feature maps": activations, "weights": weights})
-    means = activations.mean(dim=(1, 2))
+    means = activations.flatten(1).mean(dim=1)
     order = (means if weights is None else (weights * means).abs()).argsort(descending=True)
     order = order[:count].tolist()
     figure, drawn = axes(len(order), min(5, len(order)), aspect=0.8)
     digits = 0 if weights is None else decimals(weights[order].tolist())
     for axis, k in zip(drawn, order):
-        values = as_map(activations[k])
+        flat, at = flattened(activations[k], "")
+        values = as_map(flat)
         alpha = "" if weights is None else rf",  $\alpha$ = {in_digits(float(weights[k]), digits)}"
-        panel(axis, values, f"$A^{{{k}}}${alpha}", math=True, cmap="viridis")
+        panel(axis, values, f"$A^{{{k}}}${alpha} {at}".strip(), math=True, cmap="viridis")
         if np.ptp(values) <= 1e-6 * abs(values).max():
             note(axis, f"{values.max():.3g} everywhere")
     bar(figure, drawn, "viridis", ["least\n(of each)", "most\n(of each)"])
     by = "activation" if weights is None else "contribution (weight times mean activation)"
     chosen = f"The {len(drawn)} of {len(means)} feature maps with the largest {by}"
-    places = ", ".join(f"map {k} {where(activations[k])}" for k in order)
+    places = ", ".join(f"map {k} {where(flattened(activations[k], '')[0])}" for k in order)
     return Picture(figure, f"{chosen}, as coarse grids. Strongest: {places}.", caption)
 
 
