@@ -276,6 +276,26 @@ def test_a_video_with_its_frames_first_has_a_map_of_frames_and_not_of_colours():
     assert answer.evidence.shape == (2, 1, 3, 2, 3) and answer.maps.shape == (2, 1, 6, 8, 12)
 
 
+class FramesFolded(Video):
+    """Reads each frame as an image of the batch, and gives one row of places for each video."""
+
+    def __init__(self):
+        super().__init__()
+        self.f, self.norm = nn.Conv2d(3, 8, 4, 4), nn.LayerNorm(8)
+
+    def forward(self, x):
+        a = self.f(x.flatten(0, 1)).unflatten(0, x.shape[:2])  # N x T x C x h x w
+        return self.h(self.norm(a.permute(0, 3, 4, 1, 2).flatten(1, 3)).mean(dim=1))
+
+
+def test_folded_frames_are_asked_with_the_cure_that_the_sentence_names():
+    model, x = FramesFolded(), torch.randn(2, 5, 3, 8, 12)
+    with pytest.raises(LayerError, match="folds views or frames.*reshape_transform=.*d x h x w"):
+        GradCAM(model)(x)
+    answer = GradCAM(model, "norm", lambda a: a.unflatten(1, (2, 3, 5)).permute(0, 4, 3, 1, 2))(x)
+    assert answer.evidence.shape == (2, 1, 5, 2, 3) and answer.maps.shape == (2, 1, 5, 8, 12)
+
+
 class Sound(nn.Module):
     """Reads N x L, the samples alone, and adds the axis of channels itself."""
 

@@ -284,16 +284,10 @@ def _no_grid(model: nn.Module, images: Tensor, watched: Watched) -> str:
             "layers. Give the run that you mean a layer of its own: self.view = nn.Identity() in "
             "the network, self.view(...) around that call, and layer='view'."
         )
-    # views may have an axis of their own in x, or be made in the network
-    sides = (images.dim() - 1, images.dim())
-    folded = [(n, s[0]) for n, s in watched.shapes.items() if len(s) in sides and len(s) > 3]
-    last, grids = folded[-1] if folded else ("", 0)
-    if grids > watched.n:
-        return (
-            f"'{last}' gives {grids} grids for {watched.n} item of x: "
-            f"this {name} folds views or frames into the batch, so one map cannot stand for x. Let "
-            "it take the views as images of their own, N x C x H x W, and join the answers outside."
-        )
+    axes = " x ".join("dhw"[3 - len(size) :])
+    folded = _views_folded(name, images, axes, watched)
+    if folded is not None:
+        return folded
     names = f"This network has: {', '.join(layer_names(model)[:12])}."
     if max(map(len, watched.shapes.values())) < 3:
         return (
@@ -304,7 +298,23 @@ def _no_grid(model: nn.Module, images: Tensor, watched: Watched) -> str:
     return (
         f"No layer of this {name} that runs once gives a grid of more than one place for "
         f"{in_words(size)}. Name one, with reshape_transform=, a function from its output to "
-        f"N x C x {' x '.join('dhw'[3 - len(size) :])}, or pass a larger image. {names}"
+        f"N x C x {axes}, or pass a larger image. {names}"
+    )
+
+
+def _views_folded(name: str, images: Tensor, axes: str, watched: Watched) -> str | None:
+    """The sentence where a layer gives more grids than there are items of x; else None."""
+    # views may have an axis of their own in x, or be made in the network
+    sides = (images.dim() - 1, images.dim())
+    folded = [(n, s[0]) for n, s in watched.shapes.items() if len(s) in sides and len(s) > 3]
+    last, grids = folded[-1] if folded else ("", 0)
+    if grids <= watched.n:
+        return None
+    return (
+        f"'{last}' gives {grids} grids for {watched.n} item of x: this {name} folds views or frames "
+        "into the batch, so one map cannot stand for x. Let it take the views as images of their "
+        "own, N x C x H x W, and join the answers outside; or name a layer that gives all of them "
+        f"at once, with reshape_transform=, a function from its output to N x C x {axes}."
     )
 
 
