@@ -9,6 +9,7 @@ how many.
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,9 @@ from numpy.typing import ArrayLike
 from scipy.ndimage import distance_transform_edt
 from scipy.stats import spearmanr
 from torch import Tensor
+
+from .methods.head import undisturbed
+from .methods.scores import class_logits
 
 LEAST_MARGIN = 1.0  # logits: P is then e times as probable as Q
 BATCH = 16  # pictures put to the network at once
@@ -169,6 +173,8 @@ class Deletion(NamedTuple):
     after: float
 
     def __str__(self) -> str:
+        if math.isnan(self.fall):
+            return "The map is empty: no pixel was deleted, so that no margin falls."
         return (
             f"The margin falls by {self.fall:+.2f} logits, from {self.before:+.2f} to "
             f"{self.after:+.2f}; at random regions of equal area by {self.random:+.2f} "
@@ -180,12 +186,14 @@ def margin_between(model: Callable[[Tensor], Tensor], p: int, q: int) -> Callabl
     """The margin y_P - y_Q of a network, as a function from N x 3 x H x W to N numbers.
 
     Args:
-        model: a network from N x 3 x H x W to N x classes.
+        model: a network from N x 3 x H x W to N x classes; it runs in evaluation mode. One logit
+            is read as the classes 0 ("no") and 1 ("yes"), as in `GradCAM`.
         p, q: the numbers of P and Q.
     """
 
     def margin(pictures: Tensor) -> Tensor:
-        y = model(pictures)
+        with undisturbed(model) if isinstance(model, torch.nn.Module) else nullcontext():
+            y = class_logits(model(pictures))
         return y[:, p] - y[:, q]
 
     return margin
@@ -285,6 +293,9 @@ def relative_deletion(
 
 def _ranked(x: Tensor, evidence: ArrayLike) -> tuple[np.ndarray, Tensor]:
     """The map as an array, and the rank of each pixel, H x W, 0 the highest."""
+    if not isinstance(x, Tensor) or x.dim() != 3:
+        got = " x ".join(map(str, getattr(x, "shape", [type(x).__name__])))
+        raise ValueError(f"x is {got}; one picture, a tensor C x H x W, is needed, such as x[0].")
     values = _array(evidence)
     if values.shape != tuple(x.shape[-2:]):
         raise ValueError(
@@ -305,7 +316,14 @@ def _margins(
         for start in range(0, len(masks), BATCH):
             some = masks[start : start + BATCH]
             pictures = torch.stack([torch.where(m.to(x.device), blank, x) for m in some])
-            found += margin(pictures).double().tolist()
+            falls = margin(pictures)
+            if falls.numel() != len(some):
+                got = " x ".join(map(str, falls.shape)) or "one"
+                raise ValueError(
+                    f"A margin is one number for each of {len(some)} pictures, but it gave {got}: "
+                    "margin_between(model, p, q) makes one of a network."
+                )
+            found += falls.double().flatten().tolist()
     return found
 
 
@@ -328,7 +346,7 @@ def _blurred(x: Tensor) -> Tensor:
 def _array(values: ArrayLike) -> np.ndarray:
     """A map as an H x W float array."""
     if isinstance(values, Tensor):
-        values = values.detach().cpu().numpy()
+        values = values.detach().cpu().double().numpy()  # numpy knows no bfloat16
     values = np.asarray(values, float)
     if values.ndim != 2:
         raise ValueError(f"A measure reads one map, H x W, not an array of shape {values.shape}.")

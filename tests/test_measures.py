@@ -205,6 +205,28 @@ def test_margin_between_is_the_difference_of_two_logits():
     assert margin(torch.tensor([[[1.0, 2.0], [4.0, 8.0]]])).tolist() == [6.0]
 
 
+def test_margin_between_reads_one_logit_as_the_pair():
+    margin = margin_between(lambda x: x.sum(dim=(1, 2)), 1, 0)
+    assert margin(torch.tensor([[[1.0, 2.0]]])).tolist() == [3.0]  # 1.5 - (-1.5)
+
+
+def test_margin_between_leaves_a_network_in_training_as_it_was():
+    network = torch.nn.Sequential(torch.nn.BatchNorm1d(2)).train()
+    x = torch.tensor([[1.0, 2.0], [4.0, 8.0]])
+    found = margin_between(network, 1, 0)(x)
+    torch.testing.assert_close(found, x[:, 1] - x[:, 0], atol=1e-4, rtol=1e-4)
+    assert network.training and network[0].running_mean.tolist() == [0, 0]
+
+
+def test_a_margin_may_be_a_column_and_a_map_of_any_float_type():
+    column = contrastive_deletion(lambda x: first_row(x)[:, None], X, torch.ones(2, 2).bfloat16())
+    assert column == contrastive_deletion(first_row, X, np.ones((2, 2)))
+
+
+def test_of_an_empty_map_the_deletion_says_so():
+    assert str(contrastive_deletion(first_row, X, -np.ones((2, 2)))).startswith("The map is empty")
+
+
 def test_averages_leave_out_what_has_no_answer_and_count_the_rest():
     assert average([1.0, float("nan"), 0.0]) == (0.5, 2)
 
@@ -222,6 +244,12 @@ def test_averages_leave_out_what_has_no_answer_and_count_the_rest():
         (lambda: contrastive_deletion(first_row, X, MAP), "order the pixels"),
         (lambda: contrastive_deletion(first_row, X, np.ones((2, 2)), share=0), "share"),
         (lambda: contrastive_deletion(first_row, X, np.ones((2, 2)), regions=1), "regions"),
+        (lambda: contrastive_deletion(first_row, X[None], np.ones((2, 2))), "1 x .*such as x.0."),
+        (lambda: contrastive_deletion(first_row, X.numpy(), np.ones((2, 2))), "one picture"),
+        (
+            lambda: contrastive_deletion(lambda x: x.sum(), X, np.ones((2, 2))),
+            "each of 16 pictures, but it gave one: margin_between",
+        ),
         (lambda: relative_deletion(first_row, X, MAP), "order the pixels"),
         (lambda: relative_deletion(first_row, X, np.ones((2, 2)), until=2), "until"),
     ],
