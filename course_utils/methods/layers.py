@@ -312,9 +312,9 @@ def _views_folded(name: str, images: Tensor, axes: str, watched: Watched) -> str
         return None
     return (
         f"'{last}' gives {grids} grids for {watched.n} item of x: this {name} folds views or "
-        "frames into the batch, so one map cannot stand for x. Let it take the views as images of their "
-        "own, N x C x H x W, and join the answers outside; or name a layer that gives all of them "
-        f"at once, with reshape_transform=, a function from its output to N x C x {axes}."
+        "frames into the batch, so one map cannot stand for x. Let it take the views as images of "
+        "their own, N x C x H x W, and join the answers outside; or name a layer that gives all of "
+        f"them at once, with reshape_transform=, a function from its output to N x C x {axes}."
     )
 
 
