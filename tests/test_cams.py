@@ -600,6 +600,16 @@ class Ends(HandNet):
         (lambda y: y[:, 1].sigmoid(), "ends in a sigmoid"),
         (lambda y: y[:, 1:2].sigmoid(), "ends in a sigmoid"),
         (lambda y: y.sigmoid().clamp(1e-6, 1 - 1e-6), "ends in a sigmoid"),
+        (lambda y: 1 / (1 + torch.exp(-y)), "ends in a sigmoid"),
+        (lambda y: y.exp() / (1 + y.exp()), "ends in a sigmoid"),
+        (lambda y: (1 + (y / 2).tanh()) / 2, "ends in a sigmoid"),
+        (lambda y: nn.functional.logsigmoid(y).exp(), "ends in a sigmoid"),
+        (lambda y: torch.cat([y[:, c : c + 1].sigmoid() for c in range(3)], 1), "in a sigmoid"),
+        (lambda y: y.T.sigmoid().T, "ends in a sigmoid"),
+        (
+            nn.Hardsigmoid(),
+            r"in a hardsigmoid.*take it off \(model.last = torch.nn.Identity\(\)\)[.]",
+        ),
     ],
 )
 def test_probabilities_in_place_of_logits_are_named_once(last, words):
@@ -624,6 +634,9 @@ def test_probabilities_asked_of_a_pass_are_named():
         nn.LogSoftmax(dim=1),  # the softmax of log p is p
         lambda y: y.softmax(1).log(),
         lambda y: y[:, 1:2] / 2,  # one logit between 0 and 1 is no proof
+        lambda y: 30 * (y / 30).tanh(),  # capped softly
+        lambda y: 4 / (1 + y.exp()) - 2,
+        lambda y: torch.cat([y[:, :2].sigmoid(), y[:, 2:]], 1),
         lambda y: y * 0 + torch.tensor([0.2, 0.3, 0.6]),
         lambda y: y * 0 + torch.tensor([-0.2, 0.6, 0.6]),
     ],

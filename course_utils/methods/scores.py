@@ -9,7 +9,9 @@ Most networks answer with logits y, N x classes, and p = softmax(y). Two kinds a
   p_c = sigmoid(y_c).
 """
 
+import re
 import warnings
+from typing import Any
 from weakref import WeakSet
 
 import torch
@@ -73,8 +75,11 @@ _warned: WeakSet[nn.Module] = WeakSet()
 # what a softmax may go through and still be one; clamped: kept away from 0 and 1
 _PASSING = (
     *("View", "UnsafeView", "Reshape", "Squeeze", "Unsqueeze", "Clone", "Alias", "ToCopy"),
-    "Clamp",
+    *("TBackward", "Transpose", "Permute", "Expand", "Slice", "Select", "Index", "Clamp"),
 )
+# a sigmoid that is written by hand: 1 / (1 + exp(-y)), exp(y) / (1 + exp(y)), (1 + tanh(y/2)) / 2
+_LAST_BY_HAND = ("Mul", "Reciprocal", "Div", "Pow", "Exp")
+_BY_HAND = re.compile(r"(Mul )?(Reciprocal|Div|Pow) Add Exp |Exp LogSigmoid |(Mul|Div) Add Tanh ")
 _CURE = {"softmax": "torch.log", "sigmoid": "torch.logit"}
 
 
@@ -93,14 +98,15 @@ def warn_of_probabilities(model: nn.Module, output: Tensor, stacklevel: int) -> 
     _warned.add(model)
     name, last = next(reversed(list(model.named_children())), ("", None))
     remove = f"return what comes before the {kind}"
-    if isinstance(last, (nn.Softmax, nn.Sigmoid)):
+    other = f"; or pass output={_CURE[kind]}" if kind in _CURE else ""
+    if isinstance(last, (nn.Softmax, nn.Sigmoid, nn.Hardsigmoid)):
         way = f"model[{name}]" if name.isdecimal() else f"model.{name}"
         remove = f"take it off ({way} = torch.nn.Identity())"
     then = ", with which probabilities and contrasts are right and Grad-CAM asks about log p"
     warnings.warn(
         f"{type(model).__name__} ends in a {kind}: its output is probabilities, not logits. A "
         f"second {kind} flattens them, and where p is nearly 1 hardly any gradient is left. To "
-        f"ask the logits, {remove}; or pass output={_CURE[kind]}{then * (kind == 'softmax')}.",
+        f"ask the logits, {remove}{other}{then * (kind == 'softmax')}.",
         ProbabilitiesWarning,
         stacklevel=stacklevel + 1,
     )
@@ -113,9 +119,13 @@ def _probabilities_by(output: Tensor) -> str | None:
     several softmaxes), rows that are >= 0 and sum to 1 are a softmax's. Values between 0 and 1
     alone prove no sigmoid: logits may lie there, too.
     """
-    last = _last_operation(output)
-    if last.startswith(("Softmax", "Sigmoid")):
+    node = _last_operation(output.grad_fn)
+    last = node.name() if node is not None else ""
+    if last.startswith(("Softmax", "Sigmoid", "Hardsigmoid")):
         return last.removesuffix("0").removesuffix("Backward").lower()
+    by_hand = last.startswith(_LAST_BY_HAND) and _BY_HAND.match(_operations(node))
+    if by_hand and bool(((output >= 0) & (output <= 1)).all()):
+        return "sigmoid"
     if last.startswith(("Addmm", "Addbmm", "Mm", "Bmm")) or is_one_logit(output):
         return None
     y = output.detach().float()
@@ -124,9 +134,26 @@ def _probabilities_by(output: Tensor) -> str | None:
     return "softmax" if sums_to_one and bool((y >= 0).all()) else None
 
 
-def _last_operation(output: Tensor) -> str:
-    """The name of the last node of autograd's graph that says what comes out, "" without one."""
-    node = output.grad_fn
+def _last_operation(node: Any) -> Any:
+    """The last node of autograd's graph that says what comes out, None without one.
+
+    Where heads are put together, each of its own, that of the first if all end alike.
+    """
     while node is not None and node.name().startswith(_PASSING):
         node = node.next_functions[0][0]
-    return node.name() if node is not None else ""
+    if node is not None and node.name().startswith(("Cat", "Stack")):
+        ends = [_last_operation(part) for part, _ in node.next_functions]
+        if len({end and end.name() for end in ends}) == 1:
+            return ends[0]
+    return node
+
+
+def _operations(node: Any) -> str:
+    """The names of the last four operations, the last first."""
+    names = ""
+    for _ in range(4):
+        if node is None:
+            break
+        names += node.name().partition("Backward")[0] + " "
+        node = next((n for n, _ in reversed(node.next_functions) if n is not None), None)
+    return names
