@@ -316,3 +316,16 @@ def test_cotangents_may_be_an_array_or_a_list():
     expected = seen.evidence(torch.tensor(rows).float())
     torch.testing.assert_close(seen.evidence(rows), expected)
     torch.testing.assert_close(seen.evidence(np.array(rows, float)), expected)
+
+
+def test_where_the_first_layer_leaves_one_place_x_itself_can_be_explained():
+    model = nn.Sequential(nn.Conv2d(3, 4, 16), nn.Flatten(), nn.Linear(4, 5))
+    with pytest.raises(LayerError) as error:
+        GradCAM(model)(images())
+    line = "GradCAM(torch.nn.Sequential(torch.nn.Identity(), model))"
+    assert line in str(error.value)
+    names = {"GradCAM": GradCAM, "torch": torch, "model": model}
+    found = eval(line, names)(images(), range(5))
+    torch.testing.assert_close(
+        found.evidence, by_autograd(nn.Sequential(nn.Identity(), model), "0", images())
+    )

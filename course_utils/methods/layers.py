@@ -298,7 +298,8 @@ def _no_grid(model: nn.Module, images: Tensor, watched: Watched) -> str:
     return (
         f"No layer of this {name} that runs once gives a grid of more than one place for "
         f"{in_words(size)}. Name one, with reshape_transform=, a function from its output to "
-        f"N x C x {axes}, or pass a larger image. {names}"
+        f"N x C x {axes}, or pass a larger image. Where it takes none, explain x itself: "
+        f"GradCAM(torch.nn.Sequential(torch.nn.Identity(), model)). {names}"
     )
 
 
