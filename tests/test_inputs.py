@@ -1,5 +1,7 @@
 """What a learner passes in: right ways are read alike, wrong ones are named in a sentence."""
 
+from collections import deque
+
 import numpy as np
 import pytest
 import torch
@@ -183,7 +185,15 @@ def test_one_class_is_asked_of_every_image(which):
 
 
 @pytest.mark.parametrize(
-    "which", [[1, 2], (1, 2), range(1, 3), ["tiger cat", 2], [torch.tensor(1), np.int64(2)]]
+    "which",
+    [
+        [1, 2],
+        (1, 2),
+        range(1, 3),
+        deque([1, 2]),
+        ["tiger cat", 2],
+        [torch.tensor(1), np.int64(2)],
+    ],
 )
 def test_several_classes_are_asked_of_every_image(which):
     assert class_indices(which, 2, 7, NAMES).tolist() == [[1, 2], [1, 2]]

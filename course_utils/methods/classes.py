@@ -2,7 +2,7 @@
 
 import operator
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -164,7 +164,7 @@ def _rows(which: Any, n: int) -> list[list]:
     """The classes asked of each image: N lists."""
     if hasattr(which, "shape") and not isinstance(which, str):
         rows = _rows_of_array(which, n)
-    elif not isinstance(which, (list, tuple, range)):
+    elif not _is_list(which):
         return [[which]] * n
     else:
         items: list[Any] = list(which)
@@ -181,7 +181,12 @@ def _rows(which: Any, n: int) -> list[list]:
 
 def _is_row(item: Any) -> bool:
     """Whether an item of a list is a list in its turn; a tensor of one number is a class."""
-    return isinstance(item, (list, tuple, range)) or bool(getattr(item, "shape", ()))
+    return _is_list(item) or bool(getattr(item, "shape", ()))
+
+
+def _is_list(value: Any) -> bool:
+    """Whether it is a list of some kind: also a tuple, range or deque, but no text."""
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
 
 
 def _rows_of_array(which: Any, n: int) -> list[list]:
