@@ -376,6 +376,39 @@ def test_what_a_networks_own_hook_keeps_of_the_layer_belongs_to_the_graph():
     torch.testing.assert_close(evidence, right)
 
 
+def faded_in_place(a):
+    a.mul_(torch.linspace(0, 1, 6))
+
+
+CHANGES = {
+    "another tensor": lambda a: a * torch.linspace(0, 1, 6),
+    "in place": faded_in_place,
+    "one of several": lambda a: a[0],
+}
+
+
+@pytest.mark.parametrize("kind", CHANGES)
+def test_what_a_hook_makes_of_the_layers_output_is_what_is_explained(kind):
+    class Layer(nn.Conv2d):
+        def forward(self, x):
+            a = super().forward(x)
+            return (a, x) if kind == "one of several" else a
+
+    torch.manual_seed(0)
+    model, x = (
+        nn.Sequential(Layer(3, 8, 3), nn.Flatten(), nn.Linear(288, 5)),
+        torch.randn(1, 3, 8, 8),
+    )
+    model[0].register_forward_hook(lambda _m, _i, a: CHANGES[kind](a))
+    kept = []
+    handle = model[0].register_forward_hook(lambda _m, _i, a: kept.append(a))
+    y = model(x)
+    handle.remove()
+    (gradient,) = torch.autograd.grad(y[0, 1], kept)
+    right = (gradient.mean(dim=(2, 3), keepdim=True) * kept[0].detach()).sum(dim=1, keepdim=True)
+    torch.testing.assert_close(GradCAM(model, "0")(x, why=1).evidence, right)
+
+
 class Spectrogram(nn.Module):
     """Reads N x T x F, adds the axis of channels and, as audio transformers, reads it as F x T."""
 

@@ -118,6 +118,54 @@ def ordinary(x: Inputs) -> Inputs:
     return each_tensor(x, lambda t: t.clone() if t.is_inference() else t)
 
 
+class _Start:
+    """Starts a graph at a layer's output, by a hook.
+
+    Args:
+        first: whether it does so before the layer's own hooks, so that what they keep is a part of
+            the graph; what they make of the output is then noted only.
+
+    Attributes:
+        leaves: the layer's outputs, where graphs start; one, as a rule.
+        changed: whether the layer's own hooks changed an output.
+    """
+
+    def __init__(
+        self, model: nn.Module, name: str, layer: nn.Module, way: "FirstToken | None", first: bool
+    ):
+        self.leaves: list[Tensor] = []
+        self.changed = False
+        self._model, self._name, self._way = model, name, way
+        self._handed_on: list[tuple[Tensor, int]] = []
+        self._compares = first and bool(layer._forward_hooks)
+        self._handles = [layer.register_forward_hook(self._begin, prepend=first)]
+        if self._compares:
+            self._handles.append(layer.register_forward_hook(self._compare))
+
+    def _begin(self, _module: nn.Module, _inputs: Any, value: Any) -> Any:
+        if self._compares and not isinstance(value, Tensor):
+            return value  # a hook may take a tensor out of it
+        _check_output(self._model, self._name, value)
+        leaf = value.detach().clone().requires_grad_()
+        self.leaves.append(leaf)
+        torch.set_grad_enabled(True)  # until the no_grad block around the call ends
+        # a clone: what follows may work in place
+        start = leaf.clone() if self._way is None else self._way.begin(leaf)
+        self._handed_on.append((start, start._version))
+        return start
+
+    def _compare(self, _module: nn.Module, _inputs: Any, value: Any) -> None:
+        same = [start._version == version for start, version in self._handed_on if start is value]
+        self.changed |= same != [True]
+
+    def end(self) -> None:
+        """Take the hooks off."""
+        for handle in self._handles:
+            handle.remove()
+        if self._way is not None:
+            self._way.end()
+
+
 def run_from_layer(
     model: nn.Module,
     name: str,
@@ -125,43 +173,41 @@ def run_from_layer(
     x: Inputs,
     output: Picker | None = None,
     way: "FirstToken | None" = None,
+    first: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """The layer's output as a leaf of a new graph, and the network's output computed from it.
 
     Args:
         way: a shorter way for what follows the layer; None for the plain one.
+        first: as for `_Start`. Hooks that change the output are a part of the layer: then the graph
+            starts after them.
     """
-    leaves: list[Tensor] = []
-
-    def start_graph(_module: nn.Module, _inputs: Any, value: Any) -> Tensor:
-        if not isinstance(value, Tensor) or not value.is_floating_point():
-            raise LayerError(
-                f"'{name}' returns a {type(value).__name__}, not one tensor of floats. "
-                "Choose a layer inside or after it whose output is a single tensor."
-            )
-        if torch.is_inference_mode_enabled():
-            raise not_under_inference_mode(model)
-        leaves.append(value.detach().clone().requires_grad_())
-        torch.set_grad_enabled(True)  # until the no_grad block around the call ends
-        # a clone: what follows may work in place
-        return leaves[-1].clone() if way is None else way.begin(leaves[-1])
-
     # no graph before the layer: nothing there is stored, nor differentiated
     with undisturbed(model), torch.inference_mode(False), torch.no_grad():
-        # before the network's own hooks: what they keep is a part of the graph, too
-        handle = layer.register_forward_hook(start_graph, prepend=True)
+        start = _Start(model, name, layer, way, first)
         try:
-            returned = _forward(model, ordinary(x), leaves, way)
+            returned = _forward(model, ordinary(x), start.leaves, way)
         finally:
-            handle.remove()
-            if way is not None:
-                way.end()
-    _ran_once(name, len(leaves))
+            start.end()
+    if start.changed:
+        return run_from_layer(model, name, layer, x, output, way, first=False)
+    _ran_once(name, len(start.leaves))
     with torch.inference_mode(False), torch.enable_grad():
         tensor = the_output(model, returned, output)
     if not tensor.requires_grad:
         raise not_on_the_way(name)
-    return leaves[0], tensor
+    return start.leaves[0], tensor
+
+
+def _check_output(model: nn.Module, name: str, value: Any) -> None:
+    """Raise a LayerError unless a graph can start at what the layer returned."""
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        raise LayerError(
+            f"'{name}' returns a {type(value).__name__}, not one tensor of floats. "
+            "Choose a layer inside or after it whose output is a single tensor."
+        )
+    if torch.is_inference_mode_enabled():
+        raise not_under_inference_mode(model)
 
 
 def _ran_once(name: str, times: int) -> None:
