@@ -121,6 +121,16 @@ def test_what_was_found_out_is_remembered(name):
     assert len(runs) == 4  # twice at the first pass
 
 
+def test_a_default_device_of_the_session_does_not_matter():
+    model, x = drawn("timm"), images()
+    torch.set_default_device("meta")
+    try:
+        seen = ForwardPass(model, x)
+    finally:
+        torch.set_default_device(None)
+    assert seen._shift is not None
+
+
 def test_an_earlier_layer_takes_the_plain_way():
     """A second attention follows it: that reads all tokens."""
     model = drawn("timm")

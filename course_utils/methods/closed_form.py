@@ -15,7 +15,7 @@ from torch.autograd.graph import GradientEdge
 from .unchanged import Unchanged
 
 CHUNK = 64  # questions answered at once: measured fastest between 1 and 1000 on a CPU
-FEW = 64  # a question about so many classes reads their rows of W only
+FEW = 64  # so many classes are not worth a shorter way
 SPARSE = 16  # rows are copied out of a matrix that has so many times more: copying is slow
 LARGE = 2**20  # numbers of a matrix from which on it pays to leave out rows
 ROWS = 256  # so many rows are summed one after the other: more would round worse
@@ -70,6 +70,8 @@ class Products:
 
     def times(self, v: Tensor, matrix: Tensor) -> Tensor:
         """N x K x classes -> N x K x columns."""
+        if v.shape[-1] <= FEW:
+            return v @ matrix
         asked = _asked_about(v)
         if _are_few(asked, v):
             return _of_few(v, matrix, asked)
@@ -116,7 +118,7 @@ def product(v: Tensor, matrix: Tensor) -> Tensor:
 
 def _sum_of_rows(v: Tensor, matrix: Tensor, rows: Tensor) -> Tensor:
     """v W of one question: an embedding reads rows where they lie, and none where v is 0."""
-    starts = torch.arange(0, len(rows), ROWS)
+    starts = torch.arange(0, len(rows), ROWS, device=rows.device)
     values = v.flatten()[rows]
     sums = F.embedding_bag(rows, matrix, starts, mode="sum", per_sample_weights=values)
     return sums.sum(dim=0).expand(*v.shape[:-1], -1)

@@ -195,7 +195,9 @@ def _some_images(model: nn.Module) -> Tensor:
     if size is None:
         axes = 2 if first is None else len(first.kernel_size)
         size = (3 if first is None else first.in_channels, *[(1024, 224, 32)[axes - 1]] * axes)
-    weight = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
+    weight = next(
+        (p for p in model.parameters() if p.is_floating_point()), torch.zeros((), device="cpu")
+    )
     generator = torch.Generator().manual_seed(0)
     images = torch.empty(1, *size, dtype=torch.float32, device="cpu")  # whatever is the default
     return images.normal_(generator=generator).to(weight)
