@@ -26,7 +26,8 @@ def diagnosed(
     try:
         yield
     except ImageError as error:
-        check_numbers(images_of(x), model) if "holds NaN" in str(error) else None
+        if "holds NaN" in str(error):
+            check_numbers(images_of(x), model)
         raise
     except Exception as error:
         found = _cause(error, model, x, target, output)
