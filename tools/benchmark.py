@@ -8,8 +8,8 @@ Every round does every task with every contender, once to warm up and once timed
 a plain forward pass under inference_mode. A figure is the median over the rounds of (time / the
 same round's median forward).
 A network whose rounds take long gets fewer of them, 3 at least. Nothing else should run on the
-machine meanwhile. On two quiet cores it takes about fourteen minutes. After each network its figures
-are noted: a run that was stopped goes on with the next one (--anew: from the start).
+machine meanwhile. On two quiet cores it takes about fourteen minutes. After each network its
+figures are noted: a run that was stopped goes on with the next one (--anew: from the start).
 """
 
 import argparse
