@@ -40,6 +40,12 @@ def backward(
         return None if gradient is None else gradient.float() * _beside(largest / scale, gradient)
 
 
+def random_question(y: Tensor) -> Tensor:
+    """A fixed random v for an output, of its shape, type and device."""
+    generator = torch.Generator().manual_seed(0)  # the CPU's, whatever set_default_device says
+    return torch.randn(y.shape, generator=generator, dtype=torch.float32, device="cpu").to(y)
+
+
 def _beside(numbers: Tensor, values: Tensor) -> Tensor:
     """K numbers in a shape that multiplies K x ... values."""
     return numbers.reshape(-1, *[1] * (values.dim() - 1))

@@ -5,6 +5,7 @@ row c of W / (hw), the same for every image, and no backward pass is needed: the
 of `ForwardPass`, in a hundredth of the time.
 """
 
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -88,7 +89,7 @@ class Products:
 def _without_peaks(v: Tensor) -> Tensor:
     """The many small numbers of v alone: what is large, as at P and Q, would be added and taken
     away again, and where p is nearly 1 little else than its rounding would be left."""
-    return v.scatter(-1, v.abs().topk(min(2, v.shape[-1])).indices, 0)
+    return v.scatter(-1, v.abs().topk(2).indices, 0)
 
 
 def _asked_about(v: Tensor) -> Tensor:
@@ -156,28 +157,41 @@ def only_restrided(node: Node, leaf: Tensor, channels: int) -> bool:
     )
 
 
-def behind_last_linear(
-    output: Tensor, v: Tensor, products: Products
-) -> tuple[Tensor | GradientEdge, Tensor]:
-    """Where a backward pass may start, and with which v: the rows of W that v asks are few.
+class LastLinear:
+    """The linear layer y = W z + b that an output comes from, if it comes from one.
 
     Args:
         output: what the network returned, with its graph.
-        v: dJ/dy, N x K x classes.
-        products: of this output.
-
-    Returns:
-        Of y = W z + b: z and dJ/dz, N x K x C. Of all other outputs the output itself, and v.
     """
-    node: Node = output.grad_fn
-    if node.name() != "AddmmBackward0" or node._saved_alpha != 1 or node._saved_mat2 is None:
-        return output, v
-    bias, (z, number), matrix = node.next_functions
-    wide = output.dtype in (torch.float32, torch.float64)
-    if z is None or not wide or not is_parameter(bias[0]) or not is_parameter(matrix[0]):
-        return output, v
-    through = products.times(v.to(output.dtype), node._saved_mat2.detach().T)
-    return GradientEdge(z, number), through
+
+    def __init__(self, output: Tensor):
+        self._output, self._products = output, Products()
+
+    def behind(self, v: Tensor) -> tuple[Tensor | GradientEdge, Tensor]:
+        """Where a backward pass may start, and with which v: the rows of W that v asks are few.
+
+        Args:
+            v: dJ/dy, N x K x classes.
+
+        Returns:
+            z and dJ/dz, N x K x C. Where there is no such layer, the output itself, and v.
+        """
+        if self._layer is None:
+            return self._output, v
+        z, matrix = self._layer
+        return z, self._products.times(v.to(matrix.dtype), matrix)
+
+    @cached_property
+    def _layer(self) -> tuple[GradientEdge, Tensor] | None:
+        """z and W."""
+        node: Node = self._output.grad_fn
+        if node.name() != "AddmmBackward0" or node._saved_alpha != 1 or node._saved_mat2 is None:
+            return None
+        bias, (z, number), matrix = node.next_functions
+        wide = self._output.dtype in (torch.float32, torch.float64)
+        if z is None or not wide or not is_parameter(bias[0]) or not is_parameter(matrix[0]):
+            return None
+        return GradientEdge(z, number), node._saved_mat2.detach().T
 
 
 def pooling_linear_head(output: Tensor, leaf: Tensor) -> Tensor | None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..errors import LayerError
 from .backward import backward
-from .closed_form import CHUNK, ClosedForm, Products, behind_last_linear, pooling_linear_head
+from .closed_form import CHUNK, ClosedForm, LastLinear, pooling_linear_head
 from .diagnosis import diagnosed, of_the_network
 from .first_token import find_shorter
 from .grids import Fold, check_grid, grid_fold, tokens_first
@@ -115,7 +115,7 @@ class ForwardPass:
             check_grid(self.activations, self.layer, len(self), len(self.size), len(images))
         self._read_head(own_reshape)
         self._class_maps: Tensor | None = None
-        self._products = Products()
+        self._last = LastLinear(self._output)
         self.grad_cams: dict[tuple, Tensor] = {}  # S^P by P: every contrast is compared with it
 
     def _fold(self, leaf: Tensor, n: int, watched: Callable[[], Watched], flat: bool) -> Fold:
@@ -231,7 +231,7 @@ class ForwardPass:
             return self.gradients(v).flatten(3).mean(dim=3)
         with self._undisturbed():
             self._unchanged.check()
-            start, v = behind_last_linear(self._output, v, self._products)
+            start, v = self._last.behind(v)
             sums = backward(start, self._shift, v.transpose(0, 1))
         assert sums is not None  # the shift was found to be on the way
         return sums[:, :, 0].transpose(0, 1) / self.activations[0, 0].numel()

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from .backward import backward
-from .closed_form import LARGE, Node, Products, is_parameter, only_restrided, product
+from .closed_form import LARGE, LastLinear, Node, is_parameter, only_restrided, product
 from .grids import Fold
 
 CHUNK = 256  # questions answered at once: they are vectors
@@ -54,7 +54,7 @@ class PooledHead:
     ):
         self._output, self._leaf, self._channels, self._fold = output, leaf, channels, fold
         self._path, self._waist = path, waist
-        self._last, self._products = self._linear(0), Products()
+        self._last = LastLinear(output)
 
     def weights(self, v: Tensor) -> Tensor:
         """alpha: N x K x classes -> N x K x C."""
@@ -88,16 +88,16 @@ class PooledHead:
 
     def _gradient(self, v: Tensor, number: int) -> Tensor:
         """dJ / d(what an operation of the path gives), N x K x ... ."""
-        done = 0
-        if self._last is not None and number > 0:
-            v, done = self._products.times(v.to(self._last.dtype), self._last), 1
+        if number == 0:
+            return v
+        start, v = self._last.behind(v)
+        done = int(start is not self._output)
         if self._steps is not None:
             for step in self._steps[done : len(self._steps) - (number < self._waist)]:
                 v = product(v.to(step.dtype), step) if step.dim() == 2 else v * step
             return v
         if done == number:
             return v
-        start = GradientEdge(self._path[1], 0) if done else self._output
         gradient = backward(start, GradientEdge(self._path[number], 0), v.transpose(0, 1))
         assert gradient is not None  # the operation lies on the way
         return gradient.transpose(0, 1)
