@@ -25,6 +25,10 @@ class ProbabilitiesWarning(UserWarning):
     """A network's output is probabilities where logits are expected."""
 
 
+class ChanceWarning(UserWarning):
+    """A network draws random numbers in evaluation mode, so that two maps of one image differ."""
+
+
 def closest(name: str, names: Iterable[str], n: int = 3) -> str:
     """The names nearest to a mistyped one, as the end of an error message.
 

@@ -117,6 +117,27 @@ def test_channels_and_rows_are_not_taken_for_rows_and_columns():
     assert ForwardPass(Backbone(), torch.randn(1, 3, 24, 24)).activations.shape[2:] == (4, 4)
 
 
+class Detector(Queries):
+    """As YOLOS: class token, patches and more tokens go through one attention together."""
+
+    def __init__(self, behind):
+        super().__init__()
+        self.behind, self.norm1 = nn.Parameter(torch.randn(1, behind, 8)), nn.LayerNorm(8)
+
+    def forward(self, x):
+        t = tokens_of(self.embed(x))
+        first, behind = (q.expand(len(x), -1, -1) for q in (self.queries[:, :1], self.behind))
+        t = self.norm1(torch.cat([first, t, behind], dim=1))
+        return self.h(F.scaled_dot_product_attention(t[:, 37:], t, t).mean(dim=1))
+
+
+@pytest.mark.parametrize("behind", [100, 3])
+def test_tokens_behind_the_patches_do_not_move_them(behind):
+    seen = ForwardPass(Detector(behind), torch.randn(2, 3, 24, 24))
+    assert seen.layer == "norm1" and seen.activations.shape == (2, 8, 6, 6)
+    assert torch.equal(tokens_of(seen.activations), seen._leaf.detach()[:, 1:37])
+
+
 class Places(nn.Module):
     def __init__(self):
         super().__init__()
@@ -294,6 +315,26 @@ def test_folded_frames_are_asked_with_the_cure_that_the_sentence_names():
         GradCAM(model)(x)
     answer = GradCAM(model, "norm", lambda a: a.unflatten(1, (2, 3, 5)).permute(0, 4, 3, 1, 2))(x)
     assert answer.evidence.shape == (2, 1, 5, 2, 3) and answer.maps.shape == (2, 1, 5, 8, 12)
+
+
+class PooledVideo(Video):
+    """As VideoPrism: frames are read one by one, and one query pools the tokens of all of them."""
+
+    def __init__(self):
+        super().__init__()
+        self.q, self.k, self.v = (nn.Linear(8, 8) for _ in range(3))
+
+    def forward(self, x):
+        t = tokens_of(self.f(x.transpose(1, 2)).transpose(1, 2).flatten(0, 1))
+        t = t + F.scaled_dot_product_attention(t, t, t)  # N T x h w x C
+        t = t.unflatten(0, (len(x), -1)).flatten(1, 2)
+        q = self.q(torch.ones_like(t[:, :1]))
+        return self.h(F.scaled_dot_product_attention(q, self.k(t), self.v(t)).flatten(1))
+
+
+def test_what_has_heard_an_attention_is_preferred_to_bare_patches():
+    seen = ForwardPass(PooledVideo(), torch.randn(2, 6, 3, 8, 12))
+    assert seen.layer == "v" and seen.activations.shape == (2, 8, 3, 2, 3)
 
 
 class Sound(nn.Module):

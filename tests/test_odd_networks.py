@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from course_utils.errors import LayerError
+from course_utils.errors import ChanceWarning, LayerError
 from course_utils.methods.cams import ContrastCAM, GradCAM
 from course_utils.methods.forward_pass import ForwardPass
 from course_utils.methods.head import undisturbed
@@ -329,3 +329,56 @@ def test_where_the_first_layer_leaves_one_place_x_itself_can_be_explained():
     torch.testing.assert_close(
         found.evidence, by_autograd(nn.Sequential(nn.Identity(), model), "0", images())
     )
+
+
+# --- networks that draw random numbers in evaluation mode -----------------------------------------
+
+
+class Drawing(Plain):
+    """Draws in each pass: noise before the layer, a dropout that stays on behind it, or in vain."""
+
+    def __init__(self, draw):
+        super().__init__()
+        self.draw = draw
+
+    def forward(self, x):
+        x = x + float(np.random.rand()) if self.draw == "noise" else x
+        a = self.f(self.stem(x).relu())
+        drawn = nn.functional.dropout(a, 0.5)
+        return self.head(drawn if self.draw == "dropout" else a)
+
+
+@pytest.mark.parametrize(("draw", "first"), [("noise", "stem"), ("dropout", "h.0")])
+@pytest.mark.parametrize("layer", [None, "f"])
+def test_of_a_network_that_answers_by_chance_it_is_warned(layer, draw, first):
+    cam = GradCAM(Drawing(draw), layer)
+    with pytest.warns(ChanceWarning, match=f"Drawing draws .* differ from '{first}' on") as said:
+        cam(images())
+    assert [one.filename for one in said] == [__file__]
+
+
+class Shuffling(Plain):
+    """As ViLT: the patches are put into a random order; the mean of all of them hides it."""
+
+    def __init__(self):
+        super().__init__()
+        self.f = nn.Conv2d(6, 6, 1)
+
+    def forward(self, x):
+        a = self.stem(x).flatten(2)
+        a = self.f(a[:, :, torch.randperm(a.shape[2])].unflatten(2, (14, 14)))
+        return self.head(a)
+
+
+def test_of_places_in_a_random_order_it_is_warned_and_the_layer_before_is_named():
+    model = Shuffling()
+    with pytest.warns(ChanceWarning, match="random order.*'f' on.*before that: layer='stem'"):
+        GradCAM(model)(images())
+    answer = GradCAM(model, "stem")(images(), why=1)
+    torch.testing.assert_close(answer.evidence, by_autograd(model, "stem", images())[:, 1:2])
+
+
+@pytest.mark.parametrize("make", [Plain, lambda: Drawing("in vain")])
+def test_of_what_gives_the_same_map_each_time_it_is_not_warned(make, recwarn):
+    GradCAM(make())(images())
+    assert not recwarn.list

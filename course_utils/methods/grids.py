@@ -10,11 +10,11 @@ from ..networks.families import CHANNELS_LAST
 from .inputs import in_words
 
 Fold = Callable[[Tensor], Tensor]
-Grids = Callable[[], tuple[Iterable[Sequence[int]], dict[int, int]]]
+Grids = Callable[[], tuple[Iterable[Sequence[int]], dict[int, tuple[int, int]]]]
 MOST_PREFIX_TOKENS = 16  # class token, distillation token, registers: no network has more
 
 
-def _no_grids() -> tuple[list[Sequence[int]], dict[int, int]]:
+def _no_grids() -> tuple[list[Sequence[int]], dict[int, tuple[int, int]]]:
     return [], {}
 
 
@@ -34,9 +34,9 @@ def grid_fold(
         model, name: the network, and the layer's name for messages.
         output: what the layer returned, N x ... .
         size: (H, W) of the image; (L,) of a signal, (D, H, W) of a volume.
-        patch_grids: gives the grids of earlier layers, the nearest first, and which token is read
-            alone in the end (by their number); asked only for tokens of which the network does not
-            say how they lie.
+        patch_grids: gives the grids of earlier layers, the nearest first, and which tokens are the
+            image's (by their number); asked only for tokens of which the network does not say how
+            they lie.
 
     Raises:
         LayerError: the output has no places, or cannot be told apart into places and channels.
@@ -157,10 +157,11 @@ def _of_the_images_shape(tokens: int, size: Sequence[int]) -> tuple[int, ...] | 
 def _token_grid(
     model: nn.Module, tokens: int, size: Sequence[int], patch_grids: Grids
 ) -> tuple[int, tuple[int, ...]] | None:
-    """How many tokens come first, and the grid of the others; some hold their class token last.
+    """How many tokens come first, and the grid of those that follow.
 
     A ViT itself says the first, and its grid has the image's proportions. In a wrapper, which may
-    resize the image, the grid is that of the patches: the output of an earlier layer.
+    resize the image, the grid is that of the patches: the output of an earlier layer. Where class
+    token, queries or text may stand behind, it was seen which tokens are the image's.
     """
     own = _prefix_tokens(model)
     grid = None if own is None else _of_the_images_shape(tokens - own, size)
@@ -168,16 +169,19 @@ def _token_grid(
         return own, grid
     known = next((n for n in map(_prefix_tokens, model.modules()) if n is not None), None)
     sides = len(size)
-    before, read_alone = patch_grids()
+    before, placed = patch_grids()
+    start, stop = placed.get(tokens, (0, 0))
     grids = [tuple(grid) for grid in before if len(grid) == sides and min(grid) > 1]
     if sides == 1 and not grids:  # nothing shortens a sequence
         grids = [tuple(size)]
+    whole = next((grid for grid in grids if prod(grid) == stop - start), None)
+    if whole is not None:
+        return start, whole
     left = [(tokens - prod(grid), grid) for grid in grids]
     fits = [pair for pair in left if pair[0] == known]
     fits = fits or [pair for pair in left if 0 <= pair[0] <= MOST_PREFIX_TOKENS]
     if fits:
-        prefix, grid = min(fits, key=lambda pair: pair[0])
-        return (0, grid) if read_alone.get(tokens) == tokens - 1 else (prefix, grid)
+        return min(fits, key=lambda pair: pair[0])
     for prefix in [0, 1] if known is None else [known]:
         grid = _of_the_images_shape(tokens - prefix, size)
         if grid is None or (grids and not any(_joined(grid, earlier) for earlier in grids)):

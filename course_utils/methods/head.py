@@ -91,6 +91,13 @@ def every_module(model: nn.Module) -> list[nn.Module]:
     return found
 
 
+def hookable(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The parts of a network by name, but for those in TorchScript, which take no hooks."""
+    for name, module in model.named_modules():
+        if name and not isinstance(module, torch.jit.RecursiveScriptModule):
+            yield name, module
+
+
 def call(model: nn.Module, x: Inputs) -> Any:
     """What the network returns: a tuple of inputs is handed on in order, a dict by name."""
     if isinstance(x, tuple):

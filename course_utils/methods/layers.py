@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import LayerError, closest
 from ..networks.families import known_layer
+from .chance import dice, first_time, warn_of_chance
 from .first_token import Run, run_shorter
 from .grids import tokens_first
 from .head import Picker
@@ -225,7 +226,19 @@ def run_from_target(
 
     A layer that was not named by the caller, and does not run as it should, gives way to the next
     one that fits. So does one that ran for some of the images only, such as one expert of several.
+    Of a network that draws random numbers it is warned.
     """
+    looks = first_time(model, "" if target is None else target.name)
+    before = dice(x) if looks else None
+    target, run = _first_that_runs(model, x, target, output, shorter)
+    if before is not None and before != dice(x):
+        warn_of_chance(model, x, target.name, output)
+    return target, run
+
+
+def _first_that_runs(
+    model: nn.Module, x: Inputs, target: Target | None, output: Picker | None, shorter: bool
+) -> tuple[Target, Run]:
     fault: LayerError | None = None
     named = target is not None and target.named
     partial: tuple[Target, Run] | None = None

@@ -11,7 +11,7 @@ and the largest evidence may sit in tokens that carry nothing of what is asked a
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import accumulate
@@ -30,6 +30,7 @@ from .head import (
     call_with,
     copies,
     every_module,
+    hookable,
     not_under_inference_mode,
     ordinary,
     the_output,
@@ -50,8 +51,10 @@ class Watched:
         fitting: the names of the layers that pass the rule, the best first.
         ends: when each module ended, as autograd counts its nodes.
         attentions: number of tokens: when the last attention over so many began.
+        heard: when the first attention of all began.
         n: number of images.
-        read_alone: number of tokens: which one alone the head reads (the class token).
+        placed: number of tokens: the first that hears of the image, and the first that does not
+            any more, where others (class token, queries, text) stand before or behind.
     """
 
     runs: Counter[str] = field(default_factory=Counter)
@@ -59,9 +62,10 @@ class Watched:
     fitting: list[str] = field(default_factory=list)
     ends: dict[str, int] = field(default_factory=dict)
     attentions: dict[int | None, int] = field(default_factory=dict)
+    heard: int = 0
     n: int = 1
     output: Picker | None = None  # held, so that no other function gets its id
-    read_alone: dict[int, int] = field(default_factory=dict)
+    placed: dict[int, tuple[int, int]] = field(default_factory=dict)
     repeated: str = ""  # the last module with a grid that ran more than once
     one_place: str = ""  # the last module with a grid of which the output reads one place
     cut: bool = False  # there were grids, but no gradient
@@ -71,8 +75,8 @@ class Watched:
 
     def grids_before(
         self, name: str, size: Sequence[int]
-    ) -> tuple[list[Sequence[int]], dict[int, int]]:
-        """Earlier layers' grids (l, h x w or d x h x w), the nearest first; read_alone.
+    ) -> tuple[list[Sequence[int]], dict[int, tuple[int, int]]]:
+        """Earlier layers' grids (l, h x w or d x h x w), the nearest first; placed.
 
         Of channels first and channels last, each is read as what is more of the image's shape.
         """
@@ -82,7 +86,7 @@ class Watched:
         lengths = [(self.lengths[n],) for n in reversed([*before, name]) if n in self.lengths]
         readings = [[g for g in (s[2:], s[1:-1]) if len(g) == len(size)] for s in shapes]
         grids = [min(each, key=lambda grid: skew(grid, size)) for each in readings if each]
-        return [*lengths, *grids], self.read_alone
+        return [*lengths, *grids], self.placed
 
     def _may_be_a_grid(self, name: str) -> bool:
         """Not windows, which are counted as images, nor heads x tokens x tokens in an attention."""
@@ -173,13 +177,13 @@ def _watch(
         return hook
 
     with undisturbed(model), torch.inference_mode(False), torch.enable_grad():
-        handles = [m.register_forward_hook(keep(n), prepend=True) for n, m in _with_hooks(model)]
+        handles = [m.register_forward_hook(keep(n), prepend=True) for n, m in hookable(model)]
         handles += _look_for_a_turn(model, images_of(x), watched)
         try:
             returned = call_with(model, weights, x) if weights else call(model, x)
             recording.clear()
             y = the_output(model, returned, output)
-            watched.attentions = _attentions(y)  # before the graph is used up
+            _note_attentions(watched, y)  # before the graph is used up
             gradients = _gradients(y, list(tensors.values()))
         finally:
             for handle in handles:
@@ -203,11 +207,14 @@ def _look_for_a_turn(model: nn.Module, images: Tensor, watched: Watched) -> list
     return [first.register_forward_pre_hook(compare)]
 
 
-def _fixed(model: nn.Module, x: Inputs, names: Iterable[str]) -> set[str]:
+def _look_for_the_image(
+    watched: Watched, model: nn.Module, x: Inputs, names: Iterable[str]
+) -> set[str]:
     """The modules that give the same whatever the images show: embeddings of places and of texts.
 
-    NaN spreads: in one more forward pass, with images of NaN, their outputs hold none. Buffers are
-    lent as copies, as a network may write into them.
+    NaN spreads: in one more forward pass, with images of NaN, their outputs hold none. Of tokens,
+    those that hold some are the image's (`placed`). Buffers are lent as copies, as a network may
+    write into them.
     """
     axes, free = images_of(x).dim(), dict[str, bool]()
 
@@ -215,8 +222,10 @@ def _fixed(model: nn.Module, x: Inputs, names: Iterable[str]) -> set[str]:
         return t * torch.nan if t.dim() == axes and t.is_floating_point() else t
 
     def look(name: str) -> Any:
-        def hook(_module: nn.Module, _inputs: Any, value: Any) -> None:
+        def hook(_module: nn.Module, inputs: Any, value: Any) -> None:
             free[name] = isinstance(value, Tensor) and not value.isnan().any()
+            for tokens in (*inputs[:1], value):
+                _place(watched, tokens)
 
         return hook
 
@@ -233,11 +242,18 @@ def _fixed(model: nn.Module, x: Inputs, names: Iterable[str]) -> set[str]:
     return set() if all(free.values()) else {name for name in free if free[name]}
 
 
-def _with_hooks(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The parts of a network by name, but for those in TorchScript, which take no hooks."""
-    for name, module in model.named_modules():
-        if name and not isinstance(module, torch.jit.RecursiveScriptModule):
-            yield name, module
+def _place(watched: Watched, value: Any) -> None:
+    """Keep which tokens are the image's, where some are not: they stand in a row and hold NaN.
+
+    The first time counts: behind an attention all of them do.
+    """
+    if not isinstance(value, Tensor) or value.dim() != 3 or watched.n not in value.shape[:2]:
+        return
+    first = tokens_first(value.shape, watched.n)
+    found = value.isnan().any(dim=2).any(dim=1 if first else 0).nonzero().flatten().tolist()
+    tokens = value.shape[0 if first else 1]
+    if 0 < len(found) < tokens and found[-1] - found[0] < len(found):
+        watched.placed.setdefault(tokens, (found[0], found[-1] + 1))
 
 
 def _gradients(y: Tensor, tensors: list[Tensor]) -> list[Tensor | None]:
@@ -258,19 +274,18 @@ def _gradients(y: Tensor, tensors: list[Tensor]) -> list[Tensor | None]:
     return list(torch.autograd.grad(y, tensors, v, allow_unused=True))
 
 
-def _attentions(y: Tensor) -> dict[int | None, int]:
-    """Every attention in the graph: by its number of tokens, when the last one began."""
-    found: dict[int | None, int] = {}
+def _note_attentions(watched: Watched, y: Tensor) -> None:
+    """Find every attention in the graph: by its number of tokens, when the last one began."""
+    found: list[tuple[int, int | None]] = []
     for node in graph_nodes(y):
-        tokens = None
         if "ScaledDotProduct" in node.name():
-            tokens = node._saved_key.shape[-2]  # N x heads x T x d
+            found.append((node._sequence_nr(), node._saved_key.shape[-2]))  # N x heads x T x d
         elif node.name().startswith(("Softmax", "SafeSoftmax")):
             shape = node._input_metadata[0].shape
-            tokens = shape[-1] if len(shape) > 2 else None
-        if tokens is not None:
-            found[tokens] = max(found.get(tokens, 0), node._sequence_nr())
-    return found
+            found.append((node._sequence_nr(), shape[-1] if len(shape) > 2 else None))
+    found = sorted((begin, tokens) for begin, tokens in found if tokens is not None)
+    watched.attentions = {tokens: begin for begin, tokens in found}
+    watched.heard = found[0][0] if found else 0
 
 
 def _apply_rule(
@@ -278,14 +293,14 @@ def _apply_rule(
 ) -> None:
     modules, size = dict(model.named_modules()), size_of(images_of(x), model)
     size = size[::-1] if watched.turned else size
-    watched.lengths, fixed = _lengths(model, watched.shapes), _fixed(model, x, gradients)
+    watched.lengths = _lengths(model, watched.shapes)
+    fixed = _look_for_the_image(watched, model, x, gradients)
     watched.inside = {name for name in watched.shapes if _in_a_branch(modules, name)}
     fitting, grids = [], 0  # the modules with a grid that ran once
     for name in reversed(watched.shapes):
         shape = watched.shapes[name]
         if name in fixed or len(shape) < 3 or watched.n not in shape[:2]:
             continue
-        _note_token(watched, shape, gradients[name])
         before = partial(watched.grids_before, name, size)
         fold = find_fold(model, shape, size, before, watched.n)
         grid = None if fold is None else fold(torch.empty(shape, device="meta")).shape[2:]
@@ -307,7 +322,8 @@ def _apply_rule(
 
     def faults(name: str) -> tuple[bool, ...]:
         other, stage = watched.tokens(name) in foreign, _is_a_stage(modules[name])
-        return other, name in watched.inside, watched.behind_attention(name), not stage
+        early = watched.ends[name] < watched.heard  # as patches are, before anything reads them
+        return other, name in watched.inside, watched.behind_attention(name), early, not stage
 
     watched.fitting = sorted(fitting, key=faults)
 
@@ -340,16 +356,6 @@ def _lengths(model: nn.Module, shapes: dict[str, torch.Size]) -> dict[str, int]:
 
 
 _ALONG_SIGNALS = (nn.Conv1d, nn.ConvTranspose1d, nn.MaxPool1d, nn.AvgPool1d, nn.AdaptiveAvgPool1d)
-
-
-def _note_token(watched: Watched, shape: torch.Size, gradient: Tensor | None) -> None:
-    """Keep which of a layer's tokens alone reaches the output, if it is one."""
-    if gradient is None or len(shape) != 3:
-        return
-    first = tokens_first(shape, watched.n)
-    reached = gradient.ne(0).any(dim=2).any(dim=1 if first else 0).nonzero().flatten()
-    if len(reached) == 1:
-        watched.read_alone.setdefault(shape[0 if first else 1], int(reached))
 
 
 def _in_a_branch(modules: dict[str, nn.Module], name: str) -> bool:

@@ -1,0 +1,104 @@
+"""Networks that draw random numbers in evaluation mode, so that two passes of one image differ.
+
+A dropout that stays on, noise, patches that are sampled or shuffled: a map shows one draw of many.
+"""
+
+import pickle
+import random
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..errors import ChanceWarning
+from .head import Picker, call, hookable, ordinary, the_output, undisturbed
+from .inputs import Inputs, images_of
+
+_PACKAGE = str(Path(__file__).parents[1])
+
+_asked: WeakKeyDictionary[nn.Module, set[str]] = WeakKeyDictionary()
+
+
+def first_time(model: nn.Module, layer: str) -> bool:
+    """Whether this layer of this network is asked for the first time; then chance is looked for."""
+    asked = _asked.setdefault(model, set())
+    new = layer not in asked
+    asked.add(layer)
+    return new
+
+
+def dice(x: Inputs) -> bytes:
+    """How the generators stand that a network may draw from: other bytes after it drew."""
+    states = [torch.get_rng_state().numpy(), random.getstate(), np.random.get_state()]
+    if images_of(x).is_cuda:
+        states.append(torch.cuda.get_rng_state(images_of(x).device).numpy())
+    return pickle.dumps(states)
+
+
+def warn_of_chance(model: nn.Module, x: Inputs, layer: str, output: Picker | None) -> None:
+    """Warn where two more passes of the same images differ, at the layer or in the answer."""
+    one, two = _outputs(model, x, layer, output), _outputs(model, x, layer, output)
+    differ = [name for name in one if name in two and not _alike(one[name], two[name])]
+    if layer not in differ and "" not in differ:
+        return
+    name, first = type(model).__name__, differ[0]
+    if layer in differ and _alike(*(run[layer].flatten().sort().values for run in (one, two))):
+        before, axes = list(one)[: list(one).index(first)], images_of(x).dim()
+        early = [name for name in before if one[name].dim() == axes][-1:]
+        said = (
+            f"{name} puts the places of '{layer}' into another random order in each pass, from "
+            f"'{first}' on: a map of them lies anywhere but on the image. Name a layer before that"
+            + "".join(f": layer='{name}'" for name in early)
+        )
+    else:
+        begins = f"from '{first}' on" * bool(first) or "at its end"
+        said = (
+            f"{name} draws random numbers in each pass, in evaluation mode, too: two passes of one "
+            f"image differ {begins}, and a map shows one draw of many. Switch that off (F.dropout, "
+            "say, wants training=self.training), or average the maps of several passes"
+        )
+    warnings.warn(f"{said}.", ChanceWarning, stacklevel=_outside())
+
+
+def _outputs(model: nn.Module, x: Inputs, layer: str, output: Picker | None) -> dict[str, Tensor]:
+    """What the modules give for the first image, in the order they end; the layer for all of them.
+
+    The network's own answer is called "".
+    """
+    kept: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Any:
+        def hook(_module: nn.Module, _inputs: Any, value: Any) -> None:
+            if isinstance(value, Tensor) and value.dim():
+                kept[name] = (value if name == layer else value[:1]).detach().float().clone()
+
+        return hook
+
+    with undisturbed(model), torch.inference_mode(False), torch.no_grad():
+        handles = [m.register_forward_hook(keep(n)) for n, m in hookable(model)]
+        try:
+            answer = the_output(model, call(model, ordinary(x)), output)
+        finally:
+            for handle in handles:
+                handle.remove()
+    return {**kept, "": answer.float()}
+
+
+def _alike(one: Tensor, two: Tensor) -> bool:
+    """Whether they are the same but for rounding."""
+    if one.shape != two.shape:
+        return False
+    return torch.allclose(one, two, rtol=0, atol=1e-3 * float(one.abs().max()), equal_nan=True)
+
+
+def _outside() -> int:
+    """The stacklevel, for the caller's warning, of the first line outside of this package."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame, level = frame.f_back, level + 1
+    return level
