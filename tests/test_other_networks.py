@@ -100,6 +100,23 @@ def test_bare_and_wrapped_give_the_same_map(make, wrap):
     assert wrapped.layer.endswith(bare.layer)
 
 
+def test_beside_a_copy_that_does_not_answer_the_map_is_that_of_the_bare_network():
+    class Averaged(nn.Module):  # a student and its teacher, weights and their running mean
+        def __init__(self, model):
+            super().__init__()
+            self.model, self.mean = model, copy.deepcopy(model)
+
+        def forward(self, x):
+            return self.mean(x) + self.model(x).detach()
+
+    torch.manual_seed(0)
+    model = torchvision.models.squeezenet1_1(num_classes=5).eval()
+    x = torch.randn(1, 3, 64, 64)
+    bare, beside = GradCAM(model)(x, why=1), GradCAM(Averaged(model))(x, why=1)
+    assert (beside.layer, beside.layer_reason) == ("mean.features", bare.layer_reason)
+    torch.testing.assert_close(beside.evidence, bare.evidence, rtol=1e-6, atol=1e-6)
+
+
 def test_a_wrapper_that_resizes_leaves_the_patches_grid():
     class Resized(Wrapped):
         def forward(self, x):

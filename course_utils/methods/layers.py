@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import LayerError, closest
-from ..networks.families import known_layer
+from ..networks.families import Known, known_inside, known_layer
 from .chance import dice, first_time, warn_of_chance
 from .first_token import Run, run_shorter
 from .grids import tokens_first
@@ -98,31 +98,20 @@ def known_target(model: nn.Module) -> Target | None:
     name = known_layer(model)
     if name is not None:
         stated = name == getattr(model, "layer", None)
-        why = "the network states it" if stated else _of_family(model)
+        why = "the network states it" if stated else _of_family(type(model).__name__)
         return Target(name, _module(model, name), why, named=False)
-    found, inside = [], ""
-    for path, module in model.named_modules():
-        if inside and path.startswith(inside):
-            continue  # a part of what was found
-        name = known_layer(module)
-        if name is not None and _has(module, name):
-            found.append((f"{path}.{name}", module))
-            inside = f"{path}."
-    if len(found) != 1:
-        return None
-    ((name, module),) = found
-    return Target(name, _module(model, name), _of_family(module), named=False)
+    found = known_inside(model)
+    return _of_known(model, found[0]) if len(found) == 1 else None
 
 
-def _of_family(module: nn.Module) -> str:
-    return f"the last layer of a {type(module).__name__} that still has places"
+def _of_known(model: nn.Module, known: Known) -> Target:
+    return Target(
+        known.layer, model.get_submodule(known.layer), _of_family(known.family), named=False
+    )
 
 
-def _has(model: nn.Module, name: str) -> bool:
-    try:
-        return bool(model.get_submodule(name))
-    except AttributeError:
-        return False
+def _of_family(family: str) -> str:
+    return f"the last layer of a {family} that still has places"
 
 
 def _module(model: nn.Module, name: str) -> nn.Module:
@@ -147,6 +136,8 @@ def default_targets(
     watched = watch(model, x, output)
     if not watched.fitting:
         raise _nothing_fits(model, images_of(x), watched)
+    if known is None and watched.known is not None:
+        yield _of_known(model, watched.known)
     size = in_words(size_of(images_of(x), model))
     why = f"found for {size}: the last layer that runs once and whose gradient reaches the "
     behind = any(map(watched.behind_attention, watched.fitting))

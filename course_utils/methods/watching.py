@@ -22,6 +22,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from ..networks.families import Known, known_inside
 from .backward import random_question
 from .grids import find_fold, skew, tokens_first
 from .head import (
@@ -71,6 +72,7 @@ class Watched:
     cut: bool = False  # there were grids, but no gradient
     lengths: dict[str, int] = field(default_factory=dict)  # of signals, where the layer's kind says
     inside: set[str] = field(default_factory=set)  # the modules inside attentions and MLPs
+    known: Known | None = None  # of several networks of known families, the one that answers alone
     turned: bool = False  # N x H x W is read with H and W exchanged, as audio transformers do
 
     def grids_before(
@@ -121,6 +123,8 @@ def watch(model: nn.Module, x: Inputs, output: Picker | None = None) -> Watched:
     if key not in kept or not kept[key].fitting:
         kept[key] = _watched(model, x, output)
         kept[key].output = output
+        answering = [k for k in known_inside(model) if k.layer in kept[key].fitting]
+        kept[key].known = answering[0] if len(answering) == 1 else None
     return kept[key]
 
 

@@ -1,7 +1,7 @@
 """The known families of networks: their last layers that still have spatial positions."""
 
 from collections.abc import Callable, Iterable
-from typing import cast
+from typing import NamedTuple, cast
 
 from torch import nn
 
@@ -68,3 +68,30 @@ def _pools_at_its_end(layer: nn.Module) -> bool:
     """Whether no places are left of it, as of `features` in a third library's MobileNetV2."""
     last = next(reversed(layer._modules.values()), None)
     return isinstance(last, (nn.AvgPool2d, nn.AdaptiveAvgPool2d))
+
+
+class Known(NamedTuple):
+    """The last layer with places of a network of a known family: its full name, and the family."""
+
+    layer: str
+    family: str
+
+
+def known_inside(model: nn.Module) -> list[Known]:
+    """The last layers of all networks of known families that a wrapper holds."""
+    found, inside = list[Known](), ""
+    for path, module in model.named_modules():
+        if inside and path.startswith(inside):
+            continue  # a part of what was found
+        name = known_layer(module)
+        if name is not None and _has(module, name):
+            found.append(Known(f"{path}.{name}", type(module).__name__))
+            inside = f"{path}."
+    return found
+
+
+def _has(model: nn.Module, name: str) -> bool:
+    try:
+        return bool(model.get_submodule(name))
+    except AttributeError:
+        return False
