@@ -1,5 +1,6 @@
 """Pictures: the map lies where it belongs, zero looks like zero, and the words reach the page."""
 
+import io
 from html.parser import HTMLParser
 from itertools import combinations
 
@@ -91,6 +92,12 @@ class TestPicture:
         with pytest.raises(ValueError, match=f"'{name}' names no format.*end it in .png, .pdf"):
             figures.photos([GREY], ["grey"], alt="grey").save(tmp_path / name)
         assert not list(tmp_path.iterdir())
+
+    def test_an_open_file_is_no_path_and_the_content_is_named(self):
+        with pytest.raises(
+            TypeError, match=r"saved by a path .* not to a BytesIO. \.png\(\) gives"
+        ):
+            figures.photos([GREY], ["grey"], alt="grey").save(io.BytesIO())
 
     def test_saved_in_the_home_folder_and_in_none(self, tmp_path, monkeypatch):
         monkeypatch.setenv("HOME", str(tmp_path))

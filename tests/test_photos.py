@@ -121,6 +121,13 @@ def test_grey_with_alpha_is_laid_on_white():
     assert pixels(load_photo(encoded(image))) == [[list(WHITE), [80, 80, 80]]]
 
 
+def test_a_transparent_grey_of_16_bits_is_laid_on_white():
+    image = Image.fromarray(np.array([[7, 80 * 257]], np.uint16))
+    content = io.BytesIO()
+    image.save(content, "PNG", transparency=7)
+    assert pixels(load_photo(content.getvalue())) == [[list(WHITE), [80, 80, 80]]]
+
+
 def palette():
     image = Image.new("P", (2, 1))
     image.putpalette([*RED, *GREEN])

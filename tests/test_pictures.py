@@ -112,6 +112,9 @@ def test_bfloat16_has_eight_bits_and_is_read_as_near_as_they_allow():
         (BYTES * np.nan, "hold NaN or infinity: np.nan_to_num"),
         (BYTES.astype(complex), "real numbers, but these are complex128"),
         (BYTES * 1e6, "so white is unknown"),
+        (np.dstack([BYTES, GREY > 99]), "opacity, the last channel, to 1 only.*by 255"),
+        (np.dstack([BYTES, GREY > 99]).astype(float), "opacity, the last channel, to 1 only"),
+        (Image.new("RGB", (0, 4)), "it has no pixels"),
     ],
 )
 @pytest.mark.parametrize("way", [as_rgb, as_pixels, PLAIN, load_photo])

@@ -106,13 +106,15 @@ def test_a_table_is_read_too(tmp_path):
         ("1;2;3;5,5\n", {(1, 2, 3): 5.5}),
         ('1,2,3,"5,5"\n', {(1, 2, 3): 5.5}),
         ("\n1\t2\t3\t5.5\n", {(1, 2, 3): 5.5}),
+        ('"seen; by",mos,reference,type,level\n40,5.5,1,2,3\n', {(1, 2, 3): 5.5}),
     ],
-    ids=["mos first", "more columns", "no header", "semicolons", "both", "quoted", "tabs"],
+    ids=["mos first", "more columns", "no header", "semicolons", "both", "quoted", "tabs", "marks"],
 )
 @pytest.mark.parametrize("name", ["mos.csv", "MOS.CSV"])
 def test_a_table_is_read_by_the_names_of_its_columns(tmp_path, name, text, scores):
-    (tmp_path / name).write_text(text, encoding="utf-8-sig")  # as Windows' Notepad saves it
-    assert read_scores(tmp_path / name) == scores
+    for encoding in ("utf-8-sig", "utf-16"):  # as Notepad and spreadsheets on Windows save it
+        (tmp_path / name).write_text(text, encoding=encoding)
+        assert read_scores(tmp_path / name) == scores
 
 
 @pytest.mark.parametrize(

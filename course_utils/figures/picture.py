@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,14 +40,20 @@ class Picture:
         """The picture as a PNG file's content."""
         return self._drawn("png")
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | bytes | os.PathLike) -> None:
         """Write the picture to a file, in the format that its name ends in: .png, .pdf, .svg, .jpg.
 
         Raises:
             ValueError: matplotlib writes no such format (with those it does).
             FileNotFoundError: there is no such folder.
+            TypeError: no path, such as an open file.
         """
-        path = Path(path).expanduser()
+        if not isinstance(path, (str, bytes, os.PathLike)):
+            raise TypeError(
+                f"A picture is saved by a path whose name ends in .png, .pdf, .svg or .jpg, not to "
+                f"a {type(path).__name__}. .png() gives the content of a PNG file."
+            )
+        path = Path(os.fsdecode(path)).expanduser()
         kinds = self.figure.canvas.get_supported_filetypes()
         kind = path.suffix.lower().removeprefix(".")
         if kind not in kinds:

@@ -73,7 +73,13 @@ def as_pixels(picture) -> np.ndarray:
         values = values[..., None]
     if values.ndim != 3 or values.shape[2] not in (1, 2, 3, 4) or not values.size:
         raise ValueError(_wrong_shape(values))
-    values = values / _white(values)
+    white = _white(values)
+    if values.shape[2] in (2, 4) and white > 1 == values[..., -1].max() < values.max():
+        raise ValueError(
+            f"Its colours run to {values.max():.6g} and its opacity, the last channel, to 1 only, "
+            f"so that hardly anything would be seen: multiply the opacity by {white}."
+        )
+    values = values / white
     if values.shape[2] in (2, 4):  # laid on white
         values = values[..., :-1] * values[..., -1:] + (1 - values[..., -1:])
     return np.ascontiguousarray(np.broadcast_to(values, (*values.shape[:2], 3))).clip(0, 1)
@@ -155,11 +161,16 @@ def _white(values: np.ndarray) -> float:
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
+    if not all(image.size):
+        raise ValueError("it has no pixels")
     image = ImageOps.exif_transpose(image)
     if image.mode == "F" or image.mode.startswith("I"):  # more than 8 bits: Pillow alone would clip
         values = np.asarray(image)
         if image.mode.startswith("I;16"):
             values = values.astype(np.uint16)
+        clear = image.info.get("transparency")  # the one level that is transparent, in a PNG
+        if isinstance(clear, int) and values.dtype == np.uint16:
+            values = np.where(values == clear, np.uint16(65535), values)
         return as_rgb(values)
     if image.mode == "La":
         image = image.convert("LA")

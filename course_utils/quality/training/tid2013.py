@@ -6,6 +6,7 @@ types of distortion, 5 levels, and for each of the 3000 pictures a mean opinion 
 
 import csv
 import re
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,9 @@ def read_scores(file: Path) -> dict[Key, float]:
     file = Path(file)
     if not file.is_file():
         raise ScoresError(f"There is no file of scores at {file}.")
-    lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    content = file.read_bytes()
+    utf_16 = content[:2] in (BOM_UTF16_LE, BOM_UTF16_BE)  # as spreadsheets save "Unicode text"
+    lines = content.decode("utf-16" if utf_16 else "utf-8-sig", errors="replace").splitlines()
     table = file.suffix.lower() in (".csv", ".tsv")
     rows = _rows_of_table(lines, file) if table else _rows_of_list(lines)
     form = ",".join(COLUMNS) if table else "5.51429 I01_01_1.bmp"
@@ -95,17 +98,22 @@ def _rows_of_list(lines: list[str]) -> Iterator[Row]:
 
 def _rows_of_table(lines: list[str], file: Path) -> Iterator[Row]:
     first = next((line for line in lines if line.strip()), "")
-    mark = next((mark for mark in ";\t" if mark in first), ",")
+    # what parts the line most often; a decimal comma or a mark within quotes parts less
+    mark = max(";\t,", key=lambda mark: len(_fields(first, mark)))
     order, width, begun = list(range(len(COLUMNS))), len(COLUMNS), False
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        fields = [field.strip() for field in next(csv.reader([line], delimiter=mark))]
+        fields = _fields(line, mark)
         if not begun and not any(field[:1].isdigit() for field in fields):
             order, width = _order(fields, f"The first line of {file}", line), len(fields)
         else:
             yield number, [fields[i] for i in order] if len(fields) == width else []
         begun = True
+
+
+def _fields(line: str, mark: str) -> list[str]:
+    return [field.strip() for field in next(csv.reader([line], delimiter=mark), [])]
 
 
 def _order(names: list[str], where: str, line: str) -> list[int]:
