@@ -333,6 +333,16 @@ def test_an_explanation_can_be_copied_and_saved(copied):
         _ = got.forward_pass
 
 
+def test_a_pass_that_is_asked_to_be_kept_notices_changed_weights():
+    model = HandNet()
+    kept = GradCAM(model)(PHOTO, why=1, keep=True).forward_pass
+    GradCAM(model)(kept, why=0)
+    with torch.no_grad():
+        model.fc.weight.mul_(2)
+    with pytest.raises(RuntimeError, match="weights changed after this forward pass"):
+        GradCAM(model)(kept, why=0)
+
+
 @pytest.mark.parametrize("copied", [pickle.dumps, copy.deepcopy, torch_copy])
 def test_a_forward_pass_says_that_it_cannot_be_copied(copied):
     with pytest.raises(TypeError, match="holds a graph of the network, which can be neither"):

@@ -82,6 +82,14 @@ HEADS = {
     "maximum, flattened": Net(
         flat(lambda a: F.max_pool2d(a, 2)), lambda: nn.Linear(24, 7), lambda: nn.Linear(7, 5)
     ),
+    "maxima that overlap": Net(
+        flat(lambda a: F.max_pool2d(a, 3, 2, 1)), lambda: nn.Linear(24, 7), lambda: nn.Linear(7, 5)
+    ),
+    "the largest of windows of several sizes": Net(
+        flat(lambda a: F.adaptive_max_pool2d(a, (1, 4))),
+        lambda: nn.Linear(16, 7),
+        lambda: nn.Linear(7, 5),
+    ),
     "averages that overlap": Net(
         flat(lambda a: F.avg_pool2d(a, 3, 2, 1)), lambda: nn.Linear(24, 7), lambda: nn.Linear(7, 5)
     ),

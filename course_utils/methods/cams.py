@@ -55,9 +55,9 @@ class Explanation:
     logits: Tensor
     questions: list[list[str]]
     size: tuple[int, ...]
-    strength: Tensor
     layer: str
     layer_reason: str
+    _grad_cam: Tensor = field(repr=False)
     _forward_pass: Callable[[], ForwardPass | None] = field(default=lambda: None, repr=False)
 
     @property
@@ -77,6 +77,10 @@ class Explanation:
         return forward_pass
 
     @cached_property
+    def strength(self) -> Tensor:
+        return relative_strength(self.evidence, self._grad_cam)
+
+    @cached_property
     def maps(self) -> Tensor:
         return positive_maps(self.evidence, self.size)
 
@@ -86,7 +90,8 @@ class Explanation:
 
     def __getstate__(self) -> dict:
         """What is copied and pickled: not the forward pass, nor what is quickly made again."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__ if name[0] != "_"}
+        public = [name for name in self.__dataclass_fields__ if name[0] != "_"]
+        return {name: getattr(self, name) for name in [*public, "strength"]}
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state, _forward_pass=lambda: None)
@@ -132,10 +137,11 @@ class _CAM:
         named = x._named or self._target is not None and self._target.named
         return named and self.layer not in (None, x.layer)
 
-    def _answer(self, x: Tensor | ForwardPass) -> "_Answer":
+    def _answer(self, x: Tensor | ForwardPass, keep: bool) -> "_Answer":
         """The forward pass that questions are put to; one already made is used again."""
         if not isinstance(x, ForwardPass):
-            x = ForwardPass(self.model, x, self._target, self.reshape_transform, self.output)
+            run = ForwardPass if keep else ForwardPass.at_once
+            x = run(self.model, x, self._target, self.reshape_transform, self.output)
             self.layer = x.layer
         elif x.model is not self.model:
             raise ValueError(
@@ -221,8 +227,8 @@ class _Answer:
         ]
         done = self.forward_pass
         return Explanation(
-            evidence, done.logits, questions, done.size, relative_strength(evidence, grad_cam),
-            done.layer, done.layer_reason, (lambda: done) if keep else ref(done),
+            evidence, done.logits, questions, done.size, done.layer, done.layer_reason, grad_cam,
+            (lambda: done) if keep else ref(done),
         )  # fmt: skip
 
 
@@ -262,7 +268,7 @@ class GradCAM(_CAM):
         Raises:
             ImageError, LayerError, ClassError: with a sentence that says what to do.
         """
-        answer = self._answer(x)
+        answer = self._answer(x, keep)
         p = answer.classes(why)
         s = answer.grad_cam(p)
         return answer.explanation(s.clone(), s, keep, "Why {}?", p)
@@ -280,7 +286,7 @@ class CounterfactualCAM(_CAM):
     @own_keywords
     def __call__(self, x: Tensor | ForwardPass, why=None, *, keep: bool = False) -> Explanation:
         """As `GradCAM`; the evidence is -S^P, N x K x h x w."""
-        answer = self._answer(x)
+        answer = self._answer(x, keep)
         p = answer.classes(why)
         s = answer.grad_cam(p)
         return answer.explanation(-s, s, keep, "What if {}'s evidence were absent?", p)
@@ -374,7 +380,7 @@ class ContrastCAM(_CAM):
             raise ClassError(
                 "Name the contrast class Q: rather_than='espresso', or a list of classes."
             )
-        answer = self._answer(x)
+        answer = self._answer(x, keep)
         p, q = answer.classes(why), answer.classes(rather_than)
         if 1 != p.shape[1] != q.shape[1] != 1:
             raise ClassError(f"{p.shape[1]} classes P do not pair with {q.shape[1]} classes Q.")

@@ -7,8 +7,8 @@ question is S = sum_c v_c S^c. "Places" are spatial positions: the h x w of a la
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import wraps
-from typing import Any
+from functools import cached_property, wraps
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -86,6 +86,28 @@ class ForwardPass:
         reshape_transform: Callable[[Tensor], Tensor] | None = None,
         output: Callable[[Any], Tensor] | None = None,
     ):
+        self._run(model, x, layer, reshape_transform, output)
+        self._unchanged.record(self._head[0], self._output)
+
+    @classmethod
+    def at_once(cls, *how: Any) -> Self:
+        """A pass that is questioned at once and let go; arguments as above.
+
+        It does not record the head's weights, to notice later that they have changed: that takes
+        a hundredth of a small network's forward pass.
+        """
+        forward_pass = cls.__new__(cls)
+        forward_pass._run(*how)
+        return forward_pass
+
+    def _run(
+        self,
+        model: nn.Module,
+        x: Inputs,
+        layer: str | nn.Module | Target | None,
+        reshape_transform: Callable[[Tensor], Tensor] | None,
+        output: Callable[[Any], Tensor] | None,
+    ) -> None:
         target = find_layer(model, layer)
         images = images_of(x)
         self.model, self.size = model, size_of(images, model)
@@ -139,27 +161,28 @@ class ForwardPass:
     def _read_head(self, own_reshape: bool) -> None:
         """Whether the head is of a kind that has a shorter way than a backward pass through all."""
         leaf, channels_first = self._leaf, self.activations.shape == self._leaf.shape
-        matrix, self._runs_code = None, False
+        self._matrix, self._unchanged = None, Unchanged()
         if channels_first and not own_reshape:
-            matrix = pooling_linear_head(self._output, leaf)
-        if matrix is not None:
-            weights = [matrix]
-        else:
-            found = weights_of_head(self.model, self._output, leaf, self._shift)
-            weights, self._runs_code = found
-        self._unchanged = Unchanged(weights, self._output)
+            self._matrix = pooling_linear_head(self._output, leaf)
         self._closed_form: ClosedForm | None = None
         self._pooled_head: PooledHead | None = None
-        if matrix is not None:
-            self._closed_form = ClosedForm(matrix, self.activations, self._unchanged)
+        if self._matrix is not None:
+            self._closed_form = ClosedForm(self._matrix, self.activations, self._unchanged)
         elif not self._one_by_one and self._shift is None:
             channels = 1 if channels_first else leaf.dim() - 1
             fold = self._reshape_transform
             self._pooled_head = pooled_head(self._output, leaf, channels, fold)
 
+    @cached_property
+    def _head(self) -> tuple[list[Tensor], bool]:
+        """The head's weights, and whether a backward pass may run code of the network's own."""
+        if self._matrix is not None:
+            return [self._matrix], False
+        return weights_of_head(self.model, self._output, self._leaf, self._shift)
+
     def _undisturbed(self) -> AbstractContextManager[None]:
         """For a backward pass: checkpointed parts and functions of the network's own run in it."""
-        return undisturbed(self.model) if self._runs_code else nullcontext()
+        return undisturbed(self.model) if self._head[1] else nullcontext()
 
     def __len__(self) -> int:
         return len(self.logits)

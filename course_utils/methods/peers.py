@@ -26,18 +26,21 @@ def own_keywords(call: Callable) -> Callable:
     known = [name for name in signature(call).parameters if name != "self"]
     takes = ", ".join(known)
 
+    def refusal(name: str, error: TypeError, keywords: dict[str, Any]) -> str:
+        for keyword in OURS.keys() & keywords.keys():
+            return f"{name} has no {keyword}=: write {OURS[keyword]}."
+        for keyword in keywords.keys() - set(known):
+            return f"{name} has no {keyword}= here. It takes {takes}."
+        return f"{name} takes {takes} here." if "positional argument" in str(error) else str(error)
+
     @wraps(call)
     def checked(self: Any, *args: Any, **keywords: Any) -> Any:
-        for name in OURS.keys() & keywords.keys():
-            raise TypeError(f"{type(self).__name__} has no {name}=: write {OURS[name]}.")
-        for name in keywords.keys() - set(known):
-            raise TypeError(f"{type(self).__name__} has no {name}= here. It takes {takes}.")
         try:
             return call(self, *args, **keywords)
         except TypeError as error:
             inside = error.__traceback__ is not None and error.__traceback__.tb_next is not None
-            if inside or "positional argument" not in str(error):
+            if inside:
                 raise
-            raise TypeError(f"{type(self).__name__} takes {takes} here.") from None
+            raise TypeError(refusal(type(self).__name__, error, keywords)) from None
 
     return checked

@@ -33,6 +33,8 @@ _AVERAGES = _VIEWS | {
     "CloneBackward0",
     "MeanBackward1",
     "AdaptiveAvgPool2DBackward0",
+    "AdaptiveMaxPool2DBackward0",
+    "MaxPool2DWithIndicesBackward0",
     "AsStridedBackward1",
 }
 
@@ -58,8 +60,10 @@ class PooledHead:
 
     def weights(self, v: Tensor) -> Tensor:
         """alpha: N x K x classes -> N x K x C."""
-        chunks = v.split(max(1, CHUNK // len(v)), dim=1)
-        return torch.cat([self._few(few) for few in chunks], dim=1) if chunks[1:] else self._few(v)
+        size = max(1, CHUNK // len(v))
+        if v.shape[1] <= size:
+            return self._few(v)
+        return torch.cat([self._few(few) for few in v.split(size, dim=1)], dim=1)
 
     def _few(self, v: Tensor) -> Tensor:
         """alpha_k = sum_m c_km dJ/dz_km, or by the linear layer that reads z."""
@@ -140,13 +144,13 @@ class PooledHead:
     def _coefficients(self) -> Tensor:
         """c, N x C x M: the backward pass from z to A is linear, and c is its derivative.
 
-        1 x C x 1 where z averages all that A holds of a channel. The weights of an average sum to
-        1, whatever its windows, so that their mean is the same for all.
+        1 x C x M where z are averages and maxima of A: the weights of each sum to 1, whatever its
+        windows, so that their mean is the same for all.
         """
-        alone = prod(_shape(self._path[self._waist])[1:]) == self._channels  # one for each channel
-        if alone and all(node.name() in _AVERAGES for node in self._path[self._waist :]):
+        if all(node.name() in _AVERAGES for node in self._path[self._waist :]):
+            each = prod(_shape(self._path[self._waist])[1:]) // self._channels
             places = self._leaf[0].numel() // self._channels
-            return self._leaf.new_full((1, self._channels, 1), 1 / places)
+            return self._leaf.new_full((1, self._channels, each), 1 / places)
         end = GradientEdge(self._path[self._waist], 0)
         with torch.inference_mode(False), torch.enable_grad():
             z = torch.ones(_shape(end.node), dtype=self._leaf.dtype, device=self._leaf.device)

@@ -25,12 +25,16 @@ class Unchanged:
     """A record of some weights, to be compared with later.
 
     Args:
-        weights: parameters, of any shapes.
+        weights: parameters, of any shapes; none where nothing is recorded yet.
         output: what was computed from them, with its graph; a weight that is not in the graph may
             change. None: all weights count.
     """
 
-    def __init__(self, weights: Iterable[Tensor], output: Tensor | None = None):
+    def __init__(self, weights: Iterable[Tensor] = (), output: Tensor | None = None):
+        self.record(weights, output)
+
+    def record(self, weights: Iterable[Tensor], output: Tensor | None = None) -> None:
+        """Record these weights as they are now."""
         self._weights, self._output = list(weights), output
         self._states = [_state(weight) for weight in self._weights]
         self._views = [_sample(weight) for weight in self._weights]
