@@ -69,8 +69,9 @@ class PooledHead:
         """alpha_k = sum_m c_km dJ/dz_km, or by the linear layer that reads z."""
         if self._first is not None:
             return self._gradient(v, self._waist - 1) @ self._first
-        gradient, c = self._gradient(v, self._waist), self._coefficients
-        return (gradient.reshape(*gradient.shape[:2], *c.shape[1:]) * c[:, None]).sum(dim=3)
+        c = self._coefficients
+        each = self._gradient(v, self._waist).flatten(2) * c.flatten(1)[:, None]
+        return each if c.shape[2] == 1 else each.unflatten(2, c.shape[1:]).sum(dim=3)
 
     def class_maps(self, activations: Tensor) -> Tensor | None:
         """S^c for every class c, N x classes x h x w, place by place; None: not so.
