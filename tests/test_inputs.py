@@ -339,6 +339,10 @@ def test_one_hot_labels_are_not_taken_for_numbers(make):
     assert class_indices(torch.tensor([[0, 1], [1, 0]]), 2, 2).tolist() == [[0, 1], [1, 0]]
 
 
+def test_a_plain_list_of_zeros_and_ones_is_as_many_classes_for_every_image():
+    assert class_indices([0, 1, 1], 2, 3).tolist() == [[0, 1, 1]] * 2
+
+
 def test_a_table_of_three_dimensions_is_refused():
     assert class_fault(torch.zeros(1, 2, 3, dtype=int)) == "Classes are N x K, not 1 x 2 x 3."
 
