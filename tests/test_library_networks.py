@@ -606,3 +606,45 @@ def test_names_are_those_of_the_configuration_where_the_network_states_none(mode
 def test_a_class_is_asked_for_by_its_name_in_the_configuration():
     answer = GradCAM(with_config(FIVE))(torch.randn(1, 6, 3, 8, 12), why="car")
     assert answer.questions == [["Why car?"]]
+
+
+class WeightedPlaces(nn.Module):
+    """As in attention pooling: a softmax over all places says how much each of them counts."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.features, self.scores = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 1, 1)
+        self.h = nn.Linear(8, 5)
+        self.eval()
+
+    def forward(self, x):
+        a = self.features(x)
+        return self.h((a * self.scores(a).flatten(2).softmax(2).view_as(a[:, :1])).sum((2, 3)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_a_layer_whose_gradients_cancel_over_the_places_is_not_the_layer(dtype):
+    # a softmax does not change if all its inputs rise alike, so Grad-CAM's weights there are 0
+    x = torch.randn(2, 3, 12, 12, dtype=dtype)
+    assert ForwardPass(WeightedPlaces().to(dtype), x).layer == "features"
+
+
+class TwoViews(nn.Module):
+    """Two views of different sizes, each with layers of its own."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second = nn.Conv2d(3, 8, 3), nn.Conv2d(3, 8, 3)
+        self.h = nn.Linear(16, 5)
+        self.eval()
+
+    def forward(self, x, other):
+        return self.h(torch.cat([self.first(x).mean((2, 3)), self.second(other).mean((2, 3))], 1))
+
+
+def test_a_map_of_another_view_is_not_enlarged_to_the_first_ones_size():
+    x = torch.randn(2, 3, 12, 12), torch.randn(2, 3, 20, 16)
+    seen = ForwardPass(TwoViews(), x)
+    assert (seen.layer, seen.size) == ("first", (12, 12))

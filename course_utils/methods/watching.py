@@ -220,10 +220,11 @@ def _look_for_the_image(
     those that hold some are the image's (`placed`). Buffers are lent as copies, as a network may
     write into them.
     """
-    axes, free = images_of(x).dim(), dict[str, bool]()
+    axes, size, free = images_of(x).dim(), images_of(x).shape[2:], dict[str, bool]()
 
-    def spoilt(t: Tensor) -> Tensor:
-        return t * torch.nan if t.dim() == axes and t.is_floating_point() else t
+    def spoilt(t: Tensor) -> Tensor:  # a second view of another size has places of its own
+        alike = t.dim() == axes and t.shape[2:] == size
+        return t * torch.nan if alike and t.is_floating_point() else t
 
     def look(name: str) -> Any:
         def hook(_module: nn.Module, inputs: Any, value: Any) -> None:
@@ -300,7 +301,7 @@ def _apply_rule(
     watched.lengths = _lengths(model, watched.shapes)
     fixed = _look_for_the_image(watched, model, x, gradients)
     watched.inside = {name for name in watched.shapes if _in_a_branch(modules, name)}
-    fitting, grids = [], 0  # the modules with a grid that ran once
+    fitting, cancelling, grids = [], set(), 0  # the modules with a grid that ran once
     for name in reversed(watched.shapes):
         shape = watched.shapes[name]
         if name in fixed or len(shape) < 3 or watched.n not in shape[:2]:
@@ -315,9 +316,13 @@ def _apply_rule(
             continue
         grids += 1
         gradient = gradients[name]
-        reached = 0 if gradient is None else _most_places(fold(gradient))
+        if gradient is None:
+            continue
+        gradient = fold(gradient)
+        reached = _most_places(gradient)
         if reached > 1:
             fitting.append(name)
+            cancelling |= {name} if _cancels(gradient) else set()
         elif reached == 1:
             watched.one_place = watched.one_place or name
     watched.cut = bool(grids) and not fitting
@@ -327,7 +332,8 @@ def _apply_rule(
     def faults(name: str) -> tuple[bool, ...]:
         other, stage = watched.tokens(name) in foreign, _is_a_stage(modules[name])
         early = watched.ends[name] < watched.heard  # as patches are, before anything reads them
-        return other, name in watched.inside, watched.behind_attention(name), early, not stage
+        wrong = name in cancelling, other, name in watched.inside
+        return *wrong, watched.behind_attention(name), early, not stage
 
     watched.fitting = sorted(fitting, key=faults)
 
@@ -344,6 +350,15 @@ def _foreign(watched: Watched, modules: dict[str, nn.Module], fixed: set[str]) -
 def _most_places(gradient: Tensor) -> int:
     """From how many places of N x C x h x w the output is reached: the most in any image."""
     return int(gradient.flatten(2).ne(0).any(dim=1).sum(dim=1).max())
+
+
+def _cancels(gradient: Tensor) -> bool:
+    """Whether all that the places of N x C x h x w say adds up to nothing, but for round-off.
+
+    So it is before a softmax or a norm over the places: Grad-CAM's weights are means over them.
+    """
+    sums, sizes = gradient.flatten(2).sum(dim=2), gradient.flatten(2).abs().sum(dim=2)
+    return bool((sums.abs() <= min(100 * torch.finfo(sums.dtype).eps, 0.02) * sizes).all())
 
 
 def _lengths(model: nn.Module, shapes: dict[str, torch.Size]) -> dict[str, int]:
