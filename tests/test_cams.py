@@ -616,6 +616,18 @@ class Ends(HandNet):
         (lambda y: nn.functional.logsigmoid(y).exp(), "ends in a sigmoid"),
         (lambda y: torch.cat([y[:, c : c + 1].sigmoid() for c in range(3)], 1), "in a sigmoid"),
         (lambda y: y.T.sigmoid().T, "ends in a sigmoid"),
+        (lambda y: torch.stack([y.sigmoid(), (2 * y).sigmoid()]).mean(0), "ends in a sigmoid"),
+        (lambda y: 1 - torch.exp(-torch.exp(y / 9 - 1)), "ends in a sigmoid"),
+        (lambda y: -torch.expm1(-nn.functional.softplus(y)), "ends in a sigmoid"),
+        (lambda y: torch.exp(-torch.exp(-y)), "ends in a sigmoid"),
+        (torch.special.ndtr, "ends in a sigmoid"),
+        (torch.distributions.Normal(0.0, 2.0).cdf, "ends in a sigmoid"),
+        (lambda y: torch.erfc(-y) / 2, "ends in a sigmoid"),
+        (lambda y: 0.5 + torch.atan(y) / torch.pi, "ends in a sigmoid"),
+        (lambda y: 0.5 * y.tanh() + 0.5, "ends in a sigmoid"),
+        (lambda y: 100 * y.softmax(1), "in a softmax: .* in percent.*output=torch.log,"),
+        (lambda y: 100 * (y.softmax(1) + (2 * y).softmax(1)) / 2, "in a softmax: .* in percent"),
+        (lambda y: y.sigmoid() / 0.01, r"in percent.*output=lambda y: torch.logit\(y / 100\)[.]"),
         (
             nn.Hardsigmoid(),
             r"in a hardsigmoid.*take it off \(model.last = torch.nn.Identity\(\)\)[.]",
@@ -645,6 +657,11 @@ def test_probabilities_asked_of_a_pass_are_named():
         lambda y: y.softmax(1).log(),
         lambda y: y[:, 1:2] / 2,  # one logit between 0 and 1 is no proof
         lambda y: 30 * (y / 30).tanh(),  # capped softly
+        lambda y: 100 * (y / 100).tanh(),
+        lambda y: 100 * nn.functional.normalize(y),  # cosines, as CLIP scales them
+        lambda y: 1 - torch.exp(-y / 99) + y / 99,
+        lambda y: y * (1 + (y / 9).erf()) / 99,  # GELU by hand, all between 0 and 1
+        lambda y: 5 * y.sigmoid(),  # stars
         lambda y: 4 / (1 + y.exp()) - 2,
         lambda y: torch.cat([y[:, :2].sigmoid(), y[:, 2:]], 1),
         lambda y: y * 0 + torch.tensor([0.2, 0.3, 0.6]),

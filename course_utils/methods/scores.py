@@ -9,6 +9,7 @@ Most networks answer with logits y, N x classes, and p = softmax(y). Two kinds a
   p_c = sigmoid(y_c).
 """
 
+import math
 import re
 import warnings
 from typing import Any
@@ -75,12 +76,23 @@ _warned: WeakSet[nn.Module] = WeakSet()
 # what a softmax may go through and still be one; clamped: kept away from 0 and 1
 _PASSING = (
     *("View", "UnsafeView", "Reshape", "Squeeze", "Unsqueeze", "Clone", "Alias", "ToCopy"),
-    *("TBackward", "Transpose", "Permute", "Expand", "Slice", "Select", "Index", "Clamp"),
+    *("TBackward", "Transpose", "Permute", "Expand", "Slice", "Select", "Index", "Clamp", "Mean"),
 )
-# a sigmoid that is written by hand: 1 / (1 + exp(-y)), exp(y) / (1 + exp(y)), (1 + tanh(y/2)) / 2
-_LAST_BY_HAND = ("Mul", "Reciprocal", "Div", "Pow", "Exp")
-_BY_HAND = re.compile(r"(Mul )?(Reciprocal|Div|Pow) Add Exp |Exp LogSigmoid |(Mul|Div) Add Tanh ")
-_CURE = {"softmax": "torch.log", "sigmoid": "torch.logit"}
+# a sigmoid that is written by hand, of whatever function it is made: the last operations, the last
+# first, with + where two paths of the graph meet
+_BY_HAND = re.compile(
+    r"(Mul )?(Reciprocal|Div\+?|Pow) Add Exp "  # 1 / (1 + exp(-y)), exp(y) / (1 + exp(y))
+    r"|(Mul|Div) Add (Tanh|Erf) |Add (Mul|Div) (Tanh|Erf|Atan) |(Mul|Div) Erfc "  # (1 + tanh y) / 2
+    r"|Exp (LogSigmoid|SpecialLogNdtr|Neg Exp|Neg Softplus) "  # exp(-exp(-y))
+    r"|(Rsub Exp|Neg Expm1) Neg (Exp|Softplus) "  # 1 - exp(-exp(y))
+    r"|Rsub Sigmoid |(Mul|Div) Hardtanh Add "
+)
+_CURE = {
+    ("softmax", 1): "torch.log",
+    ("softmax", 100): "torch.log",  # log 100 is added to all alike
+    ("sigmoid", 1): "torch.logit",
+    ("sigmoid", 100): "lambda y: torch.logit(y / 100)",
+}
 
 
 def warn_of_probabilities(model: nn.Module, output: Tensor, stacklevel: int) -> None:
@@ -92,46 +104,69 @@ def warn_of_probabilities(model: nn.Module, output: Tensor, stacklevel: int) -> 
     """
     if model in _warned:
         return
-    kind = _probabilities_by(output)
-    if kind is None:
+    found = _probabilities_by(output)
+    if found is None:
         return
     _warned.add(model)
+    kind, whole = found
     name, last = next(reversed(list(model.named_children())), ("", None))
     remove = f"return what comes before the {kind}"
-    other = f"; or pass output={_CURE[kind]}" if kind in _CURE else ""
-    if isinstance(last, (nn.Softmax, nn.Sigmoid, nn.Hardsigmoid)):
+    other = f"; or pass output={_CURE[found]}" if found in _CURE else ""
+    percent = " in percent" * (whole == 100)
+    if isinstance(last, (nn.Softmax, nn.Sigmoid, nn.Hardsigmoid)) and whole == 1:
         way = f"model[{name}]" if name.isdecimal() else f"model.{name}"
         remove = f"take it off ({way} = torch.nn.Identity())"
     then = ", with which probabilities and contrasts are right and Grad-CAM asks about log p"
     warnings.warn(
-        f"{type(model).__name__} ends in a {kind}: its output is probabilities, not logits. A "
-        f"second {kind} flattens them, and where p is nearly 1 hardly any gradient is left. To "
-        f"ask the logits, {remove}{other}{then * (kind == 'softmax')}.",
+        f"{type(model).__name__} ends in a {kind}: its output is probabilities{percent}, not "
+        f"logits. A second {kind} flattens them, and where p is nearly 1 hardly any gradient is "
+        f"left. To ask the logits, {remove}{other}{then * (kind == 'softmax')}.",
         ProbabilitiesWarning,
         stacklevel=stacklevel + 1,
     )
 
 
-def _probabilities_by(output: Tensor) -> str | None:
-    """ "softmax" or "sigmoid" if the output comes from one; None for logits, or if nobody can tell.
+def _probabilities_by(output: Tensor) -> tuple[str, int] | None:
+    """What the probabilities come from, "softmax" or "sigmoid", and what certainty is, 1 or 100.
 
-    The graph knows its last operation. Where it does not say (compiled networks, averages of
-    several softmaxes), rows that are >= 0 and sum to 1 are a softmax's. Values between 0 and 1
-    alone prove no sigmoid: logits may lie there, too.
+    None for logits, or if nobody can tell. The graph knows its last operation. Where it does not
+    say (compiled networks, averages of several softmaxes), rows that are >= 0 and sum to 1 or
+    100 are a softmax's. Values between 0 and 1 alone prove no sigmoid: logits may lie there, too.
     """
-    node = _last_operation(output.grad_fn)
+    node, y, whole = _last_operation(output.grad_fn), output.detach().float(), 1
+    if _times_a_hundred(node):
+        node, y, whole = _last_operation(_before(node)[0]), y / 100, 100
     last = node.name() if node is not None else ""
     if last.startswith(("Softmax", "Sigmoid", "Hardsigmoid")):
-        return last.removesuffix("0").removesuffix("Backward").lower()
-    by_hand = last.startswith(_LAST_BY_HAND) and _BY_HAND.match(_operations(node))
-    if by_hand and bool(((output >= 0) & (output <= 1)).all()):
-        return "sigmoid"
-    if last.startswith(("Addmm", "Addbmm", "Mm", "Bmm")) or is_one_logit(output):
+        return last.removesuffix("0").removesuffix("Backward").lower(), whole
+    if last.startswith(("Addmm", "Addbmm", "Mm", "Bmm")):
         return None
-    y = output.detach().float()
+    if _BY_HAND.match(_operations(node)) and bool(((y >= 0) & (y <= 1)).all()):
+        return "sigmoid", whole
+    if is_one_logit(output):
+        return None
     tolerance = 1e-5 if output.dtype in (torch.float32, torch.float64) else 1e-2
-    sums_to_one = bool(((y.sum(dim=1) - 1).abs() <= tolerance).all())
-    return "softmax" if sums_to_one and bool((y >= 0).all()) else None
+    sums = output.detach().float().sum(dim=1)
+    for whole in (1, 100) if bool((y >= 0).all()) else ():
+        if bool(((sums / whole - 1).abs() <= tolerance).all()):
+            return "softmax", whole
+    return None
+
+
+def _times_a_hundred(node: Any) -> bool:
+    """Whether the operation makes percent: a product with 100, or a quotient by 0.01."""
+    if node is None or not node.name().startswith(("Mul", "Div")) or len(_before(node)) != 1:
+        return False
+    factor: Any = node._saved_other
+    wanted = 100 if node.name().startswith("Mul") else 0.01
+    factor = getattr(node, "_saved_self", None) if factor is None else factor
+    number = isinstance(factor, float) or isinstance(factor, Tensor) and factor.numel() == 1
+    return number and math.isclose(float(factor), wanted, rel_tol=1e-6)
+
+
+def _before(node: Any) -> list[Any]:
+    """The nodes that an operation reads, the last first; constants have none."""
+    return [before for before, _ in reversed(node.next_functions) if before is not None]
 
 
 def _last_operation(node: Any) -> Any:
@@ -154,6 +189,7 @@ def _operations(node: Any) -> str:
     for _ in range(4):
         if node is None:
             break
-        names += node.name().partition("Backward")[0] + " "
-        node = next((n for n, _ in reversed(node.next_functions) if n is not None), None)
+        before = _before(node)
+        names += node.name().partition("Backward")[0] + "+" * (len(before) > 1) + " "
+        node = before[0] if before else None
     return names
