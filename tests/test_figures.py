@@ -470,6 +470,7 @@ class TestVolumesAndSignals:
         values, maps = self.volume()
         picture = figures.questions(wrap(values), maps, [["Why a?", "Why b?"]])
         seen, first, second = [axis for axis in picture.figure.axes if axis.images]
+        assert seen.get_title() == "What the network\nsaw (slice 2 of 4)"
         assert first.get_title() == "Why a? (slice 2 of 4)"
         assert second.get_title() == "Why b? (slice 4 of 4)"
         grey = (values[0] + 50) / 143
@@ -480,6 +481,13 @@ class TestVolumesAndSignals:
             second.images[0].get_array(), figures.overlay(grey[3], maps[0, 1, 3])
         )
         assert "Why b? (slice 4 of 4) Strongest at the lower right." in picture.alt
+
+    def test_of_several_volumes_each_first_panel_names_its_slice(self):
+        values, maps = self.volume()
+        both = torch.cat([maps, maps.flip(2)])
+        picture = figures.questions([values, values], both, [["a", "b"]] * 2)
+        titles = [axis.get_title() for axis in picture.figure.axes if axis.images]
+        assert titles[0] == "What the network\nsaw (slice 2 of 4)" and titles[3] == "(slice 3 of 4)"
 
     def test_on_the_shared_scale_a_volumes_weak_map_looks_weak(self):
         values, maps = self.volume()

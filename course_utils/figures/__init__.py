@@ -97,10 +97,11 @@ def questions(
     maps = torch.as_tensor(maps)
     if outlines is None:
         outlines = [[None] * len(row) for row in titles]
+    slices = [""] * len(images)
     if maps.dim() != 4:
         same_length(outlines=outlines, titles=titles)
         drawn = [panels_of(*row) for row in zip(images, maps, titles, outlines)]
-        images, flat, titles, outlines = (list(column) for column in zip(*drawn))
+        images, flat, titles, outlines, slices = (list(column) for column in zip(*drawn))
         maps = torch.stack(flat)
     else:
         images = [[image] * (maps.shape[1] + 1) for image in images]
@@ -109,7 +110,7 @@ def questions(
     maps = on_scale(maps, strength, scale)
 
     def picture(part: slice, words: str | None, below: str, parts=()) -> Picture:
-        rows = images[part], maps[part], short[part], outlines[part]
+        rows = images[part], slices[part], maps[part], short[part], outlines[part]
         told = words or _told(range(len(images))[part], len(images), maps, said, outlines)
         return Picture(_questions(*rows, opacity, scale), told, below, parts)
 
@@ -137,14 +138,15 @@ def _told(shown: range, count: int, maps: Tensor, titles, outlines) -> str:
 
 
 @defaults()
-def _questions(images, maps, titles, outlines, opacity: float, scale: str) -> Figure:
+def _questions(images, slices, maps, titles, outlines, opacity: float, scale: str) -> Figure:
     n, k = len(images), maps.shape[1]
     read = {id(one): as_pixels(one) for row in images for one in row}
     pictures = [[read[id(one)] for one in row] for row in images]
     aspect = max(row[0].shape[0] / row[0].shape[1] for row in pictures)
-    lines = most_lines([title for row in titles for title in row])
     above = k == 1 and n in (3, 5)  # the photos above their maps: pairs would leave a hole
     beside = n if above else 2 if k == 1 and n > 2 else 1  # so many photos in a row
+    saw = [f"{'What the network saw' * (i < beside)} {at}".strip() for i, at in enumerate(slices)]
+    lines = most_lines([*saw, *(title for row in titles for title in row)])
     columns = None if n == 1 else beside * (1 if above else k + 1)
     figure, drawn = axes(n * (k + 1), columns, True, lines, aspect, n == 1)
     if above:
@@ -154,7 +156,7 @@ def _questions(images, maps, titles, outlines, opacity: float, scale: str) -> Fi
                     (("maps", maps), ("titles", titles), ("outlines", outlines))}  # fmt: skip
         same_length(**of_image)
         first, *others = drawn[i * (k + 1) : (i + 1) * (k + 1)]
-        panel(first, pixels, "What the network saw" if i < beside else "")
+        panel(first, pixels, saw[i])
         for axis, under, values, title, mask in zip(others, beneath, *of_image.values()):
             shown = overlay(under, values, opacity, line=mask is None)  # one line is enough
             panel(axis, shown if mask is None else outlined(shown, mask), title)

@@ -33,7 +33,7 @@ def flattened(values: Tensor, title: str) -> tuple[Tensor, str]:
 
 def panels_of(
     image: Any, maps: Tensor, titles: Sequence[str], outlines: Sequence
-) -> tuple[list, Tensor, list[str], list]:
+) -> tuple[list, Tensor, list[str], list, str]:
     """What one image's panels show.
 
     Args:
@@ -43,24 +43,26 @@ def panels_of(
         titles, outlines: K of each.
 
     Returns:
-        K + 1 pictures, the first for the image alone; the maps, K x H x W; titles and outlines.
+        K + 1 pictures, the first for the image alone; the maps, K x H x W; titles and outlines;
+        of a volume, which slice the first picture is.
 
     Raises:
         ValueError: the image is not of the maps' size.
     """
     sides = maps.dim() - 1
     if sides not in _AXES:
-        return [image] * (len(maps) + 1), maps, list(titles), list(outlines)
+        return [image] * (len(maps) + 1), maps, list(titles), list(outlines), ""
     values = _grey_levels(image, maps.shape[1:])
     shown, words = zip(*map(flattened, maps, titles))
     if sides == 1:
         rows = values.repeat_interleave(-(-len(shown[0]) // len(values)), dim=0)
         strips = [one[:1].expand(len(rows), -1) for one in shown]
-        return [rows] * (len(maps) + 1), torch.stack(strips), list(words), list(outlines)
+        return [rows] * (len(maps) + 1), torch.stack(strips), list(words), list(outlines), ""
     at = [peak_slice(one) for one in maps]
     planes = values.movedim(0, -1) if len(values) == 3 else values.mean(dim=0)
     masks = [None if m is None else torch.as_tensor(m)[d] for m, d in zip(outlines, at)]
-    return [planes[d] for d in (at[0], *at)], torch.stack(shown), list(words), masks
+    pictures, which = [planes[d] for d in (at[0], *at)], said("", at[0], len(planes))
+    return pictures, torch.stack(shown), list(words), masks, which
 
 
 def _grey_levels(image: Any, size: torch.Size) -> Tensor:

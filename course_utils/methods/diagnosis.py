@@ -154,8 +154,10 @@ def _of_the_layer(
         if ran:
             return LayerError(
                 f"'{target.name}' itself never ran: the network calls its parts directly, as "
-                f"traced (torch.fx) and checkpointed networks do. Choose one of them, "
-                f"such as '{ran}'."
+                f"traced (torch.fx) and checkpointed networks do. Choose one of them, such as "
+                f"'{ran}'. Where more of '{target.name}' follows it, as the sum does in a residual "
+                "block, that is another map: for its own, ask the network untraced, without "
+                "checkpointing."
             )
     better = _better(model, x, target, output)
     return LayerError(f"{text} By default it is '{better}'.") if better else None
