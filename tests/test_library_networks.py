@@ -117,6 +117,25 @@ def test_channels_and_rows_are_not_taken_for_rows_and_columns():
     assert ForwardPass(Backbone(), torch.randn(1, 3, 24, 24)).activations.shape[2:] == (4, 4)
 
 
+class Perceiving(Queries):
+    """As Perceiver: an attention reads the pixels themselves, and the next one 16 latents."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention = nn.ModuleDict({"norm": nn.LayerNorm(3), "dropout": nn.Dropout()}).eval()
+
+    def forward(self, x):
+        t, q = self.attention["norm"](tokens_of(x)), self.queries[..., :3]
+        q = q + F.scaled_dot_product_attention(q, t, t)
+        weights = self.attention["dropout"]((q @ q.mT).softmax(-1)[:, None])
+        return self.h(F.pad((weights[:, 0] @ q).mean(dim=1), (0, 5)))
+
+
+def test_attention_weights_of_latents_are_no_places():
+    seen = ForwardPass(Perceiving(), torch.randn(1, 3, 24, 24))
+    assert seen.layer == "attention.norm" and seen.activations.shape == (1, 3, 24, 24)
+
+
 class Detector(Queries):
     """As YOLOS: class token, patches and more tokens go through one attention together."""
 

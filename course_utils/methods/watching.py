@@ -330,10 +330,11 @@ def _apply_rule(
     foreign = _foreign(watched, modules, fixed)
 
     def faults(name: str) -> tuple[bool, ...]:
-        other, stage = watched.tokens(name) in foreign, _is_a_stage(modules[name])
-        early = watched.ends[name] < watched.heard  # as patches are, before anything reads them
-        wrong = name in cancelling, other, name in watched.inside
-        return *wrong, watched.behind_attention(name), early, not stage
+        other, inside = watched.tokens(name) in foreign, name in watched.inside
+        # as patches are, before anything reads them
+        early = not inside and watched.ends[name] < watched.heard
+        behind, stage = watched.behind_attention(name), _is_a_stage(modules[name])
+        return name in cancelling, other, inside, behind, early, not stage
 
     watched.fitting = sorted(fitting, key=faults)
 
