@@ -166,14 +166,14 @@ class PooledHead:
         """Of a large linear layer that reads z: sum_m c_km W_okm, outputs x C.
 
         With several numbers for each channel it is the largest of all: VGG's has 400 MB. Where all
-        channels are pooled alike, reading it once is enough, and only what a ReLU lets through.
+        of them count alike, reading it once is enough, and only what a ReLU lets through.
         """
         matrix, c = self._linear(self._waist - 1), self._coefficients
-        if matrix is None or c.shape[2] == 1 or not (c == c[:1, :1]).all():
+        if matrix is None or c.shape[2] == 1 or not (c == c[0, 0, 0]).all():
             return None
 
         def pooled(rows: Tensor) -> Tensor:
-            return (rows.reshape(-1, c.shape[2]) @ c[0, 0]).unflatten(0, (len(rows), -1))
+            return rows.unflatten(1, c.shape[1:]).sum(dim=2) * c[0, 0, 0]
 
         used = self._outputs_used(len(matrix))
         if 4 * len(used) > 3 * len(matrix):
