@@ -17,7 +17,7 @@ from ..figures.overlays import outlined, overlay, overlay_colours, strongest
 from ..figures.picture import figure_html, jpeg
 from ..measures import energy_inside
 from ..methods.cams import ContrastCAM, CounterfactualCAM, Explanation, GradCAM
-from ..methods.classes import class_name, names_in, names_of
+from ..methods.classes import class_name, names_for
 from ..methods.forward_pass import ForwardPass
 from ..methods.maps import upsample
 from ..methods.scores import are_classes
@@ -70,8 +70,7 @@ class Scene:
     @cached_property
     def names(self) -> list[str]:
         """What the classes are called."""
-        network = self.classifier
-        categories = names_of(names_in(network), self.forward_pass.logits, network)
+        categories = names_for(self.classifier, self.forward_pass.logits)
         return [class_name(index, categories) for index in range(len(self.p))]
 
     def found(self, text: str) -> list[tuple[str, int]]:

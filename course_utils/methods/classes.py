@@ -119,6 +119,11 @@ def names_of(
     return categories
 
 
+def names_for(model: nn.Module, output: Tensor) -> list[str] | None:
+    """The names that a network carries, as `names_of` fits them to its output."""
+    return names_of(names_in(model), output, model)
+
+
 def class_name(index: int, categories: list[str] | None) -> str:
     """How a class is called in a sentence: its name, or "class 7" where names are unknown."""
     return categories[index] if categories else f"class {index}"

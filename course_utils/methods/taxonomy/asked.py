@@ -10,14 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import ClassError, ImageError
-from ..classes import class_indices, class_name, names_in, names_of
+from ..classes import class_indices, class_name, names_for
 from ..forward_pass import ForwardPass
 from ..head import undisturbed as one_at_a_time
 from ..maps import positive_maps
-
-
-def _names(network: nn.Module, seen: ForwardPass) -> list[str] | None:
-    return names_of(names_in(network), seen.logits, network)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +46,7 @@ class Asked:
         if seen.logits.dim() != 2 or seen.logits.shape[1] < 2:
             shape = " x ".join(map(str, seen.logits.shape))
             raise ClassError(f"The network's output is {shape}; P and Q need N x classes.")
-        names = _names(network, seen)
+        names = names_for(network, seen.logits)
         classes = seen.logits.shape[1]
 
         def number(which) -> int:
@@ -88,7 +84,7 @@ class Asked:
 
     def name(self, which: int) -> str:
         """What a class is called."""
-        return class_name(which, _names(self.network, self.seen))
+        return class_name(which, names_for(self.network, self.seen.logits))
 
     @property
     def sentence(self) -> str:
