@@ -1,5 +1,6 @@
 """The seventeen methods: answers worked out by hand, and for each one a case that must fail."""
 
+import copy
 import math
 
 import captum.attr
@@ -549,3 +550,33 @@ def test_a_slow_method_shows_its_progress_and_can_be_stopped(explorer):
 def test_what_a_method_cannot_answer_is_said_beside_it(explorer):
     explorer.rather_than[0].value = explorer.why.value
     assert "same class" in ask_and_wait(explorer, "RISE").status.value
+
+
+# What a session has set by default
+
+
+@pytest.mark.parametrize("name", ["SmoothGrad", "RISE", "Goyal et al."])
+def test_a_sessions_defaults_do_not_matter(birds, flamingo, name):
+    def ask():
+        return METHODS[name](birds, flamingo, "flamingo", 3, **FEW.get(name, {})).evidence
+
+    expected = ask()
+    torch.set_default_device("meta")
+    torch.set_default_dtype(torch.float64)
+    try:
+        got = ask()
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_default_device(None)
+    torch.testing.assert_close(got, expected)
+
+
+@pytest.mark.parametrize("name", ["TCAV", "Goyal et al."])
+def test_what_a_network_in_float64_is_shown_is_float64(birds, flamingo, name):
+    double = copy.deepcopy(birds).double()
+    answer = METHODS[name](double, flamingo.double(), "flamingo", 3)
+    assert answer.question  # it raised that the types of numbers differ
+    if name == "Goyal et al.":
+        single = METHODS[name](birds, flamingo, "flamingo", 3)
+        torch.testing.assert_close(answer.evidence.float(), single.evidence)

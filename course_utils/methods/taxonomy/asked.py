@@ -1,7 +1,7 @@
 """What every method of the taxonomy is given, and what it gives back."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import ClassError, ImageError
+from ...networks.precision import in_float32
 from ..classes import class_indices, class_name, names_for
 from ..forward_pass import ForwardPass
 from ..head import undisturbed as one_at_a_time
@@ -184,8 +185,17 @@ def seen_from_afar(pixels: Tensor) -> Tensor:
 
 @contextmanager
 def undisturbed(network: nn.Module) -> Iterator[None]:
-    """Gradients on, evaluation mode, dice of its own: all as before afterwards."""
-    with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
+    """Gradients on, evaluation mode, dice of its own, new tensors on the CPU and in float32.
+
+    All is as before afterwards.
+    """
+    with ExitStack() as held:
+        held.enter_context(torch.inference_mode(False))
+        held.enter_context(torch.enable_grad())
+        held.enter_context(torch.random.fork_rng(devices=[]))
+        held.enter_context(in_float32())
+        if torch.get_default_device().type != "cpu":
+            held.enter_context(torch.device("cpu"))
         torch.manual_seed(0)
         with one_at_a_time(network):
             yield

@@ -22,7 +22,7 @@ def names_birds(network: Any) -> bool:
 
 
 def read(network: Any, images: list[Image.Image], what: str) -> Tensor:
-    """Pictures as the network reads them, N x 3 x H x W.
+    """Pictures as the network reads them, N x 3 x H x W, in its type of numbers.
 
     Raises:
         ValueError: the network does not say how it reads a picture.
@@ -32,7 +32,8 @@ def read(network: Any, images: list[Image.Image], what: str) -> Tensor:
             f"This network has no .preprocess (PIL -> 3 x H x W), so that {what} cannot be "
             "shown to it. Set network.preprocess, or pass images of your own."
         )
-    return torch.stack([network.preprocess(image) for image in images])
+    weight = next(network.parameters(), torch.zeros(()))  # the network may be in float64, say
+    return torch.stack([network.preprocess(image) for image in images]).to(weight)
 
 
 def show(network: Any, x: Tensor) -> Tensor:
