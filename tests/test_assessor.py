@@ -31,6 +31,20 @@ def damaged(photo):
     return distort(photo, "noisy compression", 5, region=(0, 0, 128, 128)).image
 
 
+def test_a_sessions_default_device_does_not_matter(assessor, photo, damaged):
+    def ask():
+        explained = (
+            assessor.explain(damaged, photo, step=32),
+            assessor.explain_globally(damaged, photo),
+        )
+        return torch.stack([one.evidence for one in explained])
+
+    expected = ask()
+    with torch.device("meta"):
+        got = ask()
+    torch.testing.assert_close(got, expected)
+
+
 # --- patches --------------------------------------------------------------------------------------
 
 

@@ -540,6 +540,14 @@ class TestSigned:
         limits = {axis.images[0].get_clim() for axis in picture.figure.axes if axis.images}
         assert limits == {(-1, 1)}
 
+    def test_a_sessions_default_device_does_not_matter(self):
+        with torch.device("meta"):
+            maps = self.MAPS.clamp(0, 1)[None]
+            strength = torch.ones(1, 2, device="cpu")
+            drawn = figures.questions([np.zeros((6, 6, 3))], maps, [["a", "b"]], strength=strength)
+            assert "a (strength 1.00) Strongest at the upper left" in drawn.alt
+            assert "upper left" in figures.signed(self.MAPS, ["a", "b"]).alt
+
     def test_zero_is_drawn_white(self):
         figure = figures.signed(torch.zeros(1, 6, 6), ["none"]).figure
         image = figure.axes[0].images[0]

@@ -94,7 +94,7 @@ def questions(
         ValueError: lists of unequal lengths, another scale, or a shared one without `strength`.
     """
     same_length(images=images, maps=maps, titles=titles)
-    maps = torch.as_tensor(maps)
+    maps = torch.as_tensor(maps, device="cpu")
     if outlines is None:
         outlines = [[None] * len(row) for row in titles]
     slices = [""] * len(images)
@@ -171,7 +171,9 @@ def _with_strength(titles: Sequence[Sequence[str]], strength: Tensor, words) -> 
     """Each title with its map's strength in words; the panel itself says that a map is empty."""
     same_length(titles=titles, strengths=strength)
     made = []
-    for i, (row, strengths) in enumerate(zip(titles, torch.as_tensor(strength).tolist())):
+    for i, (row, strengths) in enumerate(
+        zip(titles, torch.as_tensor(strength, device="cpu").tolist())
+    ):
         same_length(**{f"titles of image {i}": row, f"strengths of image {i}": strengths})
         more = [f" ({words(one)})" if one != 0 else "" for one in strengths]
         made.append([title + after for title, after in zip(row, more)])
@@ -201,7 +203,7 @@ def on_scale(maps: Tensor, strength: Tensor | None, scale: str) -> Tensor:
         return maps
     if strength is None:
         raise ValueError("scale='shared' needs strength=, an Explanation's .strength.")
-    strength = torch.as_tensor(strength).nan_to_num(nan=1.0, posinf=1.0)
+    strength = torch.as_tensor(strength, device="cpu").nan_to_num(nan=1.0, posinf=1.0)
     share = (strength / strength.amax(dim=1, keepdim=True).clamp(min=1)).to(maps)
     return maps * share.reshape(*share.shape, *[1] * (maps.dim() - 2))
 
@@ -221,7 +223,7 @@ def signed(
         low, high: what blue and red mean, in words.
     """
     same_length(maps=maps, titles=titles)
-    maps, titles = zip(*map(flattened, torch.as_tensor(maps), titles))
+    maps, titles = zip(*map(flattened, torch.as_tensor(maps, device="cpu"), titles))
     aspect = maps[0].shape[0] / maps[0].shape[1]
     figure, drawn = axes(len(maps), columns, lines=most_lines(titles), aspect=aspect)
     said = []

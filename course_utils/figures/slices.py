@@ -60,14 +60,16 @@ def panels_of(
         return [rows] * (len(maps) + 1), torch.stack(strips), list(words), list(outlines), ""
     at = [peak_slice(one) for one in maps]
     planes = values.movedim(0, -1) if len(values) == 3 else values.mean(dim=0)
-    masks = [None if m is None else torch.as_tensor(m)[d] for m, d in zip(outlines, at)]
+    masks = [
+        None if m is None else torch.as_tensor(m, device="cpu")[d] for m, d in zip(outlines, at)
+    ]
     pictures, which = [planes[d] for d in (at[0], *at)], said("", at[0], len(planes))
     return pictures, torch.stack(shown), list(words), masks, which
 
 
 def _grey_levels(image: Any, size: torch.Size) -> Tensor:
     """C x ... numbers of any range, from 0 to 1."""
-    values = torch.as_tensor(image).detach().float().cpu()
+    values = torch.as_tensor(image, device="cpu").detach().float()
     values = values[None] if values.shape == size else values
     if values.shape[1:] != size:
         got, wanted = (" x ".join(map(str, shape)) for shape in (values.shape, size))

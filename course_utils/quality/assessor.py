@@ -136,7 +136,7 @@ class Assessor:
             ImageError: as `score`. ValueError: no q, one outside [0, 1], or a step that is no whole
                 number from 1 to 32.
         """
-        asked = torch.tensor(_checked(rather_than), dtype=torch.float32)
+        asked = torch.tensor(_checked(rather_than), dtype=torch.float32, device="cpu")
         patches, wanted = self._patches(distorted, reference, step)
         evidence = []
         for pixels, *others in self._batches(patches, wanted):
@@ -160,7 +160,7 @@ class Assessor:
         All q on one side of s give the same picture up to a factor. It is here to be seen, not
         used. Arguments and errors as `explain`.
         """
-        asked = torch.tensor(_checked(rather_than), dtype=torch.float32)
+        asked = torch.tensor(_checked(rather_than), dtype=torch.float32, device="cpu")
         map_of_score, local = self.why(distorted, reference)
         s = local.mean()
         return QualityExplanation(
@@ -177,7 +177,7 @@ class Assessor:
         seen = ForwardPass(
             model, patches.pixels, f"network.{self.network.layer}", reshape_transform
         )
-        evidence = seen.evidence(torch.ones(1, 1))[0]  # 1 x rows h x columns w
+        evidence = seen.evidence(torch.ones_like(seen.logits))[0]  # 1 x rows h x columns w
         return lay_back(_patchwise(evidence, patches.grid), patches)[0], self.local_scores(
             distorted, reference
         )

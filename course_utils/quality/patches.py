@@ -72,8 +72,9 @@ def lay_back(maps: Tensor, patches: Patches) -> Tensor:
     """
     enlarged = maps.repeat_interleave(SIDE // maps.shape[-2], -2)
     enlarged = enlarged.repeat_interleave(SIDE // maps.shape[-1], -1)
-    triangle = SIDE / 2 + 0.5 - (torch.arange(SIDE, dtype=maps.dtype) - (SIDE - 1) / 2).abs()
-    window = (triangle[:, None] * triangle).to(maps.device)
+    middle = torch.arange(SIDE, dtype=maps.dtype, device=maps.device) - (SIDE - 1) / 2
+    triangle = SIDE / 2 + 0.5 - middle.abs()
+    window = triangle[:, None] * triangle
     total = maps.new_zeros(maps.shape[1], *patches.size)
     count = maps.new_zeros(patches.size)
     corners = [(y, x) for y in patches.tops for x in patches.lefts]
