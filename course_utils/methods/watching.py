@@ -327,6 +327,14 @@ def _apply_rule(
             watched.one_place = watched.one_place or name
     watched.cut = bool(grids) and not fitting
 
+    watched.fitting = _best_first(watched, modules, fitting, cancelling, fixed)
+
+
+def _best_first(
+    watched: Watched, modules: dict[str, nn.Module], names: list[str], cancelling: set[str],
+    fixed: set[str],
+) -> list[str]:  # fmt: skip
+    """The layers that pass the rule, those with fewer and lesser faults first, then the last."""
     foreign = _foreign(watched, modules, fixed)
 
     def faults(name: str) -> tuple[bool, ...]:
@@ -336,7 +344,7 @@ def _apply_rule(
         behind, stage = watched.behind_attention(name), _is_a_stage(modules[name])
         return name in cancelling, other, inside, behind, early, not stage
 
-    watched.fitting = sorted(fitting, key=faults)
+    return sorted(names, key=faults)
 
 
 def _foreign(watched: Watched, modules: dict[str, nn.Module], fixed: set[str]) -> set[int | None]:
