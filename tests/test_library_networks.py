@@ -569,6 +569,42 @@ def test_a_known_layer_that_pools_at_its_end_gives_way_to_the_last_with_places(w
     assert GradCAM(model)(torch.randn(1, 3, 9, 9), why=1).layer.endswith("features.1")
 
 
+class ResNet(nn.Module):
+    """Somebody's own: a class name and a layer of torchvision's, with another layer after it."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer4, self.layer5 = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3)
+        self.fc = nn.Linear(8, 5)
+        self.eval()
+
+    def forward(self, x):
+        return self.fc(self.layer5(self.layer4(x)).relu().mean((2, 3)))
+
+
+class VisionTransformer(nn.Module):
+    """Somebody's own: the norms stand after the attention, as in the first transformers."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.token = nn.Conv2d(3, 8, 4, 4), nn.Parameter(torch.randn(1, 1, 8))
+        layers = (nn.TransformerEncoderLayer(8, 2, 16, batch_first=True) for _ in range(2))
+        self.blocks, self.head = nn.Sequential(*layers), nn.Linear(8, 5)
+        self.eval()
+
+    def forward(self, x):
+        t = torch.cat([self.token.expand(len(x), -1, -1), tokens_of(self.embed(x))], dim=1)
+        return self.head(self.blocks(t)[:, 0])
+
+
+@pytest.mark.parametrize(("own", "layer"), [(ResNet, "layer5"), (VisionTransformer, "blocks.0")])
+def test_a_network_that_only_shares_a_familys_name_is_watched(own, layer):
+    answer = GradCAM(nn.Sequential(own()))(torch.randn(1, 3, 16, 16), why=1)
+    assert answer.layer == f"0.{layer}" and answer.evidence.any()
+
+
 # Names of the classes
 
 

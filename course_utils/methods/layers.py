@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import LayerError, closest
-from ..networks.families import Known, known_inside, known_layer
+from ..networks.families import Known, known_inside
 from .chance import dice, first_time, warn_of_chance
 from .first_token import Run, run_shorter
 from .grids import tokens_first
@@ -95,23 +95,16 @@ def _no_network(value: Any) -> str:
 
 def known_target(model: nn.Module) -> Target | None:
     """The layer of a known family, also inside a wrapper; None if there is none, or several."""
-    name = known_layer(model)
-    if name is not None:
-        stated = name == getattr(model, "layer", None)
-        why = "the network states it" if stated else _of_family(type(model).__name__)
-        return Target(name, _module(model, name), why, named=False)
+    stated = getattr(model, "layer", None)
+    if isinstance(stated, str):
+        return Target(stated, _module(model, stated), "the network states it", named=False)
     found = known_inside(model)
     return _of_known(model, found[0]) if len(found) == 1 else None
 
 
 def _of_known(model: nn.Module, known: Known) -> Target:
-    return Target(
-        known.layer, model.get_submodule(known.layer), _of_family(known.family), named=False
-    )
-
-
-def _of_family(family: str) -> str:
-    return f"the last layer of a {family} that still has places"
+    why = f"the last layer of a {known.family} that still has places"
+    return Target(known.layer, model.get_submodule(known.layer), why, named=False)
 
 
 def _module(model: nn.Module, name: str) -> nn.Module:

@@ -56,18 +56,11 @@ def known_layer(model: nn.Module) -> str | None:
     for candidate in _LAYERS.get(type(model).__name__, ()):
         try:
             name = candidate if isinstance(candidate, str) else candidate(model)
-            layer = model.get_submodule(name)
+            model.get_submodule(name)
+            return name
         except AttributeError:  # the other library's network of the same name
             continue
-        if not _pools_at_its_end(layer):
-            return name
     return None
-
-
-def _pools_at_its_end(layer: nn.Module) -> bool:
-    """Whether no places are left of it, as of `features` in a third library's MobileNetV2."""
-    last = next(reversed(layer._modules.values()), None)
-    return isinstance(last, (nn.AvgPool2d, nn.AdaptiveAvgPool2d))
 
 
 class Known(NamedTuple):
@@ -78,15 +71,20 @@ class Known(NamedTuple):
 
 
 def known_inside(model: nn.Module) -> list[Known]:
-    """The last layers of all networks of known families that a wrapper holds."""
-    found, inside = list[Known](), ""
+    """The last layers of all networks of known families: of the network itself, or those inside.
+
+    Networks that only share a family's name are none: a ResNet may have a layer5.
+    """
+    found, inside = list[Known](), "."
     for path, module in model.named_modules():
-        if inside and path.startswith(inside):
+        if path.startswith(inside):
             continue  # a part of what was found
         name = known_layer(module)
-        if name is not None and _has(module, name):
-            found.append(Known(f"{path}.{name}", type(module).__name__))
-            inside = f"{path}."
+        library = type(module).__module__.partition(".")[0] in ("torchvision", "timm")
+        stated = getattr(module, "layer", None) == name
+        if name is not None and (library or stated) and _has(module, name):
+            inside = f"{path}." if path else ""
+            found.append(Known(f"{inside}{name}", type(module).__name__))
     return found
 
 
