@@ -419,6 +419,17 @@ def test_logits_are_found_in_what_a_network_returns(pack):
     assert torch.equal(GradCAM(Returns(pack))(x, why=1).evidence, expected)
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_line_for_an_axis_too_many_works(packed):
+    model = Returns((lambda y: Output(y[:, None], y)) if packed else lambda y: y[:, None])
+    with pytest.raises(ClassError, match="output is 1 x 1 x 5.*output=lambda y: y") as said:
+        GradCAM(model)(torch.randn(1, 3, 8, 8))
+    code = "y.logits.flatten(1)" if packed else "y.flatten(1)"
+    assert code in str(said.value)
+    output = eval(f"lambda y: {code}")  # noqa: S307
+    assert GradCAM(model, output=output)(torch.randn(1, 3, 8, 8)).logits.shape == (1, 5)
+
+
 def test_output_picks_one_of_several_tensors():
     model, x = Returns(lambda y: (3 * y, y)), torch.randn(1, 3, 8, 8)
     expected = GradCAM(Small())(x, why=1).evidence

@@ -158,7 +158,8 @@ class _CAM:
             if x.logits[:1].numel() == max(x.logits.shape[1:]):
                 raise ClassError(
                     f"The network's output is {shape}, not N x classes. Take the other axes away: "
-                    f"{type(self).__name__}(model, output=lambda y: y.flatten(1))."
+                    f"{type(self).__name__}(model, output=lambda y: y.flatten(1)), or "
+                    "y.logits.flatten(1) where the network returns more than a tensor."
                 )
             given = ("reshape_transform", "output")
             same = [f", {name}={name}" for name in given if getattr(self, name) is not None]
@@ -243,7 +244,8 @@ class GradCAM(_CAM):
             the classes are read from model.categories: a list, an array, id2label or class_to_idx;
             where there is none, from model.config.id2label.
         layer: the target layer, by name or module; default, the last one with places.
-        reshape_transform: for layers of unusual shape, a function from output to N x C x h x w.
+        reshape_transform: for layers of unusual shape or order (see `ForwardPass`), a function from
+            output to N x C x h x w.
         output: a function from what the network returns to the logits, where they are not named so.
 
     >>> GradCAM(classifier)(x, why="tiger cat").maps.shape
