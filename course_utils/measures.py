@@ -9,8 +9,7 @@ how many.
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +18,8 @@ from scipy.ndimage import distance_transform_edt
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from .methods.head import undisturbed
+from .methods.classes import class_indices, names_in, names_of
+from .methods.head import the_output, undisturbed
 from .methods.scores import class_logits
 
 LEAST_MARGIN = 1.0  # logits: P is then e times as probable as Q
@@ -182,19 +182,32 @@ class Deletion(NamedTuple):
         )
 
 
-def margin_between(model: Callable[[Tensor], Tensor], p: int, q: int) -> Callable[[Tensor], Tensor]:
+def margin_between(
+    model: Callable[[Tensor], Any], p: int | str, q: int | str
+) -> Callable[[Tensor], Tensor]:
     """The margin y_P - y_Q of a network, as a function from N x 3 x H x W to N numbers.
 
     Args:
         model: a network from N x 3 x H x W to N x classes; it runs in evaluation mode. One logit
-            is read as the classes 0 ("no") and 1 ("yes"), as in `GradCAM`.
-        p, q: the numbers of P and Q.
+            is read as the classes 0 ("no") and 1 ("yes"), and `logits` are looked for in a dict or
+            an object, as in `GradCAM`.
+        p, q: P and Q, by number or name.
+
+    Raises (the function that is returned):
+        ClassError: no such class.
     """
 
     def margin(pictures: Tensor) -> Tensor:
-        with undisturbed(model) if isinstance(model, torch.nn.Module) else nullcontext():
-            y = class_logits(model(pictures))
-        return y[:, p] - y[:, q]
+        categories = None
+        if isinstance(model, torch.nn.Module):
+            with undisturbed(model):
+                output = the_output(model, model(pictures))
+            categories = names_of(names_in(model), output, model)
+        else:
+            output = model(pictures)
+        y = class_logits(output)
+        first, second = (int(class_indices(c, 1, y.shape[1], categories)) for c in (p, q))
+        return y[:, first] - y[:, second]
 
     return margin
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from course_utils.errors import ClassError
 from course_utils.measures import (
     average,
     contrastive_deletion,
@@ -208,6 +209,19 @@ def test_margin_between_is_the_difference_of_two_logits():
 def test_margin_between_reads_one_logit_as_the_pair():
     margin = margin_between(lambda x: x.sum(dim=(1, 2)), 1, 0)
     assert margin(torch.tensor([[[1.0, 2.0]]])).tolist() == [3.0]  # 1.5 - (-1.5)
+
+
+def test_margin_between_finds_classes_by_name_and_logits_in_what_a_network_returns():
+    class Answers(torch.nn.Module):
+        categories = ["cat", "dog"]
+
+        def forward(self, x):
+            return {"loss": None, "logits": x}
+
+    x = torch.tensor([[1.0, 2.0], [4.0, 8.0]])
+    assert margin_between(Answers(), "dog", 0)(x).tolist() == [1, 4]
+    with pytest.raises(ClassError, match="Class -1 is out of range: this network has classes 0"):
+        margin_between(Answers(), 0, -1)(x)
 
 
 def test_margin_between_leaves_a_network_in_training_as_it_was():

@@ -1,5 +1,7 @@
 """Heads that pool first are answered through vectors: the same numbers, without grids."""
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -126,6 +128,13 @@ def test_the_answers_are_those_of_a_backward_pass_to_the_grid(name, count):
     got = ForwardPass(HEADS[name], images(), "target").weights(v)
     plain = ForwardPass(HEADS[name], images(), "target", reshape_transform=lambda a: a)
     torch.testing.assert_close(got, plain.weights(v), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_questions_of_whole_numbers_are_asked_in_any_type(name):
+    wide = copy.deepcopy(HEADS[name]).double()
+    seen, v = ForwardPass(wide, images().double(), "target"), torch.eye(5, dtype=torch.long)
+    torch.testing.assert_close(seen.weights(v), seen.weights(v.double()))
 
 
 @pytest.mark.parametrize("name", POOLED)
