@@ -77,6 +77,8 @@ def known_inside(model: nn.Module) -> list[Known]:
     """
     found, inside = list[Known](), "."
     for path, module in model.named_modules():
+        if not inside:
+            break  # the network itself was found
         if path.startswith(inside):
             continue  # a part of what was found
         name = known_layer(module)
