@@ -216,47 +216,78 @@ def _look_for_the_image(
 ) -> set[str]:
     """The modules that give the same whatever the images show: embeddings of places and of texts.
 
-    NaN spreads: in one more forward pass, with images of NaN, their outputs hold none. Of tokens,
-    those that hold some are the image's (`placed`). Buffers are lent as copies, as a network may
+    In one more forward pass their outputs are the same with random images as with these. Of tokens,
+    those that differ are the image's (`placed`). NaN would spread more surely, but code in C++ that
+    reads where the network says has crashed on it. Buffers are lent as copies, as a network may
     write into them.
     """
     axes, size, free = images_of(x).dim(), images_of(x).shape[2:], dict[str, bool]()
+    sums: dict[str, list[list[Tensor | None]]] = {name: [] for name in names}
+    first_pass = [True]
 
-    def spoilt(t: Tensor) -> Tensor:  # a second view of another size has places of its own
+    def other(t: Tensor) -> Tensor:  # a second view of another size has places of its own
         alike = t.dim() == axes and t.shape[2:] == size
-        return t * torch.nan if alike and t.is_floating_point() else t
+        return _random_like(t) if alike and t.is_floating_point() else t
 
     def look(name: str) -> Any:
         def hook(_module: nn.Module, inputs: Any, value: Any) -> None:
-            free[name] = isinstance(value, Tensor) and not value.isnan().any()
-            for tokens in (*inputs[:1], value):
+            now = [_sums(tokens) for tokens in (*inputs[:1], value)]
+            if first_pass:
+                sums[name].append(now)
+                return
+            before = sums[name].pop(0) if sums[name] else [None, None]
+            differ = [_differ(a, b) for a, b in zip(before, now)]
+            free[name] = differ[-1] is not None and not differ[-1].any()
+            for tokens in differ:
                 _place(watched, tokens)
 
         return hook
 
     with undisturbed(model), torch.inference_mode(False), torch.no_grad():
-        buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
         handles = [model.get_submodule(n).register_forward_hook(look(n)) for n in names]
         try:
-            call_with(model, buffers, each_tensor(x, spoilt))
+            for images in (x, each_tensor(x, other)):
+                buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+                call_with(model, buffers, images)
+                first_pass.clear()
         except Exception:  # noqa: BLE001
-            pass  # a network may refuse NaN in any way of its own; what ran before it did is known
+            pass  # a network may refuse random images; what ran before it did is known
         finally:
             for handle in handles:
                 handle.remove()
     return set() if all(free.values()) else {name for name in free if free[name]}
 
 
-def _place(watched: Watched, value: Any) -> None:
-    """Keep which tokens are the image's, where some are not: they stand in a row and hold NaN.
+def _random_like(images: Tensor) -> Tensor:
+    """Random images, of the same mean and spread if these have one."""
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(images.shape, generator=generator, device="cpu").to(images)
+    spread = images.float().std() if images.numel() > 1 else images.new_zeros(())
+    return images.mean() + noise * (spread if spread > 0 else 1)
+
+
+def _sums(value: Any) -> Tensor | None:
+    """What is kept of a tensor to see whether another is the same: sums along its last axis."""
+    return value.sum(dim=-1) if isinstance(value, Tensor) and not value.is_nested else None
+
+
+def _differ(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    return None if a is None or b is None or a.shape != b.shape else a.ne(b)
+
+
+def _place(watched: Watched, differ: Tensor | None) -> None:
+    """Keep which tokens are the image's, where some are not: they stand in a row, and differ.
 
     The first time counts: behind an attention all of them do.
+
+    Args:
+        differ: N x T (or T x N) booleans, True where a token differs with another image.
     """
-    if not isinstance(value, Tensor) or value.dim() != 3 or watched.n not in value.shape[:2]:
+    if differ is None or differ.dim() != 2 or watched.n not in differ.shape:
         return
-    first = tokens_first(value.shape, watched.n)
-    found = value.isnan().any(dim=2).any(dim=1 if first else 0).nonzero().flatten().tolist()
-    tokens = value.shape[0 if first else 1]
+    first = tokens_first((*differ.shape, 0), watched.n)
+    found = differ.any(dim=1 if first else 0).nonzero().flatten().tolist()
+    tokens = differ.shape[0 if first else 1]
     if 0 < len(found) < tokens and found[-1] - found[0] < len(found):
         watched.placed.setdefault(tokens, (found[0], found[-1] + 1))
 
