@@ -414,6 +414,15 @@ class TestPhotosAndNetworks:
         with pytest.raises(ClassError, match="output is 1 x 2 x 2, not N x classes"):
             ContrastExplorer(classifier=network, photos=PHOTOS)
 
+    @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+    def test_the_photo_is_given_in_the_networks_own_type_of_numbers(self, dtype):
+        explorer = ContrastExplorer(classifier=Tiny().to(dtype), photos=PHOTOS)
+        assert explorer.scene.x.dtype == dtype
+
+    def test_what_is_no_network_is_called_so(self):
+        with pytest.raises(TypeError, match="The network must be an nn.Module"):
+            ContrastExplorer(classifier=3, photos=PHOTOS)
+
     def test_a_network_without_preprocess_is_told_what_to_set(self):
         network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
         with pytest.raises(ImageError, match="Set its preprocess to a function.*model.categories"):

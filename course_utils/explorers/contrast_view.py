@@ -19,6 +19,7 @@ from ..measures import energy_inside
 from ..methods.cams import ContrastCAM, CounterfactualCAM, Explanation, GradCAM
 from ..methods.classes import class_name, names_for
 from ..methods.forward_pass import ForwardPass
+from ..methods.layers import find_layer
 from ..methods.maps import upsample
 from ..methods.scores import are_classes
 from ..methods.strength import WEAK, strength_in_words
@@ -110,7 +111,9 @@ def scene_of(
         LayerError, ImageError: the layer cannot be used, the network answers NaN, or it has no
             `.preprocess`.
         ClassError: the network does not answer with two classes or more, or one logit.
+        TypeError: it is no network.
     """
+    find_layer(classifier, layer)  # what is no network has no preprocess, either
     preprocess = getattr(classifier, "preprocess", None)
     if not callable(preprocess):
         kind = type(classifier).__name__
@@ -121,6 +124,8 @@ def scene_of(
             "std it was trained with; and model.categories to the names of its classes."
         )
     x = preprocess(photo)[None]
+    found = (p for p in classifier.parameters() if p.is_floating_point() and not p.is_meta)
+    x = x.to(next(found, x))  # on the network's device, in its type of numbers
     forward_pass = ForwardPass(classifier, x, layer)
     logits = forward_pass.logits
     if not are_classes(logits):
