@@ -158,6 +158,19 @@ def test_tokens_behind_the_patches_do_not_move_them(behind):
     assert torch.equal(tokens_of(seen.activations), seen._leaf.detach()[:, 1:37])
 
 
+class SomePatches(Queries):
+    """Of 36 patches it reads 33, behind six words: 39 tokens are no grid, though 39 - 36 is few."""
+
+    def forward(self, x):
+        t = torch.cat([self.queries[:, :6].expand(len(x), -1, -1), tokens_of(self.embed(x))], dim=1)
+        t = self.norm(t[:, :39])
+        return self.h((t + F.scaled_dot_product_attention(t, t, t)).mean(dim=1))
+
+
+def test_some_of_the_patches_are_no_grid():
+    assert ForwardPass(SomePatches(), torch.randn(2, 3, 24, 24)).layer == "embed"
+
+
 class Places(nn.Module):
     def __init__(self):
         super().__init__()

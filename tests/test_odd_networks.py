@@ -378,6 +378,27 @@ def test_of_places_in_a_random_order_it_is_warned_and_the_layer_before_is_named(
     torch.testing.assert_close(answer.evidence, by_autograd(model, "stem", images())[:, 1:2])
 
 
+class Sampling(nn.Module):
+    """As a masked autoencoder left on: 16 of 64 patches, which might be a grid of 4 x 4."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.norm, self.h = nn.Conv2d(3, 8, 2, 2), nn.LayerNorm(8), nn.Linear(8, 5)
+        self.eval()
+
+    def forward(self, x):
+        t = self.embed(x).flatten(2).mT
+        t = self.norm(t[:, torch.randperm(64)[:16]])
+        return self.h((t + nn.functional.scaled_dot_product_attention(t, t, t)).mean(dim=1))
+
+
+def test_of_drawn_patches_it_is_warned_that_the_map_lies_anywhere():
+    words = "'norm' on.*patches that are drawn.* anywhere.*before that: layer='embed'"
+    with pytest.warns(ChanceWarning, match=words):
+        assert GradCAM(Sampling())(images()).layer == "norm"
+
+
 @pytest.mark.parametrize("make", [Plain, lambda: Drawing("in vain")])
 def test_of_what_gives_the_same_map_each_time_it_is_not_warned(make, recwarn):
     GradCAM(make())(images())

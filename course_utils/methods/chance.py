@@ -46,14 +46,14 @@ def warn_of_chance(model: nn.Module, x: Inputs, layer: str, output: Picker | Non
     differ = [name for name in one if name in two and not _alike(one[name], two[name])]
     if layer not in differ and "" not in differ:
         return
-    name, first = type(model).__name__, differ[0]
+    name, first, axes = type(model).__name__, differ[0], images_of(x).dim()
+    early = [name for name in list(one)[: list(one).index(first)] if one[name].dim() == axes]
+    cure = "lies anywhere but on the image. Name a layer before that"
+    cure += "".join(f": layer='{name}'" for name in early[-1:])
     if layer in differ and _alike(*(run[layer].flatten().sort().values for run in (one, two))):
-        before, axes = list(one)[: list(one).index(first)], images_of(x).dim()
-        early = [name for name in before if one[name].dim() == axes][-1:]
         said = (
             f"{name} puts the places of '{layer}' into another random order in each pass, from "
-            f"'{first}' on: a map of them lies anywhere but on the image. Name a layer before that"
-            + "".join(f": layer='{name}'" for name in early)
+            f"'{first}' on: a map of them {cure}"
         )
     else:
         begins = f"from '{first}' on" * bool(first) or "at its end"
@@ -62,6 +62,8 @@ def warn_of_chance(model: nn.Module, x: Inputs, layer: str, output: Picker | Non
             f"image differ {begins}, and a map shows one draw of many. Switch that off (F.dropout, "
             "say, wants training=self.training), or average the maps of several passes"
         )
+        if layer in differ and one[layer].dim() == 3:
+            said += f". If it is patches that are drawn, a map of them {cure}"
     warnings.warn(f"{said}.", ChanceWarning, stacklevel=_outside())
 
 
@@ -75,7 +77,7 @@ def _outputs(model: nn.Module, x: Inputs, layer: str, output: Picker | None) -> 
     def keep(name: str) -> Any:
         def hook(_module: nn.Module, _inputs: Any, value: Any) -> None:
             if isinstance(value, Tensor) and value.dim():
-                kept[name] = (value if name == layer else value[:1]).detach().float().clone()
+                kept[name] = (value if name == layer else value[:1]).detach().clone()
 
         return hook
 
@@ -86,14 +88,16 @@ def _outputs(model: nn.Module, x: Inputs, layer: str, output: Picker | None) -> 
         finally:
             for handle in handles:
                 handle.remove()
-    return {**kept, "": answer.float()}
+    return {**kept, "": answer}
 
 
 def _alike(one: Tensor, two: Tensor) -> bool:
     """Whether they are the same but for rounding."""
     if one.shape != two.shape or not one.numel():
         return one.shape == two.shape
-    return torch.allclose(one, two, rtol=0, atol=1e-3 * float(one.abs().max()), equal_nan=True)
+    part = 1e-2 if one.dtype in (torch.float16, torch.bfloat16) else 1e-4
+    one, two = one.float(), two.float()
+    return torch.allclose(one, two, rtol=0, atol=part * float(one.abs().max()), equal_nan=True)
 
 
 def _outside() -> int:

@@ -170,19 +170,22 @@ def _token_grid(
     known = next((n for n in map(_prefix_tokens, model.modules()) if n is not None), None)
     sides = len(size)
     before, placed = patch_grids()
-    start, stop = placed.get(tokens, (0, 0))
+    start, stop = placed.get(tokens, (0, tokens))
     grids = [tuple(grid) for grid in before if len(grid) == sides and min(grid) > 1]
     if sides == 1 and not grids:  # nothing shortens a sequence
         grids = [tuple(size)]
     whole = next((grid for grid in grids if prod(grid) == stop - start), None)
-    if whole is not None:
+    if whole is not None and tokens in placed:
         return start, whole
-    left = [(tokens - prod(grid), grid) for grid in grids]
+    left = [(tokens - prod(grid), grid) for grid in grids if stop == tokens]
+    left = [(prefix, grid) for prefix, grid in left if prefix >= start]
     fits = [pair for pair in left if pair[0] == known]
     fits = fits or [pair for pair in left if 0 <= pair[0] <= MOST_PREFIX_TOKENS]
     if fits:
         return min(fits, key=lambda pair: pair[0])
     for prefix in [0, 1] if known is None else [known]:
+        if tokens in placed and prefix != start:
+            continue
         grid = _of_the_images_shape(tokens - prefix, size)
         if grid is None or (grids and not any(_joined(grid, earlier) for earlier in grids)):
             continue  # as of queries and text, of which any number may look like a square
