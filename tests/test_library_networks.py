@@ -632,6 +632,60 @@ def test_a_network_that_only_shares_a_familys_name_is_watched(own, layer):
     assert answer.layer == f"0.{layer}" and answer.evidence.any()
 
 
+class Neck(nn.Module):
+    """A network of a known family, and what somebody added behind its last layer."""
+
+    def __init__(self, neck):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body = torchvision.models.resnet18(num_classes=5)
+        self.body.avgpool = self.body.fc = nn.Identity()
+        self.neck, self.fc = neck, nn.Linear(512, 5)
+        self.eval()
+
+    def forward(self, x):
+        grid = self.body(x).unflatten(1, (512, 2, 2))  # torchvision flattens it
+        return self.fc(self.neck(grid).flatten(2).mean(dim=2))
+
+
+def known(**parts):
+    torch.manual_seed(0)
+    model = torchvision.models.resnet18(num_classes=5)
+    for name, make in parts.items():
+        setattr(model, name, make(getattr(model, name)))
+    return model.eval()
+
+
+def pooled(*layers):
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1))
+
+
+@pytest.mark.parametrize(
+    ("make", "layer"),
+    [
+        (lambda: Neck(nn.Conv2d(512, 512, 1)), "neck"),
+        (lambda: Neck(nn.Sequential(nn.BatchNorm2d(512), nn.Tanh())), "neck"),
+        (lambda: Neck(nn.AdaptiveAvgPool2d(1)), "body.layer4"),
+        (
+            lambda: known(avgpool=lambda pool: pooled(nn.Conv2d(512, 512, 1), nn.SELU())),
+            "avgpool.1",
+        ),
+        (lambda: known(avgpool=lambda pool: pooled(nn.Tanh())), "avgpool.0"),
+        (lambda: known(layer4=lambda stage: pooled(*stage)), "layer4.1"),
+        (lambda: known(layer4=lambda stage: nn.Sequential(stage, nn.Tanh())), "layer4"),
+        (lambda: known(fc=lambda fc: nn.Sequential(nn.Dropout(), fc, nn.Tanh())), "layer4"),
+    ],
+)
+def test_what_was_added_behind_a_known_layer_is_explained(make, layer):
+    model, x = make(), torch.randn(1, 3, 64, 64)
+    kept, answer = [], GradCAM(model)(x, why=1)
+    model.get_submodule(layer).register_forward_hook(lambda _m, _i, a: kept.append(a))
+    (gradient,) = torch.autograd.grad(model(x)[0, 1], kept)
+    evidence = (gradient.mean(dim=(2, 3), keepdim=True) * kept[0]).sum(dim=1)
+    assert answer.layer == layer
+    torch.testing.assert_close(answer.evidence[:, 0], evidence, rtol=1e-4, atol=1e-5)
+
+
 # Names of the classes
 
 

@@ -94,12 +94,16 @@ def _no_network(value: Any) -> str:
 
 
 def known_target(model: nn.Module) -> Target | None:
-    """The layer of a known family, also inside a wrapper; None if there is none, or several."""
+    """The layer of a known family, also inside a wrapper.
+
+    None if there is none, or several, or if something was added that may have places behind it.
+    """
     stated = getattr(model, "layer", None)
     if isinstance(stated, str):
         return Target(stated, _module(model, stated), "the network states it", named=False)
     found = known_inside(model)
-    return _of_known(model, found[0]) if len(found) == 1 else None
+    sure = len(found) == 1 and not found[0].others
+    return _of_known(model, found[0]) if sure else None
 
 
 def _of_known(model: nn.Module, known: Known) -> Target:

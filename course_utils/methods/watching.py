@@ -72,6 +72,7 @@ class Watched:
     cut: bool = False  # there were grids, but no gradient
     lengths: dict[str, int] = field(default_factory=dict)  # of signals, where the layer's kind says
     inside: set[str] = field(default_factory=set)  # the modules inside attentions and MLPs
+    read: set[str] = field(default_factory=set)  # the modules that the best of the fitting reads
     known: Known | None = None  # of several networks of known families, the one that answers alone
     turned: bool = False  # N x H x W is read with H and W exchanged, as audio transformers do
 
@@ -123,9 +124,17 @@ def watch(model: nn.Module, x: Inputs, output: Picker | None = None) -> Watched:
     if key not in kept or not kept[key].fitting:
         kept[key] = _watched(model, x, output)
         kept[key].output = output
-        answering = [k for k in known_inside(model) if k.layer in kept[key].fitting]
-        kept[key].known = answering[0] if len(answering) == 1 else None
+        kept[key].known = _known_that_answers(model, kept[key])
     return kept[key]
+
+
+def _known_that_answers(model: nn.Module, watched: Watched) -> Known | None:
+    """The last layer of the one network of a known family, unless an added layer reads it."""
+    answering = [known for known in known_inside(model) if known.layer in watched.fitting]
+    if len(answering) != 1:
+        return None
+    best, (known,) = watched.fitting[0], answering
+    return None if best in known.others and known.layer in watched.read else known
 
 
 def _watched(model: nn.Module, x: Inputs, output: Picker | None) -> Watched:
@@ -194,7 +203,15 @@ def _watch(
                 handle.remove()
     watched.shapes = {name: tensor.shape for name, tensor in tensors.items()}
     _apply_rule(watched, model, x, dict(zip(tensors, gradients)))
+    watched.read = {name for best in watched.fitting[:1] for name in _read(best, tensors)}
     return watched
+
+
+def _read(best: str, tensors: dict[str, Tensor]) -> set[str]:
+    """The names of the tensors that went into one of them."""
+    nodes = list(graph_nodes(tensors[best]))
+    before = {*nodes, *(getattr(node, "variable", None) for node in nodes)}
+    return {name for name, t in tensors.items() if (t.grad_fn or t) in before}
 
 
 def _look_for_a_turn(model: nn.Module, images: Tensor, watched: Watched) -> list[Any]:

@@ -1,6 +1,7 @@
 """The known families of networks: their last layers that still have spatial positions."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from typing import NamedTuple, cast
 
 from torch import nn
@@ -41,6 +42,13 @@ _LAYERS: dict[str, tuple[str | Callable[[nn.Module], str], ...]] = {
     "SwinTransformerV2": ("norm",),
     "MaxVit": (lambda m: f"blocks.{len(cast(nn.ModuleList, m.blocks)) - 1}",),
 }
+# What the libraries' networks have behind that layer, beside pooling and a classifier
+_OWN_ENDS = {
+    "GoogLeNet": ("aux1", "aux2"),
+    "MobileNetV3": ("conv_head", "norm_head", "act2"),
+    "SqueezeNet": ("classifier",),
+    "VGG": ("pre_logits",),
+}
 # Families whose blocks hand on N x h x w x C
 CHANNELS_LAST = ("SwinTransformer", "SwinTransformerV2")
 
@@ -64,10 +72,18 @@ def known_layer(model: nn.Module) -> str | None:
 
 
 class Known(NamedTuple):
-    """The last layer with places of a network of a known family: its full name, and the family."""
+    """The last layer with places of a network of a known family.
+
+    Attributes:
+        layer: its full name.
+        family: the network's class.
+        others: the layers that may hand on places behind it, as a neck or an attention that
+            somebody added; empty where nothing but pooling and a classifier is there.
+    """
 
     layer: str
     family: str
+    others: frozenset[str]
 
 
 def known_inside(model: nn.Module) -> list[Known]:
@@ -82,12 +98,70 @@ def known_inside(model: nn.Module) -> list[Known]:
         if path.startswith(inside):
             continue  # a part of what was found
         name = known_layer(module)
-        library = type(module).__module__.partition(".")[0] in ("torchvision", "timm")
         stated = getattr(module, "layer", None) == name
-        if name is not None and (library or stated) and _has(module, name):
+        if name is not None and (_of_a_library(module) or stated) and _has(module, name):
             inside = f"{path}." if path else ""
-            found.append(Known(f"{inside}{name}", type(module).__name__))
+            others = _added(model, path, name)
+            found.append(Known(f"{inside}{name}", type(module).__name__, others))
     return found
+
+
+def _added(model: nn.Module, path: str, layer: str) -> frozenset[str]:
+    """The layers of a model beside a network inside and behind its layer, if one is no usual end.
+
+    Poolings are left out: where they keep a grid, the layer before shows more.
+    """
+    added, on_rows = set[str](), set[str]()
+    last = list(model.get_submodule(f"{path}.{layer}".strip(".")).children())[-1:]
+    usual = all(_of_a_library(m, "torch") and "pooling" not in _kinds(type(m)) for m in last)
+    for name, module in _beside(model, path, layer.partition(".")[0]):
+        parent, kinds = name.rpartition(".")[0], _kinds(type(module))
+        if "pooling" in kinds:
+            continue
+        if kinds & {"flatten", "linear"}:
+            on_rows.add(parent)  # what stands after it, too, works on rows of numbers
+        usual = usual and _ends_a_network(module, parent in on_rows)
+        added.add(name)
+    return frozenset(() if usual else added)
+
+
+def _beside(model: nn.Module, path: str, part: str) -> Iterator[tuple[str, nn.Module]]:
+    """The modules of a model beside a network inside, and those registered behind a part of it."""
+    above = ""
+    for step in path.split(".") if path else ():
+        for name, child in model._modules.items():
+            if name != step and child is not None:
+                yield from child.named_modules(prefix=above + name)
+        model, above = model.get_submodule(step), f"{above}{step}."
+    parts = list(model._modules)
+    for name in parts[parts.index(part) + 1 :]:
+        child = model._modules[name]
+        if child is not None and name not in _OWN_ENDS.get(type(model).__name__, ()):
+            yield from child.named_modules(prefix=above + name)
+
+
+def _ends_a_network(module: nn.Module, on_rows: bool) -> bool:
+    """Whether a module is a part of usual classifiers, which have no places, or change none."""
+    kinds = _kinds(type(module))
+    if "activation" in kinds:
+        return on_rows and not isinstance(module, nn.MultiheadAttention)
+    if kinds & {"container", "dropout", "flatten", "linear", "loss"}:
+        return True
+    ends = ("ClassifierHead", "Pool", "Pool2d", "Norm2d", "Permute")
+    return isinstance(module, (nn.BatchNorm1d, nn.LayerNorm)) or (
+        _of_a_library(module) and type(module).__name__.endswith(ends)
+    )
+
+
+@lru_cache(256)
+def _kinds(layer: type) -> frozenset[str]:
+    """Where in torch.nn.modules a class comes from: "pooling", say, and "module"."""
+    files = [base.__module__ for base in layer.__mro__]
+    return frozenset(f.rpartition(".")[2] for f in files if f.startswith("torch.nn.modules."))
+
+
+def _of_a_library(module: nn.Module, *more: str) -> bool:
+    return type(module).__module__.partition(".")[0] in ("torchvision", "timm", *more)
 
 
 def _has(model: nn.Module, name: str) -> bool:
