@@ -48,6 +48,7 @@ _OWN_ENDS = {
     "MobileNetV3": ("conv_head", "norm_head", "act2"),
     "SqueezeNet": ("classifier",),
     "VGG": ("pre_logits",),
+    "VisionTransformer": ("attn_pool",),
 }
 # Families whose blocks hand on N x h x w x C
 CHANNELS_LAST = ("SwinTransformer", "SwinTransformerV2")
@@ -66,8 +67,8 @@ def known_layer(model: nn.Module) -> str | None:
             name = candidate if isinstance(candidate, str) else candidate(model)
             model.get_submodule(name)
             return name
-        except AttributeError:  # the other library's network of the same name
-            continue
+        except (AttributeError, TypeError, ValueError, IndexError):
+            continue  # the other library's network of the same name, or one whose parts were changed
     return None
 
 
@@ -147,7 +148,7 @@ def _ends_a_network(module: nn.Module, on_rows: bool) -> bool:
         return on_rows and not isinstance(module, nn.MultiheadAttention)
     if kinds & {"container", "dropout", "flatten", "linear", "loss"}:
         return True
-    ends = ("ClassifierHead", "Pool", "Pool2d", "Norm2d", "Permute")
+    ends = ("ClassifierHead", "Pool", "Pool2d", "Norm", "Norm2d", "Permute")
     return isinstance(module, (nn.BatchNorm1d, nn.LayerNorm)) or (
         _of_a_library(module) and type(module).__name__.endswith(ends)
     )
