@@ -99,6 +99,36 @@ def test_a_wrapped_network_is_answered_the_same_way():
     torch.testing.assert_close(ForwardPass(wrapped, images()).class_maps(), want)
 
 
+class Prompted(nn.Module):
+    """Learned prompts stand behind the patches; the attention is almost even."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.vit = timm.create_model("vit_tiny_patch16_224", **TIMM)
+        self.prompts = nn.Parameter(torch.randn(1, 5, 16))
+        self.eval()
+
+    def forward(self, x):
+        tokens = self.vit._pos_embed(self.vit.patch_embed(x))
+        tokens = torch.cat([tokens, self.prompts.expand(len(x), -1, -1)], dim=1)
+        return self.vit.head(self.vit.norm(self.vit.blocks(tokens))[:, 0])
+
+
+def test_learned_tokens_behind_the_patches_are_no_patches():
+    model, x, kept = Prompted(), images(), []
+    nn.init.normal_(model.vit.head.weight)
+    nn.init.normal_(model.vit.blocks[1].attn.qkv.weight, std=0.005)
+    seen = ForwardPass(model, x)
+    model.get_submodule(seen.layer).register_forward_hook(lambda _m, _i, out: kept.append(out))
+    (gradient,) = torch.autograd.grad(model(x)[:, 3].sum(), kept)
+    g, a = gradient[:, 1:17], kept[0].detach()[:, 1:17]
+    expected = (g.mean(dim=1, keepdim=True) * a).sum(dim=2).unflatten(1, (4, 4))
+    found = seen.evidence(torch.eye(12)[3:4])[:, 0]
+    assert seen._shift is None
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
+
+
 def test_gradients_at_every_place_are_the_plain_ones():
     model, v = drawn("timm"), torch.eye(12)
     ForwardPass(model, images())

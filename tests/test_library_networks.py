@@ -686,6 +686,12 @@ def test_what_was_added_behind_a_known_layer_is_explained(make, layer):
     torch.testing.assert_close(answer.evidence[:, 0], evidence, rtol=1e-4, atol=1e-5)
 
 
+def test_a_known_family_whose_features_are_of_another_kind_is_watched():
+    model = torchvision.models.vgg11(num_classes=5)
+    model.features = nn.Conv2d(3, 512, 8, 8)
+    assert GradCAM(model.eval())(torch.randn(1, 3, 56, 56), why=1).layer == "avgpool"
+
+
 # Names of the classes
 
 

@@ -212,8 +212,11 @@ def find_shorter(
     if shift is not None or leaf.dim() != 3 or tokens in prefixes:
         return plain
     prefixes[tokens] = 0
-    before_patches = tokens - fold(leaf.detach())[0, 0].numel()
-    if before_patches < 1 or leaf.shape[0] != len(y):
+    numbers = torch.arange(tokens, device=leaf.device).to(leaf)[None, :, None].expand(leaf.shape)
+    patches = fold(numbers)[0, 0]
+    before_patches = int(patches.min())
+    # others may stand behind the patches, as learned prompts do
+    if before_patches != tokens - patches.numel() or not before_patches or leaf.shape[0] != len(y):
         return plain
     way = FirstToken({tokens: before_patches})
     try:

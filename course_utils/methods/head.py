@@ -353,7 +353,8 @@ def _an_item(value: Any, code: str = "y", depth: int = 3) -> str | None:
 def not_on_the_way(name: str) -> LayerError:
     return LayerError(
         f"The network's output does not depend on '{name}', or the network's own code cuts the "
-        "gradient (no_grad, detach). Choose a layer on the way to the output, after any such cut."
+        "gradient (no_grad, detach). Choose a layer on the way to the output, after any such cut. "
+        "Or take the cut out: requires_grad_(False) on a part keeps its weights as they are, too."
     )
 
 

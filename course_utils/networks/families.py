@@ -68,7 +68,7 @@ def known_layer(model: nn.Module) -> str | None:
             model.get_submodule(name)
             return name
         except (AttributeError, TypeError, ValueError, IndexError):
-            continue  # the other library's network of the same name, or one whose parts were changed
+            continue  # the other library's network of the same name, or one with a part changed
     return None
 
 
