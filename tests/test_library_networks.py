@@ -686,6 +686,31 @@ def test_what_was_added_behind_a_known_layer_is_explained(make, layer):
     torch.testing.assert_close(answer.evidence[:, 0], evidence, rtol=1e-4, atol=1e-5)
 
 
+class Fused(nn.Module):
+    """A network of a known family, and a small one beside it that runs later."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.small = known(), nn.Sequential(nn.Conv2d(3, 5, 3), nn.Tanh())
+        self.eval()
+
+    def forward(self, x):
+        return self.body(x) + self.small(x).mean(dim=(2, 3))
+
+
+def test_an_added_layer_that_does_not_read_the_known_one_is_not_behind_it():
+    assert GradCAM(Fused())(torch.randn(1, 3, 64, 64), why=1).layer == "body.layer4"
+
+
+class Scaled(nn.Module):
+    def forward(self, x):
+        return (x - 0.5) / 0.2
+
+
+def test_what_stands_before_a_known_network_in_a_sequence_needs_no_images():
+    assert GradCAM(nn.Sequential(Scaled(), known())).layer == "1.layer4"
+
+
 def test_a_known_family_whose_features_are_of_another_kind_is_watched():
     model = torchvision.models.vgg11(num_classes=5)
     model.features = nn.Conv2d(3, 512, 8, 8)

@@ -128,17 +128,16 @@ def _added(model: nn.Module, path: str, layer: str) -> frozenset[str]:
 
 def _beside(model: nn.Module, path: str, part: str) -> Iterator[tuple[str, nn.Module]]:
     """The modules of a model beside a network inside, and those registered behind a part of it."""
-    above = ""
-    for step in path.split(".") if path else ():
-        for name, child in model._modules.items():
-            if name != step and child is not None:
+    above, steps = "", [*filter(None, path.split(".")), part]
+    for depth, step in enumerate(steps, 1):
+        names = list(model._modules)
+        in_order = isinstance(model, nn.Sequential) or depth == len(steps)
+        for name in names[names.index(step) + 1 if in_order else 0 :]:
+            child = model._modules[name]
+            usual = name in _OWN_ENDS.get(type(model).__name__, ())
+            if name != step and not usual and child is not None:
                 yield from child.named_modules(prefix=above + name)
         model, above = model.get_submodule(step), f"{above}{step}."
-    parts = list(model._modules)
-    for name in parts[parts.index(part) + 1 :]:
-        child = model._modules[name]
-        if child is not None and name not in _OWN_ENDS.get(type(model).__name__, ()):
-            yield from child.named_modules(prefix=above + name)
 
 
 def _ends_a_network(module: nn.Module, on_rows: bool) -> bool:
