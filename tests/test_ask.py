@@ -166,7 +166,7 @@ def test_a_weak_map_is_called_weak(view, passes, networks):
 
 
 @pytest.mark.parametrize(
-    "strength", [0, 0.004, 0.0149, 0.0949, 0.0951, 0.0999, 0.1, 0.5, 10, 12.345, 2e4]
+    "strength", [0, 0.004, 0.0149, 0.0949, 0.095, 0.0951, 0.0999, 0.1, 0.5, 10, 12.345, 2e4]
 )
 def test_strengths_are_put_into_words_as_in_python(view, strength):
     said = view.evaluate("s => maps.strengthInWords(s, COURSE.weak)", strength)

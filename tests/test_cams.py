@@ -701,6 +701,11 @@ def test_the_cures_for_probabilities_are_right():
         (lambda m: GradCAM(m)(input_tensor=PHOTO), "no input_tensor=: write x"),
         (lambda m: GradCAM(m, use_cuda=True), "move network and images yourself"),
         (lambda m: GradCAM(m)(PHOTO, whatever=1), "no whatever= here. It takes x, why, keep."),
+        (
+            lambda m: ForwardPass(m, PHOTO, target_layer="layer1"),
+            "ForwardPass has no target_layer=",
+        ),
+        (lambda m: ForwardPass(m, PHOTO, target=1), r"where the question is put: GradCAM\(model\)"),
         (lambda m: GradCAM(m, aug_smooth=True), "GradCAM has no aug_smooth=: write nothing"),
     ],
 )

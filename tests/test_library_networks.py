@@ -797,6 +797,24 @@ def test_a_layer_whose_gradients_cancel_over_the_places_is_not_the_layer(dtype):
     assert ForwardPass(WeightedPlaces().to(dtype), x).layer == "features"
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    "over_places",
+    [nn.InstanceNorm2d(8), nn.Sequential(nn.Flatten(2), nn.Softmax(2), nn.Unflatten(2, (12, 12)))],
+    ids=["norm", "softmax"],
+)
+def test_a_named_layer_before_a_norm_over_the_places_has_its_sentence(over_places, dtype):
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), over_places, nn.Conv2d(8, 4, 3),
+                          nn.ReLU(), nn.Flatten(), nn.Linear(400, 5)).eval().to(dtype)  # fmt: skip
+    x = torch.randn(2, 3, 12, 12, dtype=dtype)
+    with pytest.raises(LayerError, match="gradients at '0' add up to 0 over the places"):
+        GradCAM(model, "0")(x, why=[1, 2])
+    assert not GradCAM(model, "1")(x, why=1).empty.all()
+    with torch.no_grad():
+        model[5].weight.zero_()  # no gradient at all is an empty map
+    assert GradCAM(model, "0")(x, why=[1, 2]).empty.all()
+
+
 class TwoViews(nn.Module):
     """Two views of different sizes, each with layers of its own."""
 

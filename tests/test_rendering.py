@@ -227,6 +227,7 @@ def test_without_a_grad_cam_map_strength_is_unknown():
         (float("inf"), "strength over 1000: Grad-CAM's own map is weak beside it"),
         (-0.0, "empty: no positive evidence"),
         (0.1, "strength 0.10"),
+        (0.095, "weak: 9.5 % of Grad-CAM's peak"),
         (0.0973, "weak: 9.7 % of Grad-CAM's peak"),
         (0.09999, "weak: 9.9 % of Grad-CAM's peak"),
         (0.04, "weak: 4 % of Grad-CAM's peak"),

@@ -40,6 +40,20 @@ def backward(
         return None if gradient is None else gradient.float() * _beside(largest / scale, gradient)
 
 
+def cancels(gradient: Tensor, dtype: torch.dtype | None = None) -> bool:
+    """Whether all that the places of a gradient say adds up to nothing, but for round-off.
+
+    So it is before a softmax or a norm over the places: Grad-CAM's weights are means over them.
+
+    Args:
+        gradient: ... x places.
+        dtype: of the numbers it was worked out in; None: its own.
+    """
+    tolerance = min(100 * torch.finfo(dtype or gradient.dtype).eps, 0.02)
+    sums, sizes = gradient.sum(dim=-1), gradient.abs().sum(dim=-1)
+    return bool((sums.abs() <= tolerance * sizes).all())
+
+
 def random_question(y: Tensor) -> Tensor:
     """A fixed random v for an output, of its shape, type and device."""
     generator = torch.Generator().manual_seed(0)  # the CPU's, whatever set_default_device says

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import LayerError
-from .backward import backward
+from .backward import backward, cancels
 from .closed_form import CHUNK, ClosedForm, LastLinear, pooling_linear_head
 from .diagnosis import diagnosed, of_the_network
 from .first_token import find_shorter
@@ -22,6 +22,7 @@ from .grids import Fold, check_grid, grid_fold, tokens_first
 from .head import not_on_the_way, undisturbed
 from .inputs import Inputs, check_finite, check_logits, images_of, size_of
 from .layers import Target, find_layer, run_from_target
+from .peers import own_keywords
 from .pooled_head import PooledHead, pooled_head
 from .scores import are_classes, class_probabilities, warn_of_probabilities
 from .unchanged import Unchanged, weights_of_head
@@ -79,6 +80,7 @@ class ForwardPass:
         TypeError: the network does not return one tensor.
     """
 
+    @own_keywords
     def __init__(
         self,
         model: nn.Module,
@@ -239,6 +241,7 @@ class ForwardPass:
 
         Raises:
             ValueError: v is of another shape.
+            LayerError: nothing but round-off is left of the weights.
             ImageError: the evidence is NaN or infinite.
         """
         v = self._per_image(v)
@@ -252,13 +255,25 @@ class ForwardPass:
     def _weights(self, v: Tensor) -> Tensor:
         """alpha by a backward pass: N x K x C."""
         if self._shift is None:
-            return self.gradients(v).flatten(3).mean(dim=3)
+            gradient = self.gradients(v).flatten(3)
+            self._check_sums(gradient)
+            return gradient.mean(dim=3)
         with self._undisturbed():
             self._unchanged.check()
             start, v = self._last.behind(v)
             sums = backward(start, self._shift, v.transpose(0, 1))
         assert sums is not None  # the shift was found to be on the way
         return sums[:, :, 0].transpose(0, 1) / self.activations[0, 0].numel()
+
+    def _check_sums(self, gradient: Tensor) -> None:
+        """Raise a LayerError if nothing is left of dJ/dA, N x K x C x places, but its round-off."""
+        first, dtype = gradient[0, 0], self._leaf.dtype  # one question tells as a rule
+        if cancels(first, dtype) and first.any() and cancels(gradient, dtype):
+            raise LayerError(
+                f"The gradients at '{self.layer}' add up to 0 over the places, as before a norm or "
+                "a softmax over them, so that Grad-CAM's weights are round-off. Choose the layer "
+                "after it."
+            )
 
     def check_weights(self) -> None:
         """Raise a RuntimeError if the weights that answers need have changed since the pass."""

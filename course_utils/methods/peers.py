@@ -6,7 +6,7 @@ from inspect import signature
 from typing import Any
 
 _LAYER = "layer=, one layer, by name or as a module"
-_CLASS = "why=, a class by number or name"
+_CLASS = "why=, a class by number or name, where the question is put: GradCAM(model)(x, why=...)"
 _IMAGES = "x, the images themselves, as the first argument"
 _DEVICE = "nothing: move network and images yourself, as in model.cuda() and x.cuda()"
 _SMOOTH = "nothing: the map is that of the equations, and is smoothed by none"

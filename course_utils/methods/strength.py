@@ -22,8 +22,8 @@ def strength_in_words(strength: float) -> str:
         return f"strength {strength:.2f}"
     if strength < 0.01:
         percent = "less than 1 %"
+    elif strength < 0.095:
+        percent = f"{100 * strength:.0f} %"
     else:  # 0.098 is weak, and not to be called 10 %
-        percent = (
-            f"{min(100 * strength, 9.9):.2g} %" if strength > 0.095 else f"{100 * strength:.0f} %"
-        )
+        percent = f"{min(100 * strength, 9.9):.2g} %"
     return f"weak: {percent} of Grad-CAM's peak"

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from ..networks.families import Known, known_inside
-from .backward import random_question
+from .backward import cancels, random_question
 from .grids import find_fold, skew, tokens_first
 from .head import (
     Picker,
@@ -375,7 +375,7 @@ def _apply_rule(
         reached = _most_places(gradient)
         if reached > 1:
             fitting.append(name)
-            cancelling |= {name} if _cancels(gradient) else set()
+            cancelling |= {name} if cancels(gradient.flatten(2)) else set()
         elif reached == 1:
             watched.one_place = watched.one_place or name
     watched.cut = bool(grids) and not fitting
@@ -412,15 +412,6 @@ def _foreign(watched: Watched, modules: dict[str, nn.Module], fixed: set[str]) -
 def _most_places(gradient: Tensor) -> int:
     """From how many places of N x C x h x w the output is reached: the most in any image."""
     return int(gradient.flatten(2).ne(0).any(dim=1).sum(dim=1).max())
-
-
-def _cancels(gradient: Tensor) -> bool:
-    """Whether all that the places of N x C x h x w say adds up to nothing, but for round-off.
-
-    So it is before a softmax or a norm over the places: Grad-CAM's weights are means over them.
-    """
-    sums, sizes = gradient.flatten(2).sum(dim=2), gradient.flatten(2).abs().sum(dim=2)
-    return bool((sums.abs() <= min(100 * torch.finfo(sums.dtype).eps, 0.02) * sizes).all())
 
 
 def _lengths(model: nn.Module, shapes: dict[str, torch.Size]) -> dict[str, int]:

@@ -105,7 +105,7 @@ const maps = {
     }
     if (strength >= weak) return `strength ${strength.toFixed(2)}`;
     let percent = "less than 1 %";
-    if (strength > 0.095) percent = `${Math.min(100 * strength, 9.9).toPrecision(2)} %`;
+    if (strength >= 0.095) percent = `${Math.min(100 * strength, 9.9).toPrecision(2)} %`;
     else if (strength >= 0.01) percent = `${(100 * strength).toFixed(0)} %`;
     return `weak: ${percent} of Grad-CAM's peak`;
   },
