@@ -232,7 +232,7 @@ def find_shorter(
 def _agree(short: Run, plain: Run, fold: Fold) -> bool:
     """Whether the short run gives the plain one's answer, and the weights of a random question."""
     y, expected = short.output.detach(), plain.output.detach()
-    if not _close(y, expected, 1e-4):
+    if not _close(y, expected):
         return False
     v = random_question(y)[None]
     assert short.shift is not None
@@ -240,9 +240,9 @@ def _agree(short: Run, plain: Run, fold: Fold) -> bool:
     gradient = backward(plain.output, plain.leaf, v)
     if sums is None or gradient is None:
         return False
-    return _close(sums[0, :, 0], fold(gradient[0]).flatten(2).sum(dim=2), 1e-3)
+    return _close(sums[0, :, 0], fold(gradient[0]).flatten(2).sum(dim=2))
 
 
-def _close(got: Tensor, wanted: Tensor, tolerance: float) -> bool:
-    """Equal up to a part of the largest value."""
-    return bool((got - wanted).abs().max() <= tolerance * wanted.abs().max())
+def _close(got: Tensor, wanted: Tensor) -> bool:
+    """Equal up to 1e-4 of the largest value; in vision transformers round-off makes 1e-6."""
+    return bool((got - wanted).abs().max() <= 1e-4 * wanted.abs().max())
