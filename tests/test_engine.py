@@ -699,16 +699,35 @@ def test_a_layer_off_the_way_to_the_output_is_refused(frozen):
         GradCAM(model, "dead")(PHOTO)
 
 
-def test_a_network_that_cuts_the_gradient_itself_is_told_so():
-    class Cut(HandNet):
-        def forward(self, x):
-            with torch.no_grad():
-                a = self.layer1(x)
-            return self.fc(a.mean(dim=(2, 3)))
+class Cut(HandNet):
+    """Layer 1 is run in a block of its own, and what it gives is perhaps detached."""
 
+    def __init__(self, block, detached):
+        super().__init__()
+        self.block, self.detached = block, detached
+
+    def forward(self, x):
+        with self.block():
+            a = self.layer1(x)
+        a = a.detach() if self.detached else a
+        return self.fc(a.mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize("trained", [True, False])
+@pytest.mark.parametrize("layer", ["layer1", None])
+def test_a_backbone_that_the_network_runs_without_gradients_is_explained(trained, layer):
+    model, plain = (made.requires_grad_(trained) for made in (Cut(torch.no_grad, False), HandNet()))
+    got = GradCAM(model, layer)(PHOTO, why=[0, 1, 2])
+    assert torch.equal(got.evidence, GradCAM(plain, "layer1")(PHOTO, why=[0, 1, 2]).evidence)
+    assert got.layer == "layer1" and torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_a_network_that_cuts_the_gradient_itself_is_told_so(trained):
     words = r"'layer1', or the network's own code cuts the gradient.* requires_grad_\(False\) on"
+    model = Cut(torch.enable_grad, True).requires_grad_(trained)
     with pytest.raises(LayerError, match=words):
-        GradCAM(Cut(), "layer1")(PHOTO)
+        GradCAM(model, "layer1")(PHOTO)
 
 
 def test_a_single_place_is_refused():

@@ -181,6 +181,7 @@ def run_from_layer(
     output: Picker | None = None,
     way: "FirstToken | None" = None,
     first: bool = True,
+    before: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """The layer's output as a leaf of a new graph, and the network's output computed from it.
 
@@ -188,19 +189,23 @@ def run_from_layer(
         way: a shorter way for what follows the layer; None for the plain one.
         first: as for `_Start`. Hooks that change the output are a part of the layer: then the graph
             starts after them.
+        before: whether gradients are on before the layer, too. Where it lies in a no_grad block of
+            the network's own, as of a frozen backbone, they are off again behind that block if not.
     """
-    # no graph before the layer: nothing there is stored, nor differentiated
-    with undisturbed(model), torch.inference_mode(False), torch.no_grad():
+    # no graph before the layer, as a rule: nothing there is stored, nor differentiated
+    with undisturbed(model), torch.inference_mode(False), torch.set_grad_enabled(before):
         start = _Start(model, name, layer, way, first)
         try:
             returned = _forward(model, ordinary(x), start.leaves, way)
         finally:
             start.end()
     if start.changed:
-        return run_from_layer(model, name, layer, x, output, way, first=False)
+        return run_from_layer(model, name, layer, x, output, way, False, before)
     _ran_once(name, len(start.leaves))
     with torch.inference_mode(False), torch.enable_grad():
         tensor = the_output(model, returned, output)
+    if not tensor.requires_grad and not before:
+        return run_from_layer(model, name, layer, x, output, way, first, before=True)
     if not tensor.requires_grad:
         raise not_on_the_way(name)
     return start.leaves[0], tensor
