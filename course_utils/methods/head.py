@@ -204,11 +204,21 @@ def run_from_layer(
     _ran_once(name, len(start.leaves))
     with torch.inference_mode(False), torch.enable_grad():
         tensor = the_output(model, returned, output)
-    if not tensor.requires_grad and not before:
+    if not before and not tensor.requires_grad:
         return run_from_layer(model, name, layer, x, output, way, first, before=True)
-    if not tensor.requires_grad:
+    if before and not _comes_from(tensor, start.leaves[0]):
         raise not_on_the_way(name)
     return start.leaves[0], tensor
+
+
+def _comes_from(tensor: Tensor, leaf: Tensor) -> bool:
+    """Whether a gradient of the tensor reaches the leaf."""
+    if not tensor.requires_grad:
+        return False
+    (gradient,) = torch.autograd.grad(
+        tensor, leaf, torch.zeros_like(tensor), retain_graph=True, allow_unused=True
+    )
+    return gradient is not None
 
 
 def _check_output(model: nn.Module, name: str, value: Any) -> None:
