@@ -294,6 +294,15 @@ def test_an_output_without_a_grid_is_named_beside_the_image(model, shape):
     assert "or pass reshape_transform=, a function from this output to N x C x h x w." in text
 
 
+@pytest.mark.parametrize(("side", "layer"), [(64, "layer4"), (32, "layer3"), (16, "layer2")])
+def test_of_small_images_the_last_layer_that_still_has_places_is_explained(side, layer):
+    torch.manual_seed(0)
+    model, x = torchvision.models.resnet18().eval(), torch.randn(2, 3, side, side)
+    got, expected = GradCAM(model)(x, why=1), GradCAM(model, layer)(x, why=1)
+    assert got.layer == layer == default_layer(model, x) and got.evidence.shape[2:] == (2, 2)
+    assert torch.equal(got.evidence, expected.evidence)
+
+
 def test_a_single_place_asks_for_a_larger_image_or_an_earlier_layer():
     text = fault(lambda: fold((2, 10, 1, 1), (32, 32)))
     assert "'stem' gives 2 x 10 x 1 x 1: a single place is left of the image." in text

@@ -174,7 +174,7 @@ def default_layer(model: nn.Module, x: Inputs | None = None) -> str:
                 f"{type(model).__name__} is of no known family. Its layer is found with images: "
                 "default_layer(model, x)."
             ) from error
-    return next(default_targets(model, x, known=known)).name
+    return run_from_target(model, x, known)[0].name
 
 
 def _some_images(model: nn.Module) -> Tensor:
@@ -237,7 +237,9 @@ def _first_that_runs(
         except LayerError as error:
             fault = fault or error
             continue
-        if named or len(images_of(x)) in run.leaf.shape[:2]:
+        n, *sides = run.leaf.shape
+        one_place = len(sides) > 2 and run.leaf[:1].numel() == max(sides)
+        if named or len(images_of(x)) in (n, sides[0]) and not one_place:
             return candidate, run
         partial = partial or (candidate, run)
     if partial is not None:
