@@ -18,6 +18,7 @@ from course_utils import figures
 from course_utils.birds import draw
 from course_utils.figures import overlays, panels
 from course_utils.figures.drawn_birds import large
+from course_utils.methods.maps import positive_maps, signed_maps
 from course_utils.networks.preprocess import Preprocess
 
 LONG = "Why West Highland white terrier, rather than American Staffordshire terrier?"
@@ -228,7 +229,8 @@ class TestOverlay:
 
     @pytest.mark.parametrize("value", [float("nan"), 1.5, -0.5])
     def test_values_that_are_no_map_are_refused(self, value):
-        with pytest.raises(ValueError, match="rendering.positive_maps"):
+        words = "holds NaN" if value != value else "methods.maps.positive_maps puts"
+        with pytest.raises(ValueError, match=words):
             figures.overlay(GREY, torch.full((6, 6), value))
 
     def test_several_maps_at_once_are_refused(self):
@@ -563,7 +565,7 @@ class TestSigned:
         assert_readable(figures.signed(torch.zeros(k, 6, 6), [LONG] * k, image=GREY))
 
     def test_evidence_that_is_not_on_the_scale_is_refused(self):
-        with pytest.raises(ValueError, match="rendering.signed_maps"):
+        with pytest.raises(ValueError, match="methods.maps.signed_maps puts"):
             figures.signed(2 * self.MAPS, ["a", "b"], image=GREY)
 
 
@@ -698,3 +700,27 @@ class TestBirds:
         assert white.any() and not white[bill].any()
         assert binary_dilation(bill, iterations=4)[white].all()
         assert "White outline: the known answer." in picture.caption
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"images": Image.new("RGB", (6, 6))}, r"images must be a list.*not Image.*: \[image\]"),
+        ({"titles": "Why?"}, "titles must be a list or a tensor, not str"),
+        ({"maps": peak(1, 1)[None, None] * torch.nan}, "map holds NaN"),
+        (
+            {"maps": peak(1, 1)[None, None] * 7},
+            "from 0 to 7, not .* course_utils.methods.maps.positive_maps puts",
+        ),
+        ({"opacity": 80}, "opacity is 80, and must be 0 to 1"),
+    ],
+)
+def test_what_cannot_be_drawn_is_called_by_its_cause(change, words):
+    given = {"images": [GREY], "maps": peak(1, 1)[None, None], "titles": [["Why?"]]} | change
+    with pytest.raises((TypeError, ValueError), match=words):
+        figures.questions(**given)
+
+
+def test_the_functions_that_a_sentence_names_are_there():
+    assert positive_maps(torch.randn(1, 1, 3, 3), (6, 6)).max() <= 1
+    assert signed_maps(torch.randn(1, 1, 3, 3), (6, 6)).abs().max() <= 1

@@ -315,6 +315,26 @@ def test_arrays_of_other_than_whole_numbers_are_refused(which):
     assert "Classes are whole numbers, but the tensor holds" in class_fault(which)
 
 
+@pytest.mark.parametrize(
+    ("which", "cure", "cured"),
+    [
+        (torch.tensor([4.0]), ".long() makes", lambda c: c.long()),
+        (np.array([4.0]), ".astype(int) makes", lambda c: c.astype(int)),
+        (torch.eye(7)[[4]], ", .argmax(1) gives", lambda c: c.argmax(1)),
+        (torch.eye(7)[[4]] > 0, ", .long().argmax(1) gives", lambda c: c.long().argmax(1)),
+        (np.eye(7)[[4]] > 0, ", .astype(int).argmax(1)", lambda c: c.astype(int).argmax(1)),
+    ],
+)
+def test_the_cure_for_classes_as_floats_works(which, cure, cured):
+    assert cure in class_fault(which, 1)
+    assert class_indices(cured(which), 1, 7).tolist() == [[4]]
+
+
+@pytest.mark.parametrize("which", [torch.tensor([2.7]), np.array([np.nan])])
+def test_no_fraction_is_called_a_whole_number(which):
+    assert class_fault(which, 1).endswith(("float32.", "float64."))
+
+
 @pytest.mark.parametrize("which", [[], (), torch.zeros(1, 0, dtype=int), torch.zeros(0, dtype=int)])
 def test_an_empty_list_is_refused(which):
     assert "list of classes is empty: name at least one" in class_fault(which)

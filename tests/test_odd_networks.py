@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from course_utils.methods.cams import ContrastCAM, GradCAM
 from course_utils.methods.forward_pass import ForwardPass
 from course_utils.methods.head import undisturbed
 from course_utils.methods.layers import default_layer
+from course_utils.networks.classifiers import load_classifier
 
 
 class Plain(nn.Module):
@@ -227,6 +229,22 @@ class Returning(Plain):
         return self.pack(super().forward(x))
 
 
+class Labelled(Plain):
+    def forward(self, x, *, labels):
+        return super().forward(x)
+
+
+class LacksAnInput(Plain):
+    """Its own code calls a part without an input that the part needs."""
+
+    def __init__(self):
+        super().__init__()
+        self.part = Labelled()
+
+    def forward(self, x):
+        return self.part(x)
+
+
 def ask(model=None, x=None, **more):
     return GradCAM(model or Plain(), "f", **more)(images() if x is None else x, 1)
 
@@ -267,6 +285,25 @@ def with_nan(n):
         (lambda: ask(output="logits"), "output= is a function.*not a str"),
         (lambda: ask(output=lambda y: y[:, 9]), "output= failed: IndexError.*returned a Tensor"),
         (lambda: ask(output=lambda y: y.detach()), "output= cuts the gradient"),
+        (lambda: ask(output=lambda y: y.numpy()), "output= cuts the gradient"),
+        (lambda: ask(output=lambda y, z: y), r"^output= failed: TypeError: .*missing 1"),
+        (lambda: ask(reshape_transform=lambda a, b: a), r"^reshape_transform= failed.*missing 1"),
+        (lambda: ask(reshape_transform=lambda a: a.sum()), "read as a grid, is a single number"),
+        (lambda: ask(reshape_transform=lambda a: a.long()), "tensor of torch.int64, not"),
+        (
+            lambda: ask(reshape_transform=lambda a: a.mean((2, 3), keepdim=True)),
+            "x 1 x 1, a single place, of the layer's",
+        ),
+        (lambda: ask(x=(images(), torch.arange(2))), r"\(images, labels\).* x\[0\]"),
+        (lambda: ask(x=images()[0].movedim(0, -1)), r"floats: x.movedim\(-1, 0\)\[None\]\.$"),
+        (lambda: ask(x=images()[None]), r"floats: x.flatten\(0, 1\)\.$"),
+        (lambda: ask(x=images()[:, :1]), r"floats: x.expand\(-1, 3, -1, -1\) repeats"),
+        (lambda: ask(x=images()[:, [0, 1, 2, 2]]), r"floats: x\[:, :3\] leaves"),
+        (lambda: ask(Labelled()), r"'labels'\).*: x=\{'x': images, 'labels': ...\}\.$"),
+        (lambda: ask(LacksAnInput()), r"^Labelled\.forward\(\) missing"),
+        (lambda: GradCAM(partial(Plain())), "not a partial. If it calls a network"),
+        (lambda: ForwardPass(Plain(), images()).ask(lambda y: y), r"\(2, 5\). Class 0 of every"),
+        (lambda: load_classifier(Plain()), r"network of your own .* GradCAM\(model\)"),
         (lambda: ask(reshape_transform="vit"), "reshape_transform= is a function"),
         (lambda: ask(reshape_transform=lambda a: [a]), "reshape_transform= gave a list"),
         (lambda: GradCAM(Plain(), nn.Conv2d), "not as the class Conv2d"),
@@ -284,6 +321,15 @@ def with_nan(n):
 def test_a_misuse_is_called_by_its_cause_with_a_cure(call, words):
     with pytest.raises((TypeError, ValueError), match=words):
         call()
+
+
+def test_a_slice_of_the_network_brings_the_layer_to_name():
+    model = nn.Sequential(
+        nn.Conv2d(3, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 5)
+    )
+    with pytest.raises(LayerError, match="no module of this Sequential.*last of them, '1'"):
+        GradCAM(model, model[:2])
+    assert GradCAM(model, "1")(images()).evidence.shape == (2, 1, 14, 14)
 
 
 @pytest.mark.parametrize(

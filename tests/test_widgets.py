@@ -591,3 +591,8 @@ class TestAnErrorInACallback:
         nbformat.write(new_notebook(cells=[new_code_cell(source)]), tmp_path / "broken.ipynb")
         with pytest.raises(WidgetError, match="ZeroDivisionError: division by zero"):
             run_notebook(tmp_path / "broken.ipynb")
+
+
+def test_a_network_in_the_place_of_a_photo_is_called_so():
+    with pytest.raises(TypeError, match=r"given as ContrastExplorer\(classifier=model\)"):
+        ContrastExplorer(torch.nn.Identity())

@@ -68,6 +68,8 @@ class ContrastExplorer(Panel):
         fine: dict[str, Image.Image] | None = None,
     ):
         super().__init__()
+        if isinstance(photo, nn.Module):
+            raise TypeError("A network of your own is given as ContrastExplorer(classifier=model).")
         self._own: dict[str, Image.Image] = dict(photos or {})
         self._given, self._truth, self._fine = classifier, truth, dict(fine or {})
         photo = photo or next(iter(self._own), "chelsea")

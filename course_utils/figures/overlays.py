@@ -41,11 +41,13 @@ def as_map(values, low: float = -np.inf, high: float = np.inf) -> np.ndarray:
         raise ValueError(
             f"One map is H x W, but this is {_shape(values)}: pick one, such as maps[0, 0]."
         )
-    if not np.isfinite(values).all() or values.min() < low - 1e-6 or values.max() > high + 1e-6:
+    if not np.isfinite(values).all():
+        raise ValueError("The map holds NaN or infinity: look at where it comes from.")
+    if values.min() < low - 1e-6 or values.max() > high + 1e-6:
+        way = "signed_maps" if low < 0 else "positive_maps"
         raise ValueError(
             f"The map's values run from {values.min():.3g} to {values.max():.3g}, not from {low:g} "
-            f"to {high:g}: rendering.positive_maps and rendering.signed_maps put evidence on that "
-            "scale."
+            f"to {high:g}: course_utils.methods.maps.{way} puts evidence on that scale."
         )
     return values
 
@@ -71,9 +73,14 @@ def overlay(image, values, strength: float = STRENGTH, line: bool = True) -> np.
         strength: 0 (the photo alone) to 1 (where the map is 1, the map alone).
         line: whether to draw the line.
 
+    Raises:
+        ValueError: a strength out of range; a map of another size, or not in [0, 1].
+
     Returns:
         H x W x 3 floats in [0, 1].
     """
+    if not 0 <= strength <= 1:
+        raise ValueError(f"The overlay's opacity is {strength:g}, and must be 0 to 1.")
     pixels, values = as_pixels(image), as_map(values, 0, 1).clip(0, 1)
     _same_place(pixels, values)
     grey = pixels.mean(axis=2, keepdims=True)

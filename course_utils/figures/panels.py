@@ -197,6 +197,13 @@ def most_lines(titles: Sequence[str], width: int = LINE) -> int:
 
 def same_length(**lists) -> None:
     """Raise ValueError, with all lengths, unless the lists are of one length."""
+    for name, values in lists.items():
+        if isinstance(values, str) or not hasattr(values, "__len__"):
+            given = hasattr(values, "maps") and hasattr(values, "questions")
+            cure = " Give its .maps and .questions." if given else ""
+            cure = " Of one alone: [image]." if name == "images" else cure
+            kind = type(values).__name__
+            raise TypeError(f"{name} must be a list or a tensor, not {kind}.{cure}")
     lengths = {name: len(values) for name, values in lists.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(

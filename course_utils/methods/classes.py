@@ -200,7 +200,9 @@ def _rows_of_array(which: Any, n: int) -> list[list]:
     values = which.detach().cpu() if isinstance(which, Tensor) else np.asarray(which)
     kind = str(values.dtype).removeprefix("torch.")
     if not kind.startswith(("int", "uint", "object", "str", "<U", "|S", "StringDType")):
-        raise ClassError(f"Classes are whole numbers, but the tensor holds {kind}.")
+        raise ClassError(
+            f"Classes are whole numbers, but the tensor holds {kind}{_way_to_whole(values, kind)}."
+        )
     if values.ndim > 2:
         raise ClassError(f"Classes are N x K, not {' x '.join(map(str, values.shape))}.")
     if values.ndim == 2:
@@ -215,6 +217,20 @@ def _rows_of_array(which: Any, n: int) -> list[list]:
             "list: .tolist() makes one."
         )
     return [[c] for c in values.tolist()] or [[]] * n
+
+
+def _way_to_whole(values: Any, kind: str) -> str:
+    """What makes class numbers of floats or truth values, as the end of a sentence."""
+    if not kind.startswith(("float", "bfloat", "bool")):
+        return ""
+    whole = values.long() if isinstance(values, Tensor) else np.nan_to_num(values).astype(int)
+    code = ".long()" if isinstance(values, Tensor) else ".astype(int)"
+    if values.ndim == 2 and values.shape[1] > 1:
+        code = f"{code * (kind == 'bool')}.argmax(1)"  # of truth values torch knows none
+        return f". Of one-hot labels or scores, a column for each class, {code} gives the class"
+    if kind == "bool":
+        return f": {code} reads False and True as the classes 0 and 1"
+    return f": {code} makes them so" if bool((whole == values).all()) else ""
 
 
 def _images(n: int) -> str:

@@ -64,6 +64,8 @@ def _cause(
 def _of_the_call(error: Exception, model: nn.Module, x: Inputs) -> str | None:
     """The sentence where the network was called with other inputs than it takes, or left torch."""
     name, text = type(model).__name__, str(error)
+    if text.startswith(("output= ", "reshape_transform= ")):
+        return None  # it names its own cause
     if "numpy() on Tensor that requires grad" in text:
         return (
             f"{name}, or an array among its inputs, turns a tensor into numbers of NumPy, through "
@@ -72,21 +74,50 @@ def _of_the_call(error: Exception, model: nn.Module, x: Inputs) -> str | None:
         )
     if not isinstance(error, TypeError):
         return None
-    if "required positional argument" in text:
+    missing = re.search(r"forward\(\) missing .* required (positional|keyword-only) arg", text)
+    if missing and not _takes(model, x):
+        named = "".join(f", '{other}': ..." for other in re.findall(r"'(\w+)'", text))
+        in_order = "x=(images, other), in the order of its forward method, or "
         return (
             f"{name} wants more than one input ({error}). Hand them over together: "
-            "x=(images, other), in the order of its forward method, or x={'name': images, ...}."
+            f"{in_order * (missing[1] == 'positional')}"
+            f"x={{'{_first_input(model)}': images{named}}}."
         )
     if isinstance(x, tuple) and re.search(r"positional arguments? but \d+ were given", text):
         return (
             f"The {len(x)} items of the tuple x are handed to {name} as so many inputs, and it "
-            "takes fewer. Several images of C x H x W make one batch by torch.stack(x), several "
-            "batches by torch.cat(x)."
+            "takes fewer. Of (images, labels), as a DataLoader gives them, take the images, x[0]. "
+            "Several images of C x H x W make one batch by torch.stack(x), several batches by "
+            "torch.cat(x)."
         )
     if isinstance(x, Mapping) and "unexpected keyword argument" in text:
         takes = ", ".join(inspect.signature(model.forward).parameters)
         return f"{text}: the names in x must be those of its forward method, {takes}."
     return None
+
+
+def _takes(model: nn.Module, x: Inputs) -> bool:
+    """Whether the network's own forward method can be called with x, by its named parameters.
+
+    Then an input is missing further inside, which is the network's own fault. A wrapper that hands
+    on whatever it is given names none.
+    """
+    named = inspect.signature(model.forward)
+    if any(p.kind is p.VAR_POSITIONAL for p in named.parameters.values()):
+        return False
+    bind: Any = named.bind
+    try:
+        call(bind, x)
+        return True
+    except TypeError:
+        return False
+
+
+def _first_input(model: nn.Module) -> str:
+    """What the network calls its first input; "name" where it does not say."""
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    known = inspect.signature(model.forward).parameters.values()
+    return next((p.name for p in known if p.kind in kinds), "name")
 
 
 def _network_itself_answers(model: nn.Module, x: Inputs) -> bool:

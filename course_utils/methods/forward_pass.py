@@ -18,7 +18,7 @@ from .backward import backward, cancels
 from .closed_form import CHUNK, ClosedForm, LastLinear, pooling_linear_head
 from .diagnosis import diagnosed, of_the_network
 from .first_token import find_shorter
-from .grids import Fold, check_grid, grid_fold, tokens_first
+from .grids import Fold, check_grid, grid_fold, own_grid, tokens_first
 from .head import not_on_the_way, undisturbed
 from .inputs import Inputs, check_finite, check_logits, images_of, size_of
 from .layers import Target, find_layer, run_from_target
@@ -132,11 +132,8 @@ class ForwardPass:
                 run = find_shorter(model, self.layer, x, output, run, self._reshape_transform)
             self._leaf, self._output, self._shift = run
             self.logits = self._output.detach()
-            grid = self._reshape_transform(self._leaf.detach())
-            if not isinstance(grid, Tensor):
-                kind = type(grid).__name__
-                raise LayerError(f"reshape_transform= gave a {kind}, not a tensor N x C x h x w.")
-            self.activations = self._wide(grid)
+            grid, leaf = self._reshape_transform, self._leaf.detach()
+            self.activations = self._wide(own_grid(grid, leaf) if own_reshape else grid(leaf))
             check_grid(self.activations, self.layer, len(self), len(self.size), len(images))
         self._read_head(own_reshape)
         self._class_maps: Tensor | None = None
@@ -368,9 +365,12 @@ class ForwardPass:
             answer = question(y)
             if not isinstance(answer, Tensor) or answer.numel() != len(self):
                 got = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
+                averaged = isinstance(answer, Tensor) and answer.numel() == 1
                 raise ValueError(
                     f"A question must give one number per image, {len(self)} here, but it gave "
-                    f"{got}. Do not average over the batch (reduction='none')."
+                    f"{got}. "
+                    + "Do not average over the batch (reduction='none')." * averaged
+                    + "Class 0 of every image, say, is lambda y: y[:, 0]." * (not averaged)
                 )
             if not answer.requires_grad:
                 raise ValueError(

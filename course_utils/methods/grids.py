@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from math import log, prod
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -202,6 +203,33 @@ def _joined(grid: Sequence[int], earlier: Sequence[int]) -> bool:
     )
 
 
+def own_grid(reshape_transform: Callable[[Tensor], Tensor], leaf: Tensor) -> Tensor:
+    """What a function of the caller's makes of the layer's output; `check_grid` looks at its shape.
+
+    Raises:
+        TypeError: the function failed.
+        LayerError: it gave no tensor of floats, or a single place.
+    """
+    shape = " x ".join(map(str, leaf.shape))
+    try:
+        grid: Any = reshape_transform(leaf)
+    except Exception as error:
+        raise TypeError(
+            f"reshape_transform= failed: {type(error).__name__}: {error}. It is called with the "
+            f"layer's output alone, {shape} here."
+        ) from error
+    if not isinstance(grid, Tensor) or not grid.is_floating_point():
+        kind = type(grid).__name__
+        kind = f"tensor of {grid.dtype}" if isinstance(grid, Tensor) else kind
+        raise LayerError(f"reshape_transform= gave a {kind}, not a tensor N x C x h x w of floats.")
+    if grid.dim() > 2 and prod(grid.shape[2:]) == 1:
+        raise LayerError(
+            f"reshape_transform= gave {' x '.join(map(str, grid.shape))}, a single place, of the "
+            f"layer's {shape}: no map can be drawn. Keep the places apart, do not average them."
+        )
+    return grid
+
+
 def check_grid(activations: Tensor, name: str, n: int, axes: int = 2, images: int = 1) -> None:
     """Raise a LayerError unless the layer's output, read as a grid, is N x C x h x w.
 
@@ -216,11 +244,12 @@ def check_grid(activations: Tensor, name: str, n: int, axes: int = 2, images: in
             "it back: output=lambda y: y[None], of one image. If classes stand first: y.T."
         )
     if activations.dim() != axes + 2 or len(activations) != n:
-        shape = " x ".join(map(str, activations.shape))
+        shape = " x ".join(map(str, activations.shape)) or "a single number"
         wanted = f"N x C x {' x '.join(('d', 'h', 'w')[3 - axes :])}"
         raise LayerError(
             f"'{name}', read as a grid, is {shape}, not {wanted} with N = {n} as in the output. "
             "Choose another layer, or pass reshape_transform= that gives such a grid."
             + " A layer that ran for some images only has no map of the others: ask about those "
-            "images alone, or at a layer before." * (len(activations) < n == images)
+            "images alone, or at a layer before."
+            * (activations.dim() > 0 and len(activations) < n == images)
         )

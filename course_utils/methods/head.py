@@ -287,15 +287,18 @@ def _picked(model: nn.Module, returned: Any, output: Picker) -> Any:
             f"output= is a function from what the network returns to the logits, such as "
             f"output=lambda y: y['logits'], not a {type(output).__name__}. {what}."
         )
+    cut = (
+        "output= cuts the gradient, as argmax, detach, item and numpy do: give the logits "
+        f"themselves. {what}."
+    )
     try:
         picked = output(returned)
     except Exception as error:
-        raise TypeError(f"output= failed: {type(error).__name__}: {error}. {what}.") from error
+        said = str(error).rstrip(".")
+        failed = f"output= failed: {type(error).__name__}: {said}. {what}."
+        raise TypeError(cut if said.startswith("Can't call numpy()") else failed) from error
     if isinstance(picked, Tensor) and not picked.requires_grad and _has_graph(returned):
-        raise TypeError(
-            "output= cuts the gradient, as argmax, detach, item and numpy do: give the logits "
-            f"themselves. {what}."
-        )
+        raise TypeError(cut)
     return picked
 
 

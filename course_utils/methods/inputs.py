@@ -148,7 +148,9 @@ def check_images(x: Tensor, model: nn.Module, name: str = "x") -> None:
             f"{name} is {shape}: channels last. The network reads {wanted}: {name}.movedim(-1, 1)."
         )
     if x.dim() != axes + 2 or channels not in (None, x.shape[1]):
-        raise ImageError(f"{name} is {shape}; the network reads {wanted}.")
+        cure = _way_to_a_batch(x, axes, channels)
+        cure = f": {name}{cure}" if cure else ""
+        raise ImageError(f"{name} is {shape}; the network reads {wanted}{cure}.")
     if not x.is_floating_point():
         cure = (
             f"classifier.preprocess(photo) scales and normalises pixels; {name}.float() / 255 only "
@@ -164,6 +166,22 @@ def check_images(x: Tensor, model: nn.Module, name: str = "x") -> None:
     if not x.numel():
         raise ImageError(f"{name} is {shape}: images without pixels.")
     _check_beside_weights(x, model, name)
+
+
+def _way_to_a_batch(x: Tensor, axes: int, channels: int | None) -> str:
+    """What makes N x C x H x W of x, as code behind its name; "" where nothing surely does."""
+    shape, spread = tuple(x.shape), ", -1" * axes
+    if len(shape) == axes + 1 and shape[-1] == channels:
+        return ".movedim(-1, 0)[None]"
+    if len(shape) == axes + 3 and shape[2] == channels:
+        return ".flatten(0, 1)"  # several crops or views of each image
+    if len(shape) != axes + 2 or channels is None:
+        return ""
+    if shape[1] == 1:
+        return f".expand(-1, {channels}{spread}) repeats a grey image"
+    if (shape[1], channels) == (4, 3):
+        return "[:, :3] leaves the transparency out"
+    return ""
 
 
 def _check_beside_weights(x: Tensor, model: nn.Module, name: str) -> None:

@@ -3,6 +3,7 @@
 A layer has places (spatial positions) as long as its output says *where* in the image something is.
 """
 
+import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -54,6 +55,13 @@ def find_layer(model: nn.Module, layer: str | nn.Module | Target | None = None) 
     if isinstance(layer, nn.Module):
         name = next((n for n, module in model.named_modules() if module is layer), None)
         if name is None:
+            last = next((n for n, m in model.named_modules() if m in [*layer.children()][-1:]), "")
+            if last:  # a slice of a Sequential is a new module
+                raise LayerError(
+                    f"That {type(layer).__name__} is no module of this {type(model).__name__}, "
+                    "though it holds layers of it, as a slice does, so it never runs. Name the "
+                    f"last of them, '{last}'."
+                )
             raise LayerError(
                 f"That {type(layer).__name__} is not a part of this {type(model).__name__}. "
                 "Pass a layer of the same network object, or its name."
@@ -86,9 +94,10 @@ def _no_network(value: Any) -> str:
             "model.load_state_dict(weights)."
         )
     if callable(value):
+        kind = "function" if inspect.isroutine(value) else type(value).__name__
         return (
-            f"{said}a function. If it is a method of a network, give the network; its layers are "
-            "what is looked at."
+            f"{said}a {kind}. If it calls a network, or was made from one, give the network "
+            "itself, as its layers are what is looked at."
         )
     return f"{said}a {type(value).__name__}."
 

@@ -100,8 +100,14 @@ def load_classifier(name: str = "efficientnet_lite0") -> nn.Module:
 
     Raises:
         ValueError: no such network (with the closest names).
+        TypeError: a network was given in place of a name.
         WeightsError: the weights are missing, damaged, or there is no connection to fetch them.
     """
+    if isinstance(name, nn.Module):
+        raise TypeError(
+            "load_classifier takes a network's name. A network of your own is asked as it is: "
+            "GradCAM(model), or ContrastExplorer(classifier=model)."
+        )
     if name in BIRDS:
         return load_birds_network(name)
     if name in OFFLINE:
