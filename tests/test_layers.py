@@ -183,6 +183,17 @@ class Mean(nn.Module):
         return x.mean(dim=(1, 2))
 
 
+class LastPlace(nn.Module):
+    """What a causal network reads of N x C x L, where `cut` places were padded behind."""
+
+    def __init__(self, cut):
+        super().__init__()
+        self.cut = cut
+
+    def forward(self, x):
+        return x[:, :, -1 - self.cut]
+
+
 # Reading an output as a grid
 
 
@@ -201,6 +212,10 @@ def fold(shape, size, model=None, name="stem"):
         ((1, 6, 10, 18), (12, 20)),  # 6 x 10 would be an even fifth, but channels first is the rule
         ((1, 7, 7, 7), (224, 224)),
         ((1, 2, 4, 2), (64, 32)),
+        ((1, 8, 8, 8), (64, 100)),  # stretched to a square: both readings are alike
+        ((2, 8, 8, 8, 8), (8, 32, 32)),  # the depth kept, height and width a fourth
+        ((2, 4, 8, 8, 8), (8, 32, 32)),  # 4 x 8 x 8 would have the more even strides
+        ((2, 32, 5, 4, 3), (16, 100, 80)),
     ],
 )
 def test_channels_first_pass_through(shape, size):
@@ -214,11 +229,22 @@ def test_channels_first_pass_through(shape, size):
         ((2, 7, 7, 768), (224, 224)),
         ((1, 56, 56, 96), (224, 224)),  # 56 x 96 is not far from a square, 56 x 56 is one
         ((1, 3, 9, 64), (96, 300)),
+        ((1, 8, 7, 7, 768), (16, 224, 224)),
+        ((1, 8, 56, 56, 48), (16, 224, 224)),  # 56 x 48 is nearly a square, but deeper than 16
     ],
 )
 def test_channels_last_are_moved(shape, size):
     output, grid = fold(shape, size)
-    assert torch.equal(grid, output.permute(0, 3, 1, 2))
+    assert torch.equal(grid, output.movedim(-1, 1))
+
+
+def test_a_signal_made_longer_by_padding_is_no_row_of_channels():
+    # a causal network pads by 4 and cuts 4 off again; its last place alone is read
+    causal = nn.Sequential(nn.Conv1d(4, 4, 3, padding=4, dilation=2), nn.ReLU())
+    model = nn.Sequential(nn.Conv1d(1, 4, 3, padding=1), causal, LastPlace(4), nn.Linear(4, 2))
+    answer = GradCAM(model.eval())(torch.randn(1, 1, 16), why=0)
+    assert (answer.layer, answer.evidence.shape) == ("0", (1, 1, 16))
+    assert GradCAM(model, layer="1.0")(torch.randn(1, 1, 16)).evidence.shape == (1, 1, 20)
 
 
 def test_a_family_known_for_channels_last_is_believed_when_both_orders_are_possible():

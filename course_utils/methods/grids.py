@@ -88,7 +88,7 @@ def find_fold(
     several = len(shape) == 3 and shape[2] > 1
     tokens = several if len(size) > 1 else _tokens_of_a_signal(shape, size, patch_grids)
     if len(shape) == len(size) + 2 and not (tokens and len(size) == 1):
-        channels_first = _channels_first(model, shape, size)
+        channels_first = _channels_first(model, shape, size, patch_grids)
         if channels_first is not None:
             return (lambda a: a) if channels_first else (lambda a: a.movedim(-1, 1))
     if tokens:
@@ -111,21 +111,27 @@ def skew(grid: Sequence[int], image: Sequence[int]) -> float:
     return max(strides) - min(strides)
 
 
-def _channels_first(model: nn.Module, shape: Sequence[int], size: Sequence[int]) -> bool | None:
+def _channels_first(
+    model: nn.Module, shape: Sequence[int], size: Sequence[int], patch_grids: Grids
+) -> bool | None:
     """Whether N x . x . x . is N x C x h x w or N x h x w x C; None when it is neither.
 
     Both can look possible (56 x 56 x 96): the reading with the more equal strides is taken. As
     small grids are rounded, strides that differ by less than a quarter pass for channels first,
-    PyTorch's rule, except in the families known for the other order.
+    PyTorch's rule, except in the families known for the other order. The stride along a volume's
+    depth is its own: its height and width are compared.
     """
-    if len(size) == 1:  # one stride cannot be unequal; a signal's length does not grow
-        return shape[2] <= size[0] or shape[1] > size[0]
-    first, last = skew(shape[2:], size), skew(shape[1:-1], size)
+    if len(size) == 1:  # one stride cannot be unequal; only padding makes a signal longer
+        in_order = shape[2] <= size[0] or shape[1] > size[0]
+        return in_order or (shape[2],) in map(tuple, patch_grids()[0])
+    first, last = (skew(grid[-2:], size[-2:]) for grid in (shape[2:], shape[1:-1]))
     if first < last:  # also where the network itself stretches the image to a square
         return True
-    if len(size) == 2 and last >= log(2):  # the strides of volumes differ along the depth
+    if len(size) == 2 and last >= log(2):
         return None
-    return first < 0.25 and not any(type(m).__name__ in CHANNELS_LAST for m in model.modules())
+    deeper = len(size) == 3 and shape[2] > size[0]  # than the volume: no depth
+    alike = first == last or (first < 0.25 and not deeper)
+    return alike and not any(type(m).__name__ in CHANNELS_LAST for m in model.modules())
 
 
 def _tokens_of_a_signal(shape: Sequence[int], size: Sequence[int], patch_grids: Grids) -> bool:
