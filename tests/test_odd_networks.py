@@ -17,6 +17,7 @@ from course_utils.methods.forward_pass import ForwardPass
 from course_utils.methods.head import undisturbed
 from course_utils.methods.layers import default_layer
 from course_utils.networks.classifiers import load_classifier
+from course_utils.quality.load import load_assessor
 
 
 class Plain(nn.Module):
@@ -245,6 +246,22 @@ class LacksAnInput(Plain):
         return self.part(x)
 
 
+class Rounding(Plain):
+    def __init__(self):
+        super().__init__()
+        self.f = nn.Sequential(self.f)
+        self.f.register_forward_hook(lambda _module, _inputs, a: a.long())
+
+    def head(self, a):
+        return super().head(a.float())
+
+
+def grey():
+    model = Plain()
+    model.stem = nn.Conv2d(1, 6, 3)
+    return model
+
+
 def ask(model=None, x=None, **more):
     return GradCAM(model or Plain(), "f", **more)(images() if x is None else x, 1)
 
@@ -299,6 +316,12 @@ def with_nan(n):
         (lambda: ask(x=images()[None]), r"floats: x.flatten\(0, 1\)\.$"),
         (lambda: ask(x=images()[:, :1]), r"floats: x.expand\(-1, 3, -1, -1\) repeats"),
         (lambda: ask(x=images()[:, [0, 1, 2, 2]]), r"floats: x\[:, :3\] leaves"),
+        (lambda: ask(grey(), images()), r"floats: x.mean\(1, keepdim=True\) makes it grey\.$"),
+        (lambda: ask(grey(), images()[:, 0]), r"floats: x\[:, None\]\.$"),
+        (lambda: ask(Rounding()), r"'f' returns a tensor of torch.int64, not"),
+        (lambda: GradCAM(Plain(), "module.f"), "no layer 'module.f'. Did you mean 'f'"),
+        (lambda: GradCAM(nn.DataParallel(Plain()), "f"), "Did you mean 'module.f'"),
+        (lambda: load_assessor(images()), r"not a Tensor.*score\(photo, reference\)"),
         (lambda: ask(Labelled()), r"'labels'\).*: x=\{'x': images, 'labels': ...\}\.$"),
         (lambda: ask(LacksAnInput()), r"^Labelled\.forward\(\) missing"),
         (lambda: GradCAM(partial(Plain())), "not a partial. If it calls a network"),

@@ -224,8 +224,9 @@ def _comes_from(tensor: Tensor, leaf: Tensor) -> bool:
 def _check_output(model: nn.Module, name: str, value: Any) -> None:
     """Raise a LayerError unless a graph can start at what the layer returned."""
     if not isinstance(value, Tensor) or not value.is_floating_point():
+        kind = f"tensor of {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
         raise LayerError(
-            f"'{name}' returns a {type(value).__name__}, not one tensor of floats. "
+            f"'{name}' returns a {kind}, not one tensor of floats. "
             "Choose a layer inside or after it whose output is a single tensor."
         )
     if torch.is_inference_mode_enabled():

@@ -175,8 +175,12 @@ def _way_to_a_batch(x: Tensor, axes: int, channels: int | None) -> str:
         return ".movedim(-1, 0)[None]"
     if len(shape) == axes + 3 and shape[2] == channels:
         return ".flatten(0, 1)"  # several crops or views of each image
+    if len(shape) == axes + 1 and channels == 1:
+        return "[:, None]"
     if len(shape) != axes + 2 or channels is None:
         return ""
+    if (shape[1], channels) == (3, 1):
+        return ".mean(1, keepdim=True) makes it grey"
     if shape[1] == 1:
         return f".expand(-1, {channels}{spread}) repeats a grey image"
     if (shape[1], channels) == (4, 3):

@@ -78,9 +78,17 @@ def find_layer(model: nn.Module, layer: str | nn.Module | Target | None = None) 
         return Target(name, model.get_submodule(name), "named by you", named=True)
     except AttributeError:
         raise LayerError(
-            f"{type(model).__name__} has no layer '{name}'.{closest(name, layer_names(model))} "
+            f"{type(model).__name__} has no layer '{name}'.{_nearest(name, layer_names(model))} "
             "layer_names(model) lists them all."
         ) from None
+
+
+def _nearest(name: str, names: list[str]) -> str:
+    """As `closest`; first a name that only lacks a wrapper's part, such as "module.", or has it."""
+    same = [n for n in names if f".{name}".endswith(f".{n}") or n.endswith(f".{name}")]
+    if same:
+        return f" Did you mean '{max(same, key=len)}'?"
+    return closest(name, names)
 
 
 def _no_network(value: Any) -> str:

@@ -1,5 +1,6 @@
 """The assessors whose heads were trained for this course (tools/train_quality.py)."""
 
+import numpy as np
 from safetensors.torch import load, save
 
 from ..errors import WeightsError
@@ -27,7 +28,14 @@ def load_assessor(reference: bool = True, base: float = BASE) -> Assessor:
 
     Raises:
         WeightsError: its weights are missing or damaged.
+        TypeError: a photo or a name was given in place of True or False.
     """
+    if not isinstance(reference, int | np.bool_):
+        raise TypeError(
+            "load_assessor's reference= is True (it compares) or False (it scores a photo alone), "
+            f"not a {type(reference).__name__}. The reference photo itself comes later: "
+            "load_assessor().score(photo, reference)."
+        )
     name = FILES[bool(reference)]
     network = QualityNet(bool(reference), base)
     learned = {
