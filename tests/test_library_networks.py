@@ -665,6 +665,7 @@ def pooled(*layers):
     [
         (lambda: Neck(nn.Conv2d(512, 512, 1)), "neck"),
         (lambda: Neck(nn.Sequential(nn.BatchNorm2d(512), nn.Tanh())), "neck"),
+        (lambda: Neck(torchvision.models.convnext.LayerNorm2d(512)), "neck"),
         (lambda: Neck(nn.AdaptiveAvgPool2d(1)), "body.layer4"),
         (
             lambda: known(avgpool=lambda pool: pooled(nn.Conv2d(512, 512, 1), nn.SELU())),

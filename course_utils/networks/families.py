@@ -121,7 +121,8 @@ def _added(model: nn.Module, path: str, layer: str) -> frozenset[str]:
             continue
         if kinds & {"flatten", "linear"}:
             on_rows.add(parent)  # what stands after it, too, works on rows of numbers
-        usual = usual and _ends_a_network(module, parent in on_rows)
+        own = name.startswith(f"{path}." if path else "")
+        usual = usual and _ends_a_network(module, parent in on_rows, own)
         added.add(name)
     return frozenset(() if usual else added)
 
@@ -140,17 +141,20 @@ def _beside(model: nn.Module, path: str, part: str) -> Iterator[tuple[str, nn.Mo
         model, above = model.get_submodule(step), f"{above}{step}."
 
 
-def _ends_a_network(module: nn.Module, on_rows: bool) -> bool:
-    """Whether a module is a part of usual classifiers, which have no places, or change none."""
+def _ends_a_network(module: nn.Module, on_rows: bool, own: bool) -> bool:
+    """Whether a module is a part of usual classifiers, which have no places, or change none.
+
+    Norms over a grid's channels are, in a library's own network.
+    """
     kinds = _kinds(type(module))
     if "activation" in kinds:
         return on_rows and not isinstance(module, nn.MultiheadAttention)
     if kinds & {"container", "dropout", "flatten", "linear", "loss"}:
         return True
-    ends = ("ClassifierHead", "Pool", "Pool2d", "Norm", "Norm2d", "Permute")
-    return isinstance(module, (nn.BatchNorm1d, nn.LayerNorm)) or (
-        _of_a_library(module) and type(module).__name__.endswith(ends)
-    )
+    if type(module) in (nn.BatchNorm1d, nn.LayerNorm):
+        return True
+    ends = ("ClassifierHead", "Pool", "Pool2d", *(("Norm", "Norm2d", "Permute") if own else ()))
+    return _of_a_library(module) and type(module).__name__.endswith(ends)
 
 
 @lru_cache(256)
