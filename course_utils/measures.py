@@ -312,7 +312,8 @@ def _ranked(x: Tensor, evidence: ArrayLike) -> tuple[np.ndarray, Tensor]:
     values = _array(evidence)
     if values.shape != tuple(x.shape[-2:]):
         raise ValueError(
-            f"A map of {values.shape} cannot order the pixels of {tuple(x.shape[-2:])}."
+            f"A map of {values.shape} cannot order the pixels of {tuple(x.shape[-2:])}: bring it "
+            "to the picture's size first, as an Explanation's .maps are."
         )
     rank = np.empty(values.size, int)
     rank[np.argsort(-values, axis=None, kind="stable")] = np.arange(values.size)
@@ -360,6 +361,8 @@ def _array(values: ArrayLike) -> np.ndarray:
     """A map as an H x W float array."""
     if isinstance(values, Tensor):
         values = values.detach().cpu().double().numpy()  # numpy knows no bfloat16
+    if hasattr(values, "maps"):  # an Explanation
+        raise TypeError("A measure reads one map, not a whole Explanation: give its .maps[0, 0].")
     values = np.asarray(values, float)
     if values.ndim != 2:
         raise ValueError(f"A measure reads one map, H x W, not an array of shape {values.shape}.")

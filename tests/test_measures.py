@@ -271,3 +271,9 @@ def test_averages_leave_out_what_has_no_answer_and_count_the_rest():
 def test_bad_input_is_answered_in_words(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+def test_a_whole_explanation_is_no_map():
+    whole = type("Explanation", (), {"maps": np.ones((1, 1, 4, 4))})()
+    with pytest.raises(TypeError, match=r"give its \.maps\[0, 0\]"):
+        energy_inside(whole, np.eye(4))

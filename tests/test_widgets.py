@@ -596,3 +596,9 @@ class TestAnErrorInACallback:
 def test_a_network_in_the_place_of_a_photo_is_called_so():
     with pytest.raises(TypeError, match=r"given as ContrastExplorer\(classifier=model\)"):
         ContrastExplorer(torch.nn.Identity())
+
+
+@pytest.mark.parametrize("given", [{"photo": Image.new("RGB", (9, 9))}, {"photos": [1]}])
+def test_pictures_without_names_bring_the_line_that_names_them(given):
+    with pytest.raises(TypeError, match=r"ContrastExplorer\(photos=\{'mine': picture\}\)"):
+        ContrastExplorer(**given)

@@ -4,6 +4,7 @@ Only ipywidgets' core controls are used, so that it runs in JupyterLab without e
 """
 
 import html
+from collections.abc import Mapping
 from dataclasses import replace
 
 import ipywidgets as w
@@ -26,6 +27,21 @@ NONE = -1  # the value of an unused "and Q" list
 ONLINE = ("resnet50", "vgg16", "mobilenet_v3_small")  # offered; their weights are fetched once
 OPACITIES = {"faint": 0.4, "medium": STRENGTH, "strong": 0.9, "full": 1.0}
 EXPECTED = (WeightsError, LayerError, ImageError, OSError)  # said in words; the old choice stays
+
+
+def _named(photo: object, photos: Mapping[str, Image.Image] | None) -> dict[str, Image.Image]:
+    """The pictures of one's own by their names, or a TypeError that shows how they are given."""
+    if isinstance(photo, nn.Module):
+        raise TypeError("A network of your own is given as ContrastExplorer(classifier=model).")
+    try:
+        if not hasattr(photo, "shape") and not isinstance(photo, Image.Image):
+            return dict(photos or {})
+    except (TypeError, ValueError):
+        pass  # no names
+    raise TypeError(
+        "A photo is chosen by its name; pictures of your own are given with theirs: "
+        "ContrastExplorer(photos={'mine': picture})."
+    )
 
 
 class ContrastExplorer(Panel):
@@ -68,9 +84,7 @@ class ContrastExplorer(Panel):
         fine: dict[str, Image.Image] | None = None,
     ):
         super().__init__()
-        if isinstance(photo, nn.Module):
-            raise TypeError("A network of your own is given as ContrastExplorer(classifier=model).")
-        self._own: dict[str, Image.Image] = dict(photos or {})
+        self._own = _named(photo, photos)
         self._given, self._truth, self._fine = classifier, truth, dict(fine or {})
         photo = photo or next(iter(self._own), "chelsea")
         photo = photo if photo in self._own else ALIASES.get(photo, photo)
