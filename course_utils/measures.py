@@ -18,7 +18,7 @@ from scipy.ndimage import distance_transform_edt
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from .methods.classes import class_indices, names_in, names_of
+from .methods.classes import class_indices, names_for
 from .methods.head import the_output, undisturbed
 from .methods.scores import class_logits
 
@@ -202,7 +202,7 @@ def margin_between(
         if isinstance(model, torch.nn.Module):
             with undisturbed(model):
                 output = the_output(model, model(pictures))
-            categories = names_of(names_in(model), output, model)
+            categories = names_for(model, output)
         else:
             output = model(pictures)
         y = class_logits(output)

@@ -19,6 +19,7 @@ from ..measures import energy_inside
 from ..methods.cams import ContrastCAM, CounterfactualCAM, Explanation, GradCAM
 from ..methods.classes import class_name, names_for
 from ..methods.forward_pass import ForwardPass
+from ..methods.inputs import beside_weights
 from ..methods.layers import find_layer
 from ..methods.maps import upsample
 from ..methods.scores import are_classes
@@ -113,7 +114,7 @@ def scene_of(
         ClassError: the network does not answer with two classes or more, or one logit.
         TypeError: it is no network.
     """
-    find_layer(classifier, layer)  # what is no network has no preprocess, either
+    target = find_layer(classifier, layer)  # what is no network has no preprocess, either
     preprocess = getattr(classifier, "preprocess", None)
     if not callable(preprocess):
         kind = type(classifier).__name__
@@ -123,10 +124,8 @@ def scene_of(
             "course_utils.networks.preprocess.Preprocess(256, 224, mean, std), with the mean and "
             "std it was trained with; and model.categories to the names of its classes."
         )
-    x = preprocess(photo)[None]
-    found = (p for p in classifier.parameters() if p.is_floating_point() and not p.is_meta)
-    x = x.to(next(found, x))  # on the network's device, in its type of numbers
-    forward_pass = ForwardPass(classifier, x, layer)
+    x = beside_weights(preprocess(photo)[None], classifier)
+    forward_pass = ForwardPass(classifier, x, target)
     logits = forward_pass.logits
     if not are_classes(logits):
         shape = " x ".join(map(str, logits.shape))

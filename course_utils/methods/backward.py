@@ -54,8 +54,8 @@ def cancels(gradient: Tensor, dtype: torch.dtype | None = None) -> bool:
     return bool((sums.abs() <= tolerance * sizes).all())
 
 
-def random_question(y: Tensor) -> Tensor:
-    """A fixed random v for an output, of its shape, type and device."""
+def random_like(y: Tensor) -> Tensor:
+    """Fixed random numbers, normally distributed, of a tensor's shape, type and device."""
     generator = torch.Generator().manual_seed(0)  # the CPU's, whatever set_default_device says
     return torch.randn(y.shape, generator=generator, dtype=torch.float32, device="cpu").to(y)
 

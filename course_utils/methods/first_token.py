@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from .backward import backward, random_question
+from .backward import backward, random_like
 from .grids import Fold
 from .head import Picker, run_from_layer
 from .inputs import Inputs
@@ -234,7 +234,7 @@ def _agree(short: Run, plain: Run, fold: Fold) -> bool:
     y, expected = short.output.detach(), plain.output.detach()
     if not _close(y, expected):
         return False
-    v = random_question(y)[None]
+    v = random_like(y)[None]
     assert short.shift is not None
     sums = backward(short.output, short.shift, v)
     gradient = backward(plain.output, plain.leaf, v)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ..errors import LayerError
+from .backward import backward
 from .inputs import Inputs, each_tensor
 
 if TYPE_CHECKING:
@@ -206,19 +207,12 @@ def run_from_layer(
         tensor = the_output(model, returned, output)
     if not before and not tensor.requires_grad:
         return run_from_layer(model, name, layer, x, output, way, first, before=True)
-    if before and not _comes_from(tensor, start.leaves[0]):
+    (leaf,) = start.leaves
+    if before and not tensor.requires_grad:
         raise not_on_the_way(name)
-    return start.leaves[0], tensor
-
-
-def _comes_from(tensor: Tensor, leaf: Tensor) -> bool:
-    """Whether a gradient of the tensor reaches the leaf."""
-    if not tensor.requires_grad:
-        return False
-    (gradient,) = torch.autograd.grad(
-        tensor, leaf, torch.zeros_like(tensor), retain_graph=True, allow_unused=True
-    )
-    return gradient is not None
+    if before and backward(tensor, leaf, torch.zeros_like(tensor)[None]) is None:
+        raise not_on_the_way(name)
+    return leaf, tensor
 
 
 def _check_output(model: nn.Module, name: str, value: Any) -> None:

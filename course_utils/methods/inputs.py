@@ -188,6 +188,12 @@ def _way_to_a_batch(x: Tensor, axes: int, channels: int | None) -> str:
     return ""
 
 
+def beside_weights(x: Tensor, model: nn.Module) -> Tensor:
+    """The same numbers, on the network's device and in its type of numbers if it has weights."""
+    found = (p for p in model.parameters() if p.is_floating_point() and not p.is_meta)
+    return x.to(next(found, x))
+
+
 def _check_beside_weights(x: Tensor, model: nn.Module, name: str) -> None:
     """As `check_images`: the device and the type of numbers."""
     weight = next(model.parameters(), None)

@@ -29,7 +29,7 @@ _POOLS = {
     for name in ("AdaptiveAvgPool2D", "AdaptiveMaxPool2D", "AvgPool2D", "MaxPool2DWithIndices")
 }
 _VIEWS = {"ViewBackward0", "UnsafeViewBackward0", "SqueezeBackward1", "SqueezeBackward2"}
-_AVERAGES = _VIEWS | {
+_WEIGHTS_SUM_TO_1 = _VIEWS | {
     "CloneBackward0",
     "MeanBackward1",
     "AdaptiveAvgPool2DBackward0",
@@ -148,7 +148,7 @@ class PooledHead:
         1 x C x M where z are averages and maxima of A: the weights of each sum to 1, whatever its
         windows, so that their mean is the same for all.
         """
-        if all(node.name() in _AVERAGES for node in self._path[self._waist :]):
+        if all(node.name() in _WEIGHTS_SUM_TO_1 for node in self._path[self._waist :]):
             each = prod(_shape(self._path[self._waist])[1:]) // self._channels
             places = self._leaf[0].numel() // self._channels
             return self._leaf.new_full((1, self._channels, each), 1 / places)

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from ..networks.families import Known, known_inside
-from .backward import cancels, random_question
+from .backward import cancels, random_like
 from .grids import find_fold, skew, tokens_first
 from .head import (
     Picker,
@@ -233,10 +233,10 @@ def _look_for_the_image(
 ) -> set[str]:
     """The modules that give the same whatever the images show: embeddings of places and of texts.
 
-    In one more forward pass their outputs are the same with random images as with these. Of tokens,
-    those that differ are the image's (`placed`). NaN would spread more surely, but code in C++ that
-    reads where the network says has crashed on it. Buffers are lent as copies, as a network may
-    write into them.
+    In two more forward passes their outputs are the same with these images and with random ones. Of
+    tokens, those that differ are the image's (`placed`). NaN would spread more surely, but code in
+    C++ that reads where the network says has crashed on it. Buffers are lent as copies, as a
+    network may write into them.
     """
     axes, size, free = images_of(x).dim(), images_of(x).shape[2:], dict[str, bool]()
     sums: dict[str, list[list[Tensor | None]]] = {name: [] for name in names}
@@ -244,7 +244,7 @@ def _look_for_the_image(
 
     def other(t: Tensor) -> Tensor:  # a second view of another size has places of its own
         alike = t.dim() == axes and t.shape[2:] == size
-        return _random_like(t) if alike and t.is_floating_point() else t
+        return _other_images(t) if alike and t.is_floating_point() else t
 
     def look(name: str) -> Any:
         def hook(_module: nn.Module, inputs: Any, value: Any) -> None:
@@ -275,12 +275,10 @@ def _look_for_the_image(
     return set() if all(free.values()) else {name for name in free if free[name]}
 
 
-def _random_like(images: Tensor) -> Tensor:
+def _other_images(images: Tensor) -> Tensor:
     """Random images, of the same mean and spread if these have one."""
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(images.shape, generator=generator, device="cpu").to(images)
     spread = images.float().std() if images.numel() > 1 else images.new_zeros(())
-    return images.mean() + noise * (spread if spread > 0 else 1)
+    return images.mean() + random_like(images) * (spread if spread > 0 else 1)
 
 
 def _sums(value: Any) -> Tensor | None:
@@ -322,7 +320,7 @@ def _gradients(y: Tensor, tensors: list[Tensor]) -> list[Tensor | None]:
     tensors = tensors or [y]
     if not y.requires_grad:
         return [None] * len(tensors)
-    v = random_question(y)
+    v = random_like(y)
     if y.dim() and are_classes(y):  # a maximum over places gives each class a place of its own
         v = torch.zeros_like(y).flatten()
         v[y.argmax()] = 1

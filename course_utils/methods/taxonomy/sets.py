@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ...birds import PARTS, SPECIES, Bird, draw
 from ...photos import PHOTOS, available_photos, load_photo
 from ..classes import names_in
+from ..inputs import beside_weights
 from .asked import Asked
 
 FIRST = 500_000  # seeds from here on: neither the networks' training nor the benchmark draws them
@@ -32,8 +33,7 @@ def read(network: Any, images: list[Image.Image], what: str) -> Tensor:
             f"This network has no .preprocess (PIL -> 3 x H x W), so that {what} cannot be "
             "shown to it. Set network.preprocess, or pass images of your own."
         )
-    weight = next(network.parameters(), torch.zeros(()))  # the network may be in float64, say
-    return torch.stack([network.preprocess(image) for image in images]).to(weight)
+    return beside_weights(torch.stack([network.preprocess(image) for image in images]), network)
 
 
 def show(network: Any, x: Tensor) -> Tensor:
