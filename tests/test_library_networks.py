@@ -204,6 +204,18 @@ def test_what_is_the_same_for_every_image_is_not_the_layer(frozen, wrap):
     assert seen.layer.endswith("f") and seen.activations.shape == (2, 8, 4, 4)
 
 
+def test_where_small_random_weights_lose_the_image_the_last_layer_is_explained():
+    torch.manual_seed(0)
+    steps = (nn.Sequential(nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8)) for _ in range(6))
+    model = nn.Sequential(nn.Conv2d(3, 8, 4, 4), *steps, nn.AvgPool2d(4), nn.Flatten())
+    for step in model[1:-2]:
+        nn.init.normal_(step[0].weight, std=1e-3)
+        nn.init.normal_(step[1].bias)
+    with torch.no_grad():  # what the image adds is less than the last digit
+        assert torch.equal(*model.eval()(torch.randn(2, 3, 16, 16)))
+    assert ForwardPass(model, torch.randn(2, 3, 16, 16)).layer == "6"
+
+
 @pytest.mark.parametrize("wrap", [lambda m: m, nn.DataParallel])
 def test_a_head_of_zeros_in_a_wrapper_does_not_hide_the_layer(wrap):
     model = Video()

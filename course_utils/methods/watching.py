@@ -11,7 +11,7 @@ and the largest evidence may sit in tokens that carry nothing of what is asked a
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import accumulate
@@ -202,7 +202,8 @@ def _watch(
             for handle in handles:
                 handle.remove()
     watched.shapes = {name: tensor.shape for name, tensor in tensors.items()}
-    _apply_rule(watched, model, x, dict(zip(tensors, gradients)))
+    fixed = _look_for_the_image(watched, model, x, output, weights, list(tensors))
+    _apply_rule(watched, model, size_of(images_of(x), model), dict(zip(tensors, gradients)), fixed)
     watched.read = {name for best in watched.fitting[:1] for name in _read(best, tensors)}
     return watched
 
@@ -229,18 +230,20 @@ def _look_for_a_turn(model: nn.Module, images: Tensor, watched: Watched) -> list
 
 
 def _look_for_the_image(
-    watched: Watched, model: nn.Module, x: Inputs, names: Iterable[str]
-) -> set[str]:
+    watched: Watched, model: nn.Module, x: Inputs, output: Picker | None,
+    weights: dict[str, Tensor], names: list[str],
+) -> set[str]:  # fmt: skip
     """The modules that give the same whatever the images show: embeddings of places and of texts.
 
     In two more forward passes their outputs are the same with these images and with random ones. Of
     tokens, those that differ are the image's (`placed`). NaN would spread more surely, but code in
     C++ that reads where the network says has crashed on it. Buffers are lent as copies, as a
-    network may write into them.
+    network may write into them. Where the answer is the same, too, as of many layers with weights
+    drawn too small, nothing is known.
     """
     axes, size, free = images_of(x).dim(), images_of(x).shape[2:], dict[str, bool]()
     sums: dict[str, list[list[Tensor | None]]] = {name: [] for name in names}
-    first_pass = [True]
+    first_pass, answers = [True], list[Tensor | None]()
 
     def other(t: Tensor) -> Tensor:  # a second view of another size has places of its own
         alike = t.dim() == axes and t.shape[2:] == size
@@ -265,14 +268,17 @@ def _look_for_the_image(
         try:
             for images in (x, each_tensor(x, other)):
                 buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-                call_with(model, buffers, images)
+                returned = call_with(model, buffers | weights, images)
+                answers.append(_sums(the_output(model, returned, output)))
                 first_pass.clear()
         except Exception:  # noqa: BLE001
             pass  # a network may refuse random images; what ran before it did is known
         finally:
             for handle in handles:
                 handle.remove()
-    return set() if all(free.values()) else {name for name in free if free[name]}
+    differ = _differ(*answers) if len(answers) == 2 else None
+    blind = differ is not None and not differ.any()
+    return set() if blind else {name for name in free if free[name]}
 
 
 def _other_images(images: Tensor) -> Tensor:
@@ -345,12 +351,12 @@ def _note_attentions(watched: Watched, y: Tensor) -> None:
 
 
 def _apply_rule(
-    watched: Watched, model: nn.Module, x: Inputs, gradients: dict[str, Tensor | None]
-) -> None:
-    modules, size = dict(model.named_modules()), size_of(images_of(x), model)
+    watched: Watched, model: nn.Module, size: Sequence[int], gradients: dict[str, Tensor | None],
+    fixed: set[str],
+) -> None:  # fmt: skip
+    modules = dict(model.named_modules())
     size = size[::-1] if watched.turned else size
     watched.lengths = _lengths(model, watched.shapes)
-    fixed = _look_for_the_image(watched, model, x, gradients)
     watched.inside = {name for name in watched.shapes if _in_a_branch(modules, name)}
     fitting, cancelling, grids = [], set(), 0  # the modules with a grid that ran once
     for name in reversed(watched.shapes):
