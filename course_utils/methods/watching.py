@@ -11,7 +11,7 @@ and the largest evidence may sit in tokens that carry nothing of what is asked a
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import accumulate
@@ -123,7 +123,6 @@ def watch(model: nn.Module, x: Inputs, output: Picker | None = None) -> Watched:
     kept = _kept.setdefault(model, {})
     if key not in kept or not kept[key].fitting:
         kept[key] = _watched(model, x, output)
-        kept[key].output = output
         kept[key].known = _known_that_answers(model, kept[key])
     return kept[key]
 
@@ -168,12 +167,12 @@ def _watch(
     model: nn.Module, x: Inputs, output: Picker | None, weights: dict[str, Tensor]
 ) -> Watched:
     """One forward and one backward pass through the whole network, with a hook on every module."""
-    watched, tensors, recording = Watched(n=len(images_of(x))), dict[str, Tensor](), [True]
+    watched = Watched(n=len(images_of(x)), output=output)
+    tensors, recording = dict[str, Tensor](), [True]
 
     def keep(name: str) -> Any:
         def hook(_module: nn.Module, _inputs: Any, value: Any) -> Tensor | None:
-            if recording:
-                watched.runs[name] += 1
+            watched.runs[name] += bool(recording)
             if torch.is_inference_mode_enabled():
                 raise not_under_inference_mode(model)
             if not isinstance(value, Tensor) or not value.is_floating_point():
@@ -202,8 +201,7 @@ def _watch(
             for handle in handles:
                 handle.remove()
     watched.shapes = {name: tensor.shape for name, tensor in tensors.items()}
-    fixed = _look_for_the_image(watched, model, x, output, weights, list(tensors))
-    _apply_rule(watched, model, size_of(images_of(x), model), dict(zip(tensors, gradients)), fixed)
+    _apply_rule(watched, model, x, weights, dict(zip(tensors, gradients)))
     watched.read = {name for best in watched.fitting[:1] for name in _read(best, tensors)}
     return watched
 
@@ -230,9 +228,8 @@ def _look_for_a_turn(model: nn.Module, images: Tensor, watched: Watched) -> list
 
 
 def _look_for_the_image(
-    watched: Watched, model: nn.Module, x: Inputs, output: Picker | None,
-    weights: dict[str, Tensor], names: list[str],
-) -> set[str]:  # fmt: skip
+    watched: Watched, model: nn.Module, x: Inputs, weights: dict[str, Tensor], names: Iterable[str]
+) -> set[str]:
     """The modules that give the same whatever the images show: embeddings of places and of texts.
 
     In two more forward passes their outputs are the same with these images and with random ones. Of
@@ -241,13 +238,8 @@ def _look_for_the_image(
     network may write into them. Where the answer is the same, too, as of many layers with weights
     drawn too small, nothing is known.
     """
-    axes, size, free = images_of(x).dim(), images_of(x).shape[2:], dict[str, bool]()
     sums: dict[str, list[list[Tensor | None]]] = {name: [] for name in names}
-    first_pass, answers = [True], list[Tensor | None]()
-
-    def other(t: Tensor) -> Tensor:  # a second view of another size has places of its own
-        alike = t.dim() == axes and t.shape[2:] == size
-        return _other_images(t) if alike and t.is_floating_point() else t
+    free, answers, first_pass = dict[str, bool](), list[Tensor | None](), [True]
 
     def look(name: str) -> Any:
         def hook(_module: nn.Module, inputs: Any, value: Any) -> None:
@@ -266,10 +258,10 @@ def _look_for_the_image(
     with undisturbed(model), torch.inference_mode(False), torch.no_grad():
         handles = [model.get_submodule(n).register_forward_hook(look(n)) for n in names]
         try:
-            for images in (x, each_tensor(x, other)):
+            for images in (x, _with_other_images(x)):
                 buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
                 returned = call_with(model, buffers | weights, images)
-                answers.append(_sums(the_output(model, returned, output)))
+                answers.append(_sums(the_output(model, returned, watched.output)))
                 first_pass.clear()
         except Exception:  # noqa: BLE001
             pass  # a network may refuse random images; what ran before it did is known
@@ -281,10 +273,17 @@ def _look_for_the_image(
     return set() if blind else {name for name in free if free[name]}
 
 
-def _other_images(images: Tensor) -> Tensor:
-    """Random images, of the same mean and spread if these have one."""
-    spread = images.float().std() if images.numel() > 1 else images.new_zeros(())
-    return images.mean() + random_like(images) * (spread if spread > 0 else 1)
+def _with_other_images(x: Inputs) -> Inputs:
+    """The same inputs with random images, of the same mean and spread if these have one."""
+    images = images_of(x)
+
+    def other(t: Tensor) -> Tensor:
+        if t.dim() != images.dim() or t.shape[2:] != images.shape[2:] or not t.is_floating_point():
+            return t  # a second view of another size has places of its own
+        spread = t.float().std() if t.numel() > 1 else t.new_zeros(())
+        return t.mean() + random_like(t) * (spread if spread > 0 else 1)
+
+    return each_tensor(x, other)
 
 
 def _sums(value: Any) -> Tensor | None:
@@ -351,12 +350,13 @@ def _note_attentions(watched: Watched, y: Tensor) -> None:
 
 
 def _apply_rule(
-    watched: Watched, model: nn.Module, size: Sequence[int], gradients: dict[str, Tensor | None],
-    fixed: set[str],
+    watched: Watched, model: nn.Module, x: Inputs, weights: dict[str, Tensor],
+    gradients: dict[str, Tensor | None],
 ) -> None:  # fmt: skip
-    modules = dict(model.named_modules())
+    modules, size = dict(model.named_modules()), size_of(images_of(x), model)
     size = size[::-1] if watched.turned else size
     watched.lengths = _lengths(model, watched.shapes)
+    fixed = _look_for_the_image(watched, model, x, weights, gradients)
     watched.inside = {name for name in watched.shapes if _in_a_branch(modules, name)}
     fitting, cancelling, grids = [], set(), 0  # the modules with a grid that ran once
     for name in reversed(watched.shapes):
