@@ -675,6 +675,44 @@ def test_of_a_checkpointed_head_nothing_runs_before_it_is_asked():
     assert len(runs) <= 6 and inside[1].num_batches_tracked == 0
 
 
+POOLS = (nn.AdaptiveAvgPool2d(1), nn.Flatten())
+CHECKPOINTED = {
+    "pooling and a linear layer": lambda: nn.Sequential(*POOLS, nn.Linear(8, 5)),
+    "a norm, a linear layer": lambda: nn.Sequential(*POOLS, nn.BatchNorm1d(8), nn.Linear(8, 5)),
+    "a large linear layer": lambda: nn.Sequential(
+        nn.Flatten(), nn.Linear(8 * 14 * 14, 1000), nn.ReLU(), nn.Linear(1000, 5)
+    ),
+    "dropout last": lambda: nn.Sequential(*POOLS, nn.Linear(8, 5), nn.Dropout()),
+}
+
+
+@pytest.mark.parametrize("name", CHECKPOINTED)
+def test_a_checkpointed_head_is_run_again_in_evaluation_mode_only(name):
+    """Reading what its graph has saved runs it again, in training mode where the network is."""
+    torch.manual_seed(0)
+    features, head, modes = nn.Conv2d(3, 8, 3), CHECKPOINTED[name](), []
+    plain = nn.Sequential(features, head).eval()
+    head.register_forward_pre_hook(lambda *_: modes.append(head.training))
+
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.features, self.head = features, head
+
+        def forward(self, x):
+            return checkpoint(self.head, self.features(x), use_reentrant=False)
+
+    x = torch.randn(2, 3, 16, 16)
+    wanted = GradCAM(plain, "0")(x, why=[1, 2]).evidence
+    model = Network().train()
+    modes.clear()
+    torch.testing.assert_close(GradCAM(model, "features")(x, why=[1, 2]).evidence, wanted)
+    seen = ForwardPass(model, x, "features")
+    torch.testing.assert_close(GradCAM(model, "features")(seen, why=[1, 2]).evidence, wanted)
+    torch.testing.assert_close(seen.class_maps()[:, 1:3], wanted)
+    assert modes and not any(modes)
+
+
 @pytest.mark.parametrize("form", [torch.clone, lambda w: w.T.clone().T], ids=["rows", "columns"])
 @pytest.mark.parametrize("shape", [(60, 90), (90, 60), (5, 3000), (8, 70, 3, 3)])
 def test_of_a_large_weight_every_row_and_every_column_is_looked_at(shape, form):

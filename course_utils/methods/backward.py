@@ -78,6 +78,8 @@ def _send(output: Tensor | GradientEdge, leaf: Tensor | GradientEdge, v: Tensor)
             raise LayerError(reentrant("after the layer")) from None
         raise
     gradients = [gradient for gradient in each if gradient is not None]
+    if len(gradients) == 1:
+        return gradients[0][None]  # stack would copy it
     return torch.stack(gradients) if gradients else None
 
 

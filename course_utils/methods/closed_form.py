@@ -9,17 +9,16 @@ from functools import cached_property
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
-from .unchanged import Unchanged
+from .unchanged import Unchanged, runs_own_code
 
 CHUNK = 64  # questions answered at once: measured fastest between 1 and 1000 on a CPU
 FEW = 64  # so many classes are not worth a shorter way
 SPARSE = 16  # rows are copied out of a matrix that has so many times more: copying is slow
-LARGE = 2**20  # numbers of a matrix from which on it pays to leave out rows
-ROWS = 256  # so many rows are summed one after the other: more would round worse
+LARGE = 2**20  # numbers of a matrix from which on it pays to take care how it is read
+PARTS = 8  # of a large matrix
 
 
 class ClosedForm:
@@ -109,20 +108,12 @@ def _of_few(v: Tensor, matrix: Tensor, classes: Tensor) -> Tensor:
 
 
 def product(v: Tensor, matrix: Tensor) -> Tensor:
-    """v W; on a CPU, of one question and a large W, without the rows where v is 0, if many are."""
-    if v.numel() == v.shape[-1] and matrix.numel() > LARGE and v.device.type == "cpu":
-        rows = _asked_about(v)
-        if 3 * len(rows) < 2 * v.shape[-1]:
-            return _sum_of_rows(v, matrix, rows)
-    return v @ matrix
-
-
-def _sum_of_rows(v: Tensor, matrix: Tensor, rows: Tensor) -> Tensor:
-    """v W of one question: an embedding reads rows where they lie, and none where v is 0."""
-    starts = torch.arange(0, len(rows), ROWS, device=rows.device)
-    values = v.flatten()[rows]
-    sums = F.embedding_bag(rows, matrix, starts, mode="sum", per_sample_weights=values)
-    return sums.sum(dim=0).expand(*v.shape[:-1], -1)
+    """v W; of one question and a large W in parts, as one vector times a matrix is left to a
+    single thread by PyTorch."""
+    if v.numel() != v.shape[-1] or matrix.numel() < LARGE or len(matrix) % PARTS:
+        return v @ matrix
+    parts = torch.bmm(v.reshape(PARTS, 1, -1), matrix.unflatten(0, (PARTS, -1)))
+    return parts.sum(dim=0).expand(*v.shape[:-1], -1)
 
 
 # A node of autograd's graph. What it saved (`_saved_mat2`, ...) depends on the operation, so
@@ -206,9 +197,9 @@ def pooling_linear_head(output: Tensor, leaf: Tensor) -> Tensor | None:
         return None
     if node.name() == "AddmmBackward0" and node._saved_alpha != 1:
         return None
-    weight, (*bias, node, matrix) = node._saved_mat2, (n for n, _ in node.next_functions)
+    last, (*bias, node, matrix) = node, (n for n, _ in node.next_functions)
     # W and b must not be computed from A by another way round
-    if node is None or weight is None or not all(map(is_parameter, [*bias, matrix])):
+    if node is None or not all(map(is_parameter, [*bias, matrix])):
         return None
     while node.name() in _RESHAPING or only_restrided(node, leaf, leaf.shape[1]):
         node = node.next_functions[0][0]
@@ -218,5 +209,8 @@ def pooling_linear_head(output: Tensor, leaf: Tensor) -> Tensor | None:
     node = node.next_functions[0][0]
     if node.name() == "CloneBackward0":
         node = node.next_functions[0][0]
-    same = weight.shape[0] == leaf.shape[1] and weight.dtype == leaf.dtype
-    return weight.T.detach() if same and getattr(node, "variable", None) is leaf else None
+    if getattr(node, "variable", None) is not leaf or runs_own_code([last]):
+        return None
+    weight = last._saved_mat2
+    same = weight is not None and weight.shape[0] == leaf.shape[1] and weight.dtype == leaf.dtype
+    return weight.T.detach() if same else None

@@ -25,7 +25,7 @@ from .layers import Target, find_layer, run_from_target
 from .peers import own_keywords
 from .pooled_head import PooledHead, pooled_head
 from .scores import are_classes, class_probabilities, warn_of_probabilities
-from .unchanged import Unchanged, weights_of_head
+from .unchanged import Unchanged, graph_nodes, runs_own_code, weights_of_head
 from .watching import Watched, watch
 
 FEW_TOKENS = 16  # questions answered at once by the first token: more outgrow a CPU's caches
@@ -90,7 +90,11 @@ class ForwardPass:
         output: Callable[[Any], Tensor] | None = None,
     ):
         self._run(model, x, layer, reshape_transform, output)
-        self._unchanged.record(self._head[0], self._output)
+        if self._matrix is not None:
+            weights = [self._matrix]
+        else:
+            weights = weights_of_head(model, self._output, self._leaf, self._shift)
+        self._unchanged.record(weights, self._output)
 
     @classmethod
     def at_once(cls, *how: Any) -> Self:
@@ -174,15 +178,14 @@ class ForwardPass:
             self._pooled_head = pooled_head(self._output, leaf, channels, fold)
 
     @cached_property
-    def _head(self) -> tuple[list[Tensor], bool]:
-        """The head's weights, and whether a backward pass may run code of the network's own."""
-        if self._matrix is not None:
-            return [self._matrix], False
-        return weights_of_head(self.model, self._output, self._leaf, self._shift)
+    def _runs_own_code(self) -> bool:
+        """Whether checkpointed parts or functions of the network's own run in a backward pass."""
+        head = self._pooled_head
+        return runs_own_code(graph_nodes(self._output) if head is None else head.path)
 
     def _undisturbed(self) -> AbstractContextManager[None]:
-        """For a backward pass: checkpointed parts and functions of the network's own run in it."""
-        return undisturbed(self.model) if self._head[1] else nullcontext()
+        """For a backward pass: the network is touched only where code of its own runs."""
+        return undisturbed(self.model) if self._runs_own_code else nullcontext()
 
     def __len__(self) -> int:
         return len(self.logits)
@@ -219,7 +222,10 @@ class ForwardPass:
     @without_autocast
     def weights(self, v: Tensor) -> Tensor:
         """alpha = mean_ij dJ/dA_ij (eq. 1): N x K x C. Arguments as for `gradients`."""
-        v = self._per_image(v)
+        return self._weights(self._per_image(v))
+
+    def _weights(self, v: Tensor) -> Tensor:
+        """alpha, of questions that are N x K x classes."""
         if self._closed_form is not None:
             return self._closed_form.weights(v)
         if self._pooled_head is not None:
@@ -228,7 +234,7 @@ class ForwardPass:
                 return self._pooled_head.weights(v)
         chunk = CHUNK if self._shift is None else FEW_TOKENS
         chunks = v.split(max(1, chunk // len(self)), dim=1)
-        return torch.cat([self._weights(few) for few in chunks], dim=1)
+        return torch.cat([self._weights_by_backward(few) for few in chunks], dim=1)
 
     @without_autocast
     def evidence(self, v: Tensor) -> Tensor:
@@ -246,10 +252,10 @@ class ForwardPass:
             self.check_weights()
             evidence = _weighted_sum(v, self.class_maps())  # S = sum_c v_c S^c, the same
         else:
-            evidence = _weighted_sum(self.weights(v), self.activations)
+            evidence = _weighted_sum(self._weights(v), self.activations)
         return check_finite(evidence, "The evidence")
 
-    def _weights(self, v: Tensor) -> Tensor:
+    def _weights_by_backward(self, v: Tensor) -> Tensor:
         """alpha by a backward pass: N x K x C."""
         if self._shift is None:
             gradient = self.gradients(v).flatten(3)

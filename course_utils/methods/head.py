@@ -261,17 +261,24 @@ def the_output(model: nn.Module, returned: Any, output: Picker | None = None) ->
     Raises:
         TypeError: it is not settled which tensor is meant.
     """
-    picked = returned if output is None else _picked(model, returned, output)
-    if output is None and isinstance(picked, Mapping) and isinstance(picked.get("logits"), Tensor):
-        picked = picked["logits"]
-    elif output is None and isinstance(getattr(picked, "logits", None), Tensor):
-        picked = picked.logits
-    elif output is None and isinstance(picked, (tuple, list, Mapping)) and len(picked) == 1:
-        (only,) = picked.values() if isinstance(picked, Mapping) else picked
-        picked = only if isinstance(only, Tensor) else picked
+    picked = _named_logits(returned) if output is None else _picked(model, returned, output)
     if isinstance(picked, Tensor) and picked.dim() and picked.is_floating_point():
         return picked
     raise TypeError(_no_output(type(model).__name__, picked, output is not None))
+
+
+def _named_logits(returned: Any) -> Any:
+    """The logits where they are named, or the only tensor; else what the network returned."""
+    if isinstance(returned, Tensor):
+        return returned
+    items = returned if isinstance(returned, Mapping) else {}
+    for logits in (items.get("logits"), getattr(returned, "logits", None)):
+        if isinstance(logits, Tensor):
+            return logits
+    if isinstance(returned, (tuple, list, Mapping)) and len(returned) == 1:
+        (only,) = items.values() or returned
+        return only if isinstance(only, Tensor) else returned
+    return returned
 
 
 def _picked(model: nn.Module, returned: Any, output: Picker) -> Any:

@@ -22,17 +22,20 @@ def images_of(x: Inputs) -> Tensor:
     Raises:
         ImageError: there is no such tensor, or it is empty.
     """
-    values = list(x.values()) if isinstance(x, Mapping) else x if isinstance(x, tuple) else [x]
-    tensors = [value for value in values if isinstance(value, Tensor)]
-    if not tensors:
-        raise ImageError(f"x must be a tensor, not {type(x).__name__}. {_way_to_a_tensor(x)}")
-    images = max(tensors, key=lambda t: (t.is_floating_point(), t.dim()))
+    if isinstance(x, Tensor):
+        images = x
+    else:
+        values = x.values() if isinstance(x, Mapping) else x if isinstance(x, tuple) else ()
+        tensors = [value for value in values if isinstance(value, Tensor)]
+        if not tensors:
+            raise ImageError(f"x must be a tensor, not {type(x).__name__}. {_way_to_a_tensor(x)}")
+        images = max(tensors, key=lambda t: (t.is_floating_point(), t.dim()))
     if images.is_nested:
         raise ImageError(
             "x is a nested tensor, of images of several sizes. Ask about one at a time: "
             "x.unbind()[0][None]."
         )
-    if images.dim() and len(images) == 0:
+    if images.shape[:1] == (0,):
         raise ImageError("x is an empty batch: there is no image to ask about.")
     if images.is_meta:
         raise ImageError(

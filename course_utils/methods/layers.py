@@ -5,6 +5,7 @@ A layer has places (spatial positions) as long as its output says *where* in the
 
 import inspect
 from collections.abc import Iterator, Mapping
+from math import prod
 from typing import Any, NamedTuple
 
 import torch
@@ -255,7 +256,7 @@ def _first_that_runs(
             fault = fault or error
             continue
         n, *sides = run.leaf.shape
-        one_place = len(sides) > 2 and run.leaf[:1].numel() == max(sides)
+        one_place = len(sides) > 2 and prod(sides) == max(sides)
         if named or len(images_of(x)) in (n, sides[0]) and not one_place:
             return candidate, run
         partial = partial or (candidate, run)

@@ -55,7 +55,7 @@ class PooledHead:
         self, output: Tensor, leaf: Tensor, path: list[Node], waist: int, channels: int, fold: Fold
     ):
         self._output, self._leaf, self._channels, self._fold = output, leaf, channels, fold
-        self._path, self._waist = path, waist
+        self.path, self._waist = path, waist
         self._last = LastLinear(output)
 
     def weights(self, v: Tensor) -> Tensor:
@@ -103,7 +103,7 @@ class PooledHead:
             return v
         if done == number:
             return v
-        gradient = backward(start, GradientEdge(self._path[number], 0), v.transpose(0, 1))
+        gradient = backward(start, GradientEdge(self.path[number], 0), v.transpose(0, 1))
         assert gradient is not None  # the operation lies on the way
         return gradient.transpose(0, 1)
 
@@ -116,7 +116,7 @@ class PooledHead:
         steps = []
         if self._output.dim() != 2:
             return None
-        for number, node in enumerate(self._path[: self._waist]):
+        for number, node in enumerate(self.path[: self._waist]):
             matrix = self._matrix(number)
             if matrix is not None:
                 steps.append(matrix)
@@ -124,19 +124,19 @@ class PooledHead:
                 return None
             elif node.name() in _ELEMENTWISE or _is_fixed_norm(node):
                 steps.append(self._derivative(number).flatten(1)[:, None])
-            elif node.name() not in _VIEWS or not _gives_vectors(self._path[number + 1]):
+            elif node.name() not in _VIEWS or not _gives_vectors(self.path[number + 1]):
                 return None
         return steps
 
     def _derivative(self, number: int) -> Tensor:
         """dz/dx of an operation z(x) on each value alone, N x values; the usual two without
         autograd, which takes ten times as long."""
-        node, ones = self._path[number], self._leaf.new_ones(_shape(self._path[number]))
+        node, ones = self.path[number], self._leaf.new_ones(_shape(self.path[number]))
         if node.name() == "ReluBackward0":
             return ones * (node._saved_result.detach() > 0)
         if node.name() == "HardswishBackward0":
             return torch.ops.aten.hardswish_backward(ones, node._saved_self.detach())
-        here, before = (GradientEdge(n, 0) for n in self._path[number : number + 2])
+        here, before = (GradientEdge(n, 0) for n in self.path[number : number + 2])
         derivative = backward(here, before, ones[None])
         assert derivative is not None  # each operation reads the next of the path
         return derivative[0]
@@ -148,11 +148,11 @@ class PooledHead:
         1 x C x M where z are averages and maxima of A: the weights of each sum to 1, whatever its
         windows, so that their mean is the same for all.
         """
-        if all(node.name() in _WEIGHTS_SUM_TO_1 for node in self._path[self._waist :]):
-            each = prod(_shape(self._path[self._waist])[1:]) // self._channels
-            places = self._leaf[0].numel() // self._channels
+        if all(node.name() in _WEIGHTS_SUM_TO_1 for node in self.path[self._waist :]):
+            each = prod(_shape(self.path[self._waist])[1:]) // self._channels
+            places = prod(self._leaf.shape[1:]) // self._channels
             return self._leaf.new_full((1, self._channels, each), 1 / places)
-        end = GradientEdge(self._path[self._waist], 0)
+        end = GradientEdge(self.path[self._waist], 0)
         with torch.inference_mode(False), torch.enable_grad():
             z = torch.ones(_shape(end.node), dtype=self._leaf.dtype, device=self._leaf.device)
             z.requires_grad_()
@@ -168,8 +168,9 @@ class PooledHead:
         With several numbers for each channel it is the largest of all: VGG's has 400 MB. Where all
         of them count alike, reading it once is enough, and only what a ReLU lets through.
         """
-        matrix, c = self._linear(self._waist - 1), self._coefficients
-        if matrix is None or c.shape[2] == 1 or not (c == c[0, 0, 0]).all():
+        c = self._coefficients
+        matrix = None if c.shape[2] == 1 else self._linear(self._waist - 1)
+        if matrix is None or not (c == c[0, 0, 0]).all():
             return None
 
         def pooled(rows: Tensor) -> Tensor:
@@ -192,15 +193,17 @@ class PooledHead:
 
     def begins_large(self) -> bool:
         """Whether a large linear layer reads z, so that it pays to read it once."""
-        matrix = self._linear(self._waist - 1)
-        return matrix is not None and matrix.numel() > LARGE
+        if not self._is_linear(self._waist - 1):
+            return False
+        inputs, outputs = (prod(_shape(self.path[self._waist - k])[1:]) for k in (0, 1))
+        return inputs * outputs > LARGE
 
     def _matrix(self, number: int) -> Tensor | None:
         """W of a linear layer, also of one that is written as a 1 x 1 convolution; else None."""
-        node = self._path[number]
+        node = self.path[number]
         if node.name() != "ConvolutionBackward0":
             return self._linear(number)
-        weight, before = node._saved_weight.detach(), self._path[number + 1]
+        weight, before = node._saved_weight.detach(), self.path[number + 1]
         one_place = _gives_vectors(node) and _gives_vectors(before)
         plain = node._saved_groups == 1 and not node._saved_transposed
         if not (one_place and plain and weight[0, 0].numel() == 1):
@@ -209,11 +212,14 @@ class PooledHead:
 
     def _linear(self, number: int) -> Tensor | None:
         """W, outputs x inputs, if an operation of the path is y = W z + b; else None."""
-        node = self._path[max(0, number)]
+        return self.path[number]._saved_mat2.detach().T if self._is_linear(number) else None
+
+    def _is_linear(self, number: int) -> bool:
+        """Whether it is; what it has saved is not asked for, as checkpointed parts would run."""
+        node = self.path[max(0, number)]
         if number < 0 or node.name() != "AddmmBackward0" or node._saved_alpha != 1:
-            return None
-        reads_z = node.next_functions[1][0] is self._path[number + 1]
-        return node._saved_mat2.detach().T if reads_z else None
+            return False
+        return node.next_functions[1][0] is self.path[number + 1]
 
 
 def pooled_head(output: Tensor, leaf: Tensor, channels: int, fold: Fold) -> PooledHead | None:

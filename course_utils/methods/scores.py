@@ -9,9 +9,9 @@ Most networks answer with logits y, N x classes, and p = softmax(y). Two kinds a
   p_c = sigmoid(y_c).
 """
 
-import math
 import re
 import warnings
+from math import isclose, prod
 from typing import Any
 from weakref import WeakSet
 
@@ -19,16 +19,17 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ProbabilitiesWarning
+from .unchanged import runs_own_code
 
 
 def is_one_logit(output: Tensor) -> bool:
     """Whether the output, N or N x 1, is one logit: of a question with the answers no and yes."""
-    return output[:1].numel() == 1
+    return prod(output.shape[1:]) == 1
 
 
 def are_classes(output: Tensor) -> bool:
     """Whether the output is N, N x classes, or N x classes x 1 x 1."""
-    return output.dim() == 1 or output[:1].numel() == output.shape[1]
+    return output.dim() == 1 or prod(output.shape[1:]) == output.shape[1]
 
 
 def class_logits(output: Tensor) -> Tensor:
@@ -157,11 +158,13 @@ def _times_a_hundred(node: Any) -> bool:
     """Whether the operation makes percent: a product with 100, or a quotient by 0.01."""
     if node is None or not node.name().startswith(("Mul", "Div")) or len(_before(node)) != 1:
         return False
+    if runs_own_code([node]):
+        return False
     factor: Any = node._saved_other
     wanted = 100 if node.name().startswith("Mul") else 0.01
     factor = getattr(node, "_saved_self", None) if factor is None else factor
     number = isinstance(factor, float) or isinstance(factor, Tensor) and factor.numel() == 1
-    return number and math.isclose(float(factor), wanted, rel_tol=1e-6)
+    return number and isclose(float(factor), wanted, rel_tol=1e-6)
 
 
 def _before(node: Any) -> list[Any]:

@@ -7,7 +7,7 @@ weights would cost more than an answer. The limit: a few single numbers of a lar
 changed through `.data` without being seen.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from math import gcd
 from typing import Any
@@ -69,15 +69,10 @@ class Unchanged:
         }
 
 
-def weights_of_head(
-    model: nn.Module, output: Tensor, *leaves: Tensor | None
-) -> tuple[list[Tensor], bool]:
+def weights_of_head(model: nn.Module, output: Tensor, *leaves: Tensor | None) -> list[Tensor]:
     """The weights that later answers may need: those with a node in the graph, or saved in one.
 
     The leaves, where the graph starts, are none of them.
-
-    Returns:
-        The weights, and whether a backward pass may run code of the network's own.
 
     Frozen weights have no node: they are the saved numbers that need no gradient. All that the
     network stores is recorded only where they are out of sight: going through the modules of a
@@ -88,10 +83,10 @@ def weights_of_head(
     weights = [weight for weight in weights if not any(weight is leaf for leaf in leaves)]
     saved = _saved(nodes)
     if saved is not None:
-        return weights + [t for t in saved if t.is_floating_point() and not t.requires_grad], False
+        return weights + [t for t in saved if t.is_floating_point() and not t.requires_grad]
     stored = [(m._parameters, m._buffers) for m in every_module(model)]
     everything = (w for kinds in stored for kind in kinds for w in kind.values())
-    return weights + [w for w in everything if w is not None and w.is_floating_point()], True
+    return weights + [w for w in everything if w is not None and w.is_floating_point()]
 
 
 def graph_nodes(output: Tensor) -> Iterator[Any]:
@@ -145,38 +140,55 @@ def _place(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
 
 
-def _saved(nodes: Iterable[Any]) -> list[Tensor] | None:
+def runs_own_code(nodes: Iterable[Any]) -> bool:
+    """Whether these nodes of a graph may run code of the network's own.
+
+    They do so for functions of its own, and for what is packed away until it is needed, as
+    checkpointed parts are.
+    """
+    for node in nodes:
+        if issubclass(type(node), BackwardCFunction):
+            return True
+        for name in _names_saved(node):
+            raw = getattr(node, f"_raw{name}")
+            if any(one.unpack_hook for one in (raw if isinstance(raw, tuple) else [raw])):
+                return True
+    return False
+
+
+def _names_saved(node: Any) -> list[str]:
+    """Under which names a node keeps tensors."""
+    kind = type(node)
+    if kind not in _known_names:
+        raw = [name for name in dir(node) if name.startswith("_raw_saved_")]
+        _known_names[kind] = [name.removeprefix("_raw") for name in raw]
+    return _known_names[kind]
+
+
+_known_names: dict[type, list[str]] = {}
+
+
+def _saved(nodes: Sequence[Any]) -> list[Tensor] | None:
     """The tensors that a graph's nodes keep.
 
     None: some are out of sight. Functions of the network's own may keep weights anywhere,
     checkpointed parts fetch theirs anew, and PyTorch does not show one that was changed.
     """
-    tensors: list[Tensor] = []
+    if runs_own_code(nodes):
+        return None
+    tensors = [node.variable for node in nodes if hasattr(node, "variable")]
     for node in nodes:
-        kind = type(node)
-        if issubclass(kind, BackwardCFunction):
-            return None
-        if kind not in _names_saved:
-            _names_saved[kind] = [n for n in dir(node) if n.startswith("_raw_saved_")]
-        for name in _names_saved[kind]:
-            raw = getattr(node, name)
-            if any(one.unpack_hook for one in (raw if isinstance(raw, tuple) else [raw])):
-                return None  # packed away: unpacking would run a checkpointed part again
+        for name in _names_saved(node):
             try:
-                value = getattr(node, name.removeprefix("_raw"))
+                value = getattr(node, name)
             except RuntimeError:
                 return None
             values = value if isinstance(value, tuple) else [value]
             tensors += [one for one in values if isinstance(one, Tensor)]
-        if hasattr(node, "variable"):
-            tensors.append(node.variable)
     return tensors
-
-
-_names_saved: dict[type, list[str]] = {}
 
 
 def _in_graph(output: Tensor, places: set[int]) -> bool:
     """Whether a graph's nodes hold a tensor that lies at one of these places."""
-    saved = _saved(graph_nodes(output))
+    saved = _saved(list(graph_nodes(output)))
     return saved is None or any(_place(tensor) in places for tensor in saved)
