@@ -173,6 +173,12 @@ def test_an_unknown_loss_is_refused_at_the_start():
         ContrastCAM(HandNet(), loss="hinge")
 
 
+@pytest.mark.parametrize("loss", [["cross_entropy"], "", {}])
+def test_what_is_no_losses_name_is_not_taken_for_the_default(loss):
+    with pytest.raises(ValueError, match="No loss is called"):
+        ContrastCAM(HandNet())(PHOTO, rather_than=1, loss=loss)
+
+
 def test_an_unknown_loss_is_refused_in_a_question_before_the_network_runs():
     model = HandNet()
     with pytest.raises(ValueError, match="No loss is called 'hinge'"):

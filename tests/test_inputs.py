@@ -335,6 +335,29 @@ def test_no_fraction_is_called_a_whole_number(which):
     assert class_fault(which, 1).endswith(("float32.", "float64."))
 
 
+def test_what_topk_and_max_return_stands_for_the_classes():
+    y = torch.tensor([[0.0, 3, 1], [2, 0, 1]])
+    assert class_indices(y.topk(2), 2, 3).tolist() == [[1, 2], [0, 2]]
+    assert class_indices(y.max(1), 2, 3).tolist() == [[1], [0]]
+
+
+def test_spaces_around_a_name_do_not_count():
+    assert class_indices(" tiger cat ", 1, 7, NAMES).tolist() == [[1]]
+
+
+@pytest.mark.parametrize("which", [{1, 2}, (c for c in [1]), slice(0, 2)])
+def test_several_classes_are_given_as_a_list(which):
+    assert class_fault(which).endswith("Give several as a list.")
+
+
+@pytest.mark.parametrize(
+    "which, kind",
+    [(torch.ones(1).long().to("meta"), "meta"), (torch.ones(1).to_sparse(), "sparse")],
+)
+def test_a_tensor_without_plain_numbers_names_no_classes(which, kind):
+    assert kind in class_fault(which.long())
+
+
 @pytest.mark.parametrize("which", [[], (), torch.zeros(1, 0, dtype=int), torch.zeros(0, dtype=int)])
 def test_an_empty_list_is_refused(which):
     assert "list of classes is empty: name at least one" in class_fault(which)
@@ -388,6 +411,11 @@ THREE = ["cat", "dog", "owl"]
         {"owl": np.int64(2), "cat": np.int64(0), "dog": np.int64(1)},
         {"0": ["n0", "cat"], "1": ["n1", "dog"], "2": ["n2", "owl"]},  # ImageNet's index file
         [b"cat", b"dog", b"owl"],
+        ["cat\n", "dog\n", "owl"],  # lines of a file
+        np.array([["n0", "cat"], ["n1", "dog"], ["n2", "owl"]]),
+        [("cat", 0), ("dog", 1), ("owl", 2)],  # class_to_idx.items()
+        [{"id": i, "name": name} for i, name in enumerate(THREE)],  # COCO's categories
+        {str(i): {"name": name} for i, name in enumerate(THREE)},
     ],
 )
 def test_names_come_in_many_kinds(categories):
@@ -404,8 +432,20 @@ def test_a_set_of_names_has_no_order():
         class_names({"cat", "dog", "owl"})
 
 
-def test_a_number_without_a_name_is_called_by_it():
-    assert class_names({0: "cat", 2: "owl"}) == ["cat", "class 1", "owl"]
+def test_names_that_can_be_read_only_once_are_refused_before_they_are_gone():
+    with pytest.raises(ClassError, match=r"is a map, which can be read only once.*: list\("):
+        class_names(map(str.strip, ["cat\n", "dog\n"]))
+
+
+@pytest.mark.parametrize("categories", [{0: "cat", 2: "owl"}, ["cat", None, "owl"]])
+def test_a_number_without_a_name_is_called_by_it(categories):
+    assert class_names(categories) == ["cat", "class 1", "owl"]
+
+
+def test_a_dict_that_counts_from_one_is_told_so():
+    names = class_names({1: "cat", 2: "dog", 3: "owl"})
+    with pytest.raises(ClassError, match="4 names, but .* 3 classes.*in a dict begin at 0"):
+        names_of(names, torch.zeros(1, 3))
 
 
 def test_names_that_share_a_number_stand_together():

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from course_utils.errors import ChanceWarning, LayerError
+from course_utils.errors import ChanceWarning, ClassError, LayerError
 from course_utils.methods.cams import ContrastCAM, GradCAM
 from course_utils.methods.forward_pass import ForwardPass
 from course_utils.methods.head import undisturbed
@@ -385,6 +385,75 @@ def test_cotangents_may_be_an_array_or_a_list():
     expected = seen.evidence(torch.tensor(rows).float())
     torch.testing.assert_close(seen.evidence(rows), expected)
     torch.testing.assert_close(seen.evidence(np.array(rows, float)), expected)
+
+
+@pytest.mark.parametrize(
+    "v, words",
+    [
+        ("tabby", r"not a str\. To ask about a class by number or name: GradCAM"),
+        (None, "not a NoneType"),
+        (torch.ones(1, 5) * 1j, "these are complex64"),
+        (torch.ones(1, 5).to_sparse(), "these are sparse_coo"),
+        (torch.ones(1, 5, device="meta"), "these are meta"),  # it was read as numbers of chance
+        (torch.ones(2, 0, 5), "are 2 x 0 x 5; questions to this output are 2 x K x 5"),
+        (1, "are 1; questions"),
+    ],
+)
+def test_cotangents_that_are_no_plain_numbers_have_their_sentence(v, words):
+    seen = ForwardPass(Plain(), images(), "f")
+    with pytest.raises(ValueError, match=words):
+        seen.evidence(v)
+
+
+def test_a_complex_question_is_refused():
+    with pytest.raises(ValueError, match="ask for a real number"):
+        ForwardPass(Plain(), images(), "f").ask(lambda y: y[:, 0] * 1j)
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda y: y.to_sparse(), r"sparse tensor.*output=lambda y: y\.to_dense\(\)"),
+        (lambda y: y[:, :0], "is 2 x 0: it holds no class"),
+        (lambda y: y.to("meta"), "is on the device 'meta'"),
+    ],
+)
+def test_an_output_that_no_question_can_be_put_to_has_its_sentence(change, words):
+    with pytest.raises((TypeError, ClassError), match=words):
+        ask(Returning(change))
+    with pytest.raises((TypeError, ClassError), match=words):
+        GradCAM(Returning(change))(images())
+
+
+def test_a_sparse_outputs_cure_is_right():
+    found = GradCAM(Returning(lambda y: y.to_sparse()), "f", output=lambda y: y.to_dense())
+    torch.testing.assert_close(
+        found(images(), 1).evidence, GradCAM(Plain(), "f")(images(), 1).evidence
+    )
+
+
+class Spectrogram(nn.Module):
+    """Signals N x L, made a picture of frequencies and times inside."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.f, self.h = nn.Conv2d(1, 4, 3, padding=1), nn.Linear(4, 5)
+        self.eval()
+
+    def forward(self, x):
+        window = torch.hann_window(16)
+        a = self.f(torch.stft(x, 16, window=window, return_complex=True).abs()[:, None])
+        return self.h(a.mean(dim=(2, 3)))
+
+
+def test_a_spectrogram_of_signals_is_explained_as_the_sentence_says():
+    model, x = Spectrogram(), torch.randn(2, 64, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(LayerError, match=r"'f', reshape_transform=lambda a: a\.mean\(2\)"):
+        GradCAM(model)(x)
+    whole = by_autograd(model, "f", x)
+    found = GradCAM(model, "f", reshape_transform=lambda a: a.mean(2))(x, 1)
+    torch.testing.assert_close(found.evidence[:, 0], whole[:, 1].mean(1))
 
 
 def test_where_the_first_layer_leaves_one_place_x_itself_can_be_explained():

@@ -43,6 +43,13 @@ def test_both_directions_are_enlarged():
     close(upsample(torch.tensor([[0.0, 4.0], [8.0, 12.0]]), (4, 4)), expected)
 
 
+def test_along_a_side_with_more_places_than_pixels_the_mean_is_taken():
+    evidence = torch.tensor([[6.0, 0.0], [0.0, 0.0], [0.0, 3.0]])
+    close(upsample(evidence, (1, 2)), [[2, 1]])  # the middle row alone would be empty
+    close(upsample(evidence[:, 0], (1,)), [2])
+    close(positive_maps(evidence, (1, 2)), [[1, 0.5]])
+
+
 def test_the_size_is_height_then_width():
     assert upsample(torch.zeros(2, 3, 2, 2), (5, 7)).shape == (2, 3, 5, 7)
 

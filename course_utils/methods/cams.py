@@ -344,7 +344,7 @@ class ContrastCAM(_CAM):
         self.loss, self.sigmoid = self._check_loss(loss), sigmoid
 
     def _check_loss(self, loss: str) -> str:
-        if loss in self.losses:
+        if loss in list(self.losses):
             return loss
         hint = " For a multi-label network pass sigmoid=True; its cross-entropy is then binary."
         binary = any(word in str(loss).lower() for word in ("sigmoid", "binary", "bce"))
@@ -377,7 +377,7 @@ class ContrastCAM(_CAM):
             ImageError, LayerError, ClassError: with a sentence that says what to do.
             ValueError: no such loss.
         """
-        loss = self._check_loss(loss or self.loss)
+        loss = self._check_loss(self.loss if loss is None else loss)
         if rather_than is None:
             raise ClassError(
                 "Name the contrast class Q: rather_than='espresso', or a list of classes."

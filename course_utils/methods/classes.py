@@ -2,7 +2,7 @@
 
 import operator
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -39,7 +39,7 @@ def class_names(categories: Any) -> list[str] | None:
             id2label, the numbers also as text) or from name to number (such as class_to_idx).
 
     Raises:
-        ClassError: it is a set, which has no order.
+        ClassError: it is a set, which has no order, or can be read only once.
 
     Returns:
         The names, or None for None and for what holds no names, such as a layer that is called
@@ -56,14 +56,27 @@ def class_names(categories: Any) -> list[str] | None:
         )
     if isinstance(categories, Tensor) or not isinstance(categories, Iterable):
         return None
-    return [_text(name) for name in categories] or None
+    if isinstance(categories, Iterator):
+        raise ClassError(
+            f"model.categories is a {type(categories).__name__}, which can be read only once. Make "
+            "a list of it: list(...)."
+        )
+    return [
+        f"class {i}" if name is None else _text(name) for i, name in enumerate(categories)
+    ] or None
 
 
 def _text(name: Any) -> str:
-    """One name; of ("n02123045", "tabby"), as ImageNet's index files have it, the last."""
-    if isinstance(name, (list, tuple)) and name:
-        name = name[-1]
-    return name.decode() if isinstance(name, bytes) else str(name)
+    """One name; of ("n02123045", "tabby"), as ImageNet's index files have it, the last.
+
+    Of ("tabby", 281), an item of class_to_idx, what is no number; of {"id": 281, "name": "tabby"},
+    as COCO's files have it, its name.
+    """
+    if isinstance(name, Mapping):
+        name = name.get("name", name)
+    if isinstance(name, (list, tuple, np.ndarray)) and len(name):
+        name = next((part for part in reversed(name) if not _is_number(part)), name[-1])
+    return (name.decode() if isinstance(name, bytes) else str(name)).strip()
 
 
 def _names_of_mapping(categories: Mapping) -> list[str] | None:
@@ -115,6 +128,8 @@ def names_of(
         raise ClassError(
             f"model.categories holds {len(categories)} names, but the network answers {answers}, "
             "in the same order."
+            + " The numbers in a dict begin at 0."
+            * (categories[0] == "class 0")
         )
     return categories
 
@@ -168,6 +183,8 @@ def class_indices(which: Any, n: int, classes: int, categories: list[str] | None
 
 def _rows(which: Any, n: int) -> list[list]:
     """The classes asked of each image: N lists."""
+    if isinstance(getattr(which, "indices", None), Tensor):
+        which = which.indices  # what topk, max and min return
     if hasattr(which, "shape") and not isinstance(which, str):
         rows = _rows_of_array(which, n)
     elif not _is_list(which):
@@ -197,6 +214,9 @@ def _is_list(value: Any) -> bool:
 
 def _rows_of_array(which: Any, n: int) -> list[list]:
     """The rows of a tensor, array or series, of numbers or names."""
+    if isinstance(which, Tensor) and (which.is_meta or which.layout != torch.strided):
+        kind = "on the device 'meta'" if which.is_meta else "sparse"
+        raise ClassError(f"Classes are a plain tensor of numbers, but this one is {kind}.")
     values = which.detach().cpu() if isinstance(which, Tensor) else np.asarray(which)
     kind = str(values.dtype).removeprefix("torch.")
     if not kind.startswith(("int", "uint", "object", "str", "<U", "|S", "StringDType")):
@@ -256,7 +276,8 @@ def _index(which: Any, categories: list[str] | None, classes: int) -> int:
     except TypeError:  # floats, also those in a tensor, are not rounded down
         wrong, kind = repr(which), type(which).__name__
         wrong = f"{wrong} ({kind})" if len(wrong) < 60 else f"of the type {kind}"
-        raise ClassError(f"A class is a whole number or a name, not {wrong}.") from None
+        several = " Give several as a list." * isinstance(which, (Iterable, slice))
+        raise ClassError(f"A class is a whole number or a name, not {wrong}.{several}") from None
     if not 0 <= index < classes:
         raise ClassError(
             f"Class {index} is out of range: this network has classes 0 to {classes - 1}."
@@ -266,6 +287,7 @@ def _index(which: Any, categories: list[str] | None, classes: int) -> int:
 
 def _index_of_name(name: str, categories: list[str] | None) -> int:
     """Exact spelling first, then without regard to case, if that settles it."""
+    name = name.strip()
     if not categories:
         raise ClassError(
             f"This network knows its classes by number only, so '{name}' cannot be looked up. Pass "

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import ImageError, LayerError
+from ..errors import ClassError, ImageError, LayerError
 from .backward import reentrant
-from .head import Picker, call, ordinary, undisturbed
+from .head import Picker, call, ordinary, the_output, undisturbed
 from .inputs import Inputs, check_images, check_numbers, images_of, name_of
 from .layers import Target, default_targets, known_target
 from .watching import watch
@@ -48,8 +48,13 @@ def _cause(
     said = _of_the_call(error, model, x)
     if said is not None:
         return TypeError(said)
-    if _network_itself_answers(model, x):
-        return _of_the_surroundings(error)
+    try:
+        with undisturbed(model), torch.no_grad():
+            answer = call(model, ordinary(x))
+    except Exception:
+        pass  # the network itself fails
+    else:
+        return _of_the_answer(model, answer, output) or _of_the_surroundings(error)
     try:
         images = images_of(x)
         check_images(images, model, name_of(images, x))
@@ -120,13 +125,22 @@ def _first_input(model: nn.Module) -> str:
     return next((p.name for p in known if p.kind in kinds), "name")
 
 
-def _network_itself_answers(model: nn.Module, x: Inputs) -> bool:
+def _of_the_answer(model: nn.Module, answer: Any, output: Picker | None) -> Exception | None:
+    """The error where the answer is a tensor of a kind that no question can be put to."""
     try:
-        with undisturbed(model), torch.no_grad():
-            call(model, ordinary(x))
-        return True
+        y = the_output(model, answer, output)
     except Exception:
-        return False
+        return None  # it has said why
+    said = f"The output of this {type(model).__name__}"
+    if y.is_nested or y.layout != torch.strided:
+        kind, cure = ("nested", "to_padded_tensor(0)") if y.is_nested else ("sparse", "to_dense()")
+        return TypeError(f"{said} is a {kind} tensor. Make a plain one: output=lambda y: y.{cure}.")
+    if y.is_meta:
+        return TypeError(f"{said} is on the device 'meta', where tensors hold no numbers.")
+    if not y.numel():
+        shape = " x ".join(map(str, y.shape))
+        return ClassError(f"{said} is {shape}: it holds no class that could be asked about.")
+    return None
 
 
 def _of_the_surroundings(error: Exception) -> RuntimeError | None:

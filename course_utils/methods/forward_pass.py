@@ -20,7 +20,7 @@ from .diagnosis import diagnosed, of_the_network
 from .first_token import find_shorter
 from .grids import Fold, check_grid, grid_fold, own_grid, tokens_first
 from .head import not_on_the_way, undisturbed
-from .inputs import Inputs, check_finite, check_logits, images_of, size_of
+from .inputs import Inputs, check_finite, check_logits, cotangents, images_of, size_of
 from .layers import Target, find_layer, run_from_target
 from .peers import own_keywords
 from .pooled_head import PooledHead, pooled_head
@@ -290,13 +290,12 @@ class ForwardPass:
 
     def _per_image(self, v: Tensor) -> Tensor:
         """N x K x classes, checked; K x classes are asked of every image."""
-        if not isinstance(v, Tensor):
-            v = torch.as_tensor(v, device=self._output.device)
+        v = cotangents(v, self._output.device)
         if v.dim() == self._output.dim():
             v = v.expand(len(self), *v.shape)
         n, *answer = self._output.shape
-        if v.shape[:1] + v.shape[2:] != self._output.shape:
-            got, wanted = (" x ".join(map(str, s)) for s in (v.shape, (n, "K", *answer)))
+        if v.shape[:1] + v.shape[2:] != self._output.shape or not v.numel():
+            got, wanted = (" x ".join(map(str, s)) for s in (v.shape or [1], (n, "K", *answer)))
             raise ValueError(f"The cotangents are {got}; questions to this output are {wanted}.")
         return v
 
@@ -378,10 +377,10 @@ class ForwardPass:
                     + "Do not average over the batch (reduction='none')." * averaged
                     + "Class 0 of every image, say, is lambda y: y[:, 0]." * (not averaged)
                 )
-            if not answer.requires_grad:
+            if not answer.requires_grad or answer.is_complex():
                 raise ValueError(
                     "The question's answer is no differentiable function of the output: ask for a "
-                    "number made of the logits by arithmetic, not by argmax, detach or item."
+                    "real number made of the logits by arithmetic, not by argmax, detach or item."
                 )
             (v,) = torch.autograd.grad(answer.sum(), y)
         return v.unsqueeze(1)

@@ -234,6 +234,26 @@ def check_numbers(x: Tensor, model: nn.Module) -> None:
             )
 
 
+def cotangents(v: Any, device: torch.device) -> Tensor:
+    """Cotangents as a tensor, also from an array or a list.
+
+    Raises:
+        ValueError: they are no real numbers in a plain tensor.
+    """
+    try:
+        v = v if isinstance(v, Tensor) else torch.as_tensor(v, device=device)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(
+            f"Cotangents are numbers, dJ/dy of each class, not a {type(v).__name__}. To ask about "
+            "a class by number or name: GradCAM(model)(forward_pass, why=...)."
+        ) from None
+    if v.is_complex() or v.is_meta or v.layout != torch.strided:
+        kind = str(v.dtype if v.is_complex() else v.device if v.is_meta else v.layout)
+        kind = kind.removeprefix("torch.")
+        raise ValueError(f"Cotangents are real numbers in a plain tensor, but these are {kind}.")
+    return v
+
+
 def check_logits(y: Tensor) -> None:
     """As `check_finite`; -inf, by which a network rules a class out, may stand beside others."""
     if not all(map(isfinite, y.aminmax())) and not y.flatten(1).amax(dim=1).isfinite().all():

@@ -318,6 +318,13 @@ def _no_grid(model: nn.Module, images: Tensor, watched: Watched) -> str:
             "x has places, explain x itself, by a layer that hands it on: "
             f"GradCAM(torch.nn.Sequential(torch.nn.Identity(), model)). {names}"
         )
+    spectrograms = [layer for layer, shape in watched.shapes.items() if len(shape) == 4]
+    if len(size) == 1 and spectrograms:
+        return (
+            f"The layers of this {name} have a height and a width, as a spectrogram has, and x is "
+            "signals. Name one and take the mean over its height: GradCAM(model, "
+            f"'{spectrograms[-1]}', reshape_transform=lambda a: a.mean(2)). {names}"
+        )
     return (
         f"No layer of this {name} that runs once gives a grid of more than one place for "
         f"{in_words(size)}. Name one, with reshape_transform=, a function from its output to "
