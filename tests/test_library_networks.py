@@ -158,6 +158,25 @@ def test_tokens_behind_the_patches_do_not_move_them(behind):
     assert torch.equal(tokens_of(seen.activations), seen._leaf.detach()[:, 1:37])
 
 
+class Registers(Queries):
+    """Patches are cut by unfold, so that no layer gives them as a grid; registers stand behind."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.norm1 = nn.Linear(48, 8), nn.LayerNorm(8)
+
+    def forward(self, x):
+        t = self.embed(F.unfold(x, 4, stride=4).mT)
+        t = self.norm1(torch.cat([t, self.queries[:, :4].expand(len(x), -1, -1)], dim=1))
+        return self.h((t + F.scaled_dot_product_attention(t, t, t))[:, :24].mean(dim=1))
+
+
+def test_registers_behind_patches_that_were_no_grid_do_not_hide_the_layer():
+    seen = ForwardPass(Registers(), torch.randn(2, 3, 16, 24))
+    assert seen.layer == "norm1" and seen.activations.shape == (2, 8, 4, 6)
+    assert torch.equal(tokens_of(seen.activations), seen._leaf.detach()[:, :24])
+
+
 class SomePatches(Queries):
     """Of 36 patches it reads 33, behind six words: 39 tokens are no grid, though 39 - 36 is few."""
 
