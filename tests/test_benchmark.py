@@ -62,6 +62,13 @@ def test_every_contender_does_the_same_work(contender, network):
     assert disagreement(available(contender), network) < 1e-4
 
 
+def test_one_hook_gives_the_definitions_map_as_well(network):
+    x = network.images()
+    wanted, _ = contenders.reference(network.model, network.layer, x, [3])
+    got = contenders.one_hook(network.model, network.layer, x, 3)
+    torch.testing.assert_close(got, wanted)
+
+
 @pytest.mark.parametrize("contender", [Course, CourseByBackward, Captum], ids=lambda c: c.__name__)
 def test_also_where_an_in_place_operation_follows_the_layer(contender):
     torch.manual_seed(0)
@@ -211,6 +218,7 @@ def test_ratios_are_to_the_plain_forward_and_only_the_work_is_timed(measured):
     assert ratios[Keeper, "all classes"] == pytest.approx([1.25] * 3)
     assert ratios[Keeper, "second question"] == pytest.approx([0.025] * 3)
     assert ratios[Keeper, "each later one"] == pytest.approx([0.025] * 3)
+    assert measured.one_hook == [1.0] * 3  # a forward pass here, and no time of its own
 
 
 def test_contenders_take_turns_and_begin_in_turn(measured):
@@ -227,7 +235,7 @@ def test_a_busy_machine_is_warned_about(capsys, measured):
 
 def results(ours, theirs, contender=Captum, task="one question"):
     made = Results("tiny", 1000, 8, 12.3, forward=[0.05] * len(ours))
-    made.difference = {Course: 0.0, contender: 0.0}
+    made.difference, made.one_hook = {Course: 0.0, contender: 0.0}, [1.07] * len(ours)
     made.ratios = {(Course, task): ours, (contender, task): theirs}
     return made
 
@@ -392,7 +400,8 @@ def test_a_stopped_run_goes_on_and_a_finished_one_starts_anew(tmp_path, monkeypa
     assert "1 of 2: swin_t, noted by the run that was stopped" in capsys.readouterr().err
     benchmark.main(words)
     assert asked == ["swin_t", "vgg16", "vgg16", "swin_t", "vgg16"]
-    assert "## vgg16" in (tmp_path / "docs" / "benchmark.md").read_text()
+    page = (tmp_path / "docs" / "benchmark.md").read_text()
+    assert "## vgg16" in page and "| vgg16 | 1.00 | 1.07 |" in page  # one hook, unchecked
 
 
 def test_fewer_than_three_rounds_are_refused(capsys):

@@ -39,6 +39,7 @@ from benchmark_contenders import (
     TorchCAM,
     at_work,
     disagreement,
+    one_hook,
 )
 from benchmark_notes import fingerprint, forget, keep, kept
 from benchmark_report import Results, compact, page, put_between_marks
@@ -222,9 +223,14 @@ def measure_round(
                         call, factor = prepare(worker, network)
                         times[contender, task] = factor * seconds(call)
                 progress.update()
+        hook = partial(one_hook, network.model, network.layer, x, network.ten[0], network.fold)
+        hook()  # warms up
+        forward()
+        unchecked = seconds(hook)
     finally:
         gc.enable()
     results.forward.append(median(plain))
+    results.one_hook.append(unchecked / results.forward[-1])
     for turn, time in times.items():
         results.ratios.setdefault(turn, []).append(time / results.forward[-1])
 

@@ -262,6 +262,30 @@ def at_work(
             parameter.grad = None
 
 
+def one_hook(
+    model: nn.Module, layer: str, x: Tensor, c: int, fold: Callable[[Tensor], Tensor] = lambda a: a
+) -> Tensor:
+    """Grad-CAM's evidence for class c, N x h x w, by the least that PyTorch needs for it.
+
+    A hook starts the graph at the layer, one backward pass, equations 1 and 2. Nothing is checked:
+    what an explanation costs beyond this, it spends on care.
+    """
+    kept = []
+
+    def start(_module, _inputs, output):
+        kept.append(output.detach().requires_grad_())
+        torch.set_grad_enabled(True)
+        return kept[0].clone()  # what follows may work in place
+
+    handle = model.get_submodule(layer).register_forward_hook(start)
+    with torch.no_grad():
+        y = model(x)
+    handle.remove()
+    (gradient,) = torch.autograd.grad(y[:, c].sum(), kept[0])
+    weights = fold(gradient).mean(dim=(-2, -1), keepdim=True)
+    return (weights * fold(kept[0].detach())).sum(dim=1)
+
+
 def reference(
     model: nn.Module,
     layer: str,

@@ -37,6 +37,10 @@ difference is within the noise and the table says *tie*: always with this course
 - *Weights frozen by hand*: with `requires_grad_(False)` on the whole network (captum) or on all but
   the target layer (the other two, which fail when everything is frozen), so that PyTorch keeps and
   differentiates only what comes after the layer. The course does so by itself.
+- *One hook, unchecked*: one question by the least that PyTorch needs for it: a hook that starts the
+  graph at the layer, one backward pass, Grad-CAM's equations 1 and 2. It trusts network, layer and
+  numbers blindly. What the course costs beyond it goes into evaluation mode for every layer, locks,
+  finite numbers, weights that must not change, names, sentences.
 - On Linux the process keeps the memory it has freed (glibc's mallopt), so that no library's time
   depends on whose turn came before. That favours those which store a graph of the whole network.
 - **Saved for backward**: what autograd keeps for one question about {batch} images, weights not
@@ -54,6 +58,7 @@ class Results:
         batch: images in the memory figures.
         busy: per cent of the machine that other programs used just before.
         forward: seconds of a plain forward, one number a round.
+        one_hook: one question by the least that PyTorch needs, unchecked, as ratios a round.
         ratios: (contender, task) -> time / the round's plain forward, one number a round.
         saved, peak: contender -> bytes for a batch (None where it cannot be measured).
         difference: contender -> how far its maps are from the definition's.
@@ -66,6 +71,7 @@ class Results:
     batch: int
     busy: float
     forward: list[float] = field(default_factory=list)
+    one_hook: list[float] = field(default_factory=list)
     ratios: dict[tuple[type[Contender], str], list[float]] = field(default_factory=dict)
     saved: dict[type[Contender], int] = field(default_factory=dict)
     peak: dict[type[Contender], int | None] = field(default_factory=dict)
@@ -256,8 +262,11 @@ KEY = (
 def families_table(measured: list[Results]) -> str:
     """This course on every network, one a line."""
     tasks = measured[0].tasks
-    rows = [[r.title] + [time_cell(r, Course, t) for t in tasks] for r in measured]
-    return table(["this course, times a forward pass", *tasks], rows)
+    rows = [
+        [r.title, *(time_cell(r, Course, t) for t in tasks), multiple(median(r.one_hook))]
+        for r in measured
+    ]
+    return table(["this course, times a forward pass", *tasks, "one hook, unchecked"], rows)
 
 
 def compact(measured: list[Results]) -> str:
