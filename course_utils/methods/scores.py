@@ -88,6 +88,8 @@ _BY_HAND = re.compile(
     r"|(Rsub Exp|Neg Expm1) Neg (Exp|Softplus) "  # 1 - exp(-exp(y))
     r"|Rsub Sigmoid |(Mul|Div) Hardtanh Add "
 )
+# what probabilities are averaged by, multiplied, or chosen from
+_JOINING = ("Add", "Sub", "Rsub", "Mul", "Div", "Sum", "Stack", "Cat", "Maximum", "Minimum", "Sqrt")
 _CURE = {
     ("softmax", 1): "torch.log",
     ("softmax", 100): "torch.log",  # log 100 is added to all alike
@@ -142,7 +144,8 @@ def _probabilities_by(output: Tensor) -> tuple[str, int] | None:
         return last.removesuffix("0").removesuffix("Backward").lower(), whole
     if last.startswith(("Addmm", "Addbmm", "Mm", "Bmm")):
         return None
-    if _BY_HAND.match(_operations(node)) and bool(((y >= 0) & (y <= 1)).all()):
+    by_hand = _BY_HAND.match(_operations(node)) or _sigmoids(node) > 1
+    if by_hand and bool(((y >= 0) & (y <= 1)).all()):
         return "sigmoid", whole
     if is_one_logit(output):
         return None
@@ -184,6 +187,17 @@ def _last_operation(node: Any) -> Any:
         if len({end and end.name() for end in ends}) == 1:
             return ends[0]
     return node
+
+
+def _sigmoids(node: Any, steps: int = 6) -> int:
+    """Of how many sigmoids the output is made and of nothing else, as an average of networks is."""
+    name = "" if node is None else node.name()
+    if name.startswith(("Sigmoid", "Hardsigmoid")):
+        return 1
+    if not steps or not name.startswith((*_PASSING, *_JOINING)):
+        return 0
+    found = [_sigmoids(before, steps - 1) for before in _before(node)]
+    return sum(found) if all(found) else 0
 
 
 def _operations(node: Any) -> str:
