@@ -43,6 +43,8 @@ def grid_fold(
         LayerError: the output has no places, or cannot be told apart into places and channels.
     """
     fold = find_fold(model, output.shape, size, patch_grids)
+    if fold is not None and prod(fold(output).shape[2:]) != 1:
+        return fold
     single = len(output.shape) == len(size) + 2 and 1 in (
         prod(output.shape[2:]),
         prod(output.shape[1:-1]),
@@ -60,12 +62,10 @@ def grid_fold(
             "with such an output, or pass reshape_transform=, a function from this output to "
             f"{wanted}."
         )
-    if fold is None or prod(fold(output).shape[2:]) == 1:
-        raise LayerError(
-            f"'{name}' gives {shape}: a single place is left of the image. Pass a larger image, "
-            "or choose an earlier layer."
-        )
-    return fold
+    raise LayerError(
+        f"'{name}' gives {shape}: a single place is left of the image. Pass a larger image, "
+        "or choose an earlier layer."
+    )
 
 
 def find_fold(

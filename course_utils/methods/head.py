@@ -203,8 +203,7 @@ def run_from_layer(
     if start.changed:
         return run_from_layer(model, name, layer, x, output, way, False, before)
     _ran_once(name, len(start.leaves))
-    with torch.inference_mode(False), torch.enable_grad():
-        tensor = the_output(model, returned, output)
+    tensor = the_output(model, returned, output)
     if not before and not tensor.requires_grad:
         return run_from_layer(model, name, layer, x, output, way, first, before=True)
     (leaf,) = start.leaves
@@ -293,14 +292,15 @@ def _picked(model: nn.Module, returned: Any, output: Picker) -> Any:
         "output= cuts the gradient, as argmax, detach, item and numpy do: give the logits "
         f"themselves. {what}."
     )
-    try:
-        picked = output(returned)
-    except Exception as error:
-        said = str(error).rstrip(".")
-        failed = f"output= failed: {type(error).__name__}: {said}. {what}."
-        raise TypeError(cut if said.startswith("Can't call numpy()") else failed) from error
-    if isinstance(picked, Tensor) and not picked.requires_grad and _has_graph(returned):
-        raise TypeError(cut)
+    with torch.inference_mode(False), torch.enable_grad():
+        try:
+            picked = output(returned)
+        except Exception as error:
+            said = str(error).rstrip(".")
+            failed = f"output= failed: {type(error).__name__}: {said}. {what}."
+            raise TypeError(cut if said.startswith("Can't call numpy()") else failed) from error
+        if isinstance(picked, Tensor) and not picked.requires_grad and _has_graph(returned):
+            raise TypeError(cut)
     return picked
 
 
