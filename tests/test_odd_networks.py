@@ -96,6 +96,16 @@ def test_the_layer_of_a_network_made_under_inference_mode_is_found():
     torch.testing.assert_close(found.evidence, GradCAM(Plain(), "f")(images(), 1).evidence)
 
 
+@pytest.mark.parametrize("what", ["images", "network", "untrained head"])
+def test_the_layer_is_found_inside_inference_mode(what):
+    model, x = Plain(), images()
+    with torch.inference_mode():
+        x, model = (x.clone(), model) if what == "images" else (x, Plain())
+        if what == "untrained head":
+            nn.init.zeros_(model.h[2].weight)
+        assert ForwardPass(model, x).layer == "f"
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_process_does_not_wait_for_threads_that_it_does_not_have():
     model, held, done = Plain(), threading.Event(), threading.Event()

@@ -136,6 +136,7 @@ def _known_that_answers(model: nn.Module, watched: Watched) -> Known | None:
     return None if best in known.others and known.layer in watched.read else known
 
 
+@torch.inference_mode(False)  # what is copied here for a graph is no inference tensor
 def _watched(model: nn.Module, x: Inputs, output: Picker | None) -> Watched:
     n, every, weights = len(images_of(x)), ordinary(x), copies(model)
     one = each_tensor(every, lambda t: t[:1] if t.dim() and len(t) == n else t)
