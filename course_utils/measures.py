@@ -242,7 +242,8 @@ def contrastive_deletion(
         A `Deletion`; its `fall`, `random`, `spread` and `after` are NaN if the map is empty.
 
     Raises:
-        ValueError: the map's size is not the picture's, or `share` or `regions` is out of range.
+        ValueError: the map's size is not the picture's, `share` or `regions` is out of range, or
+            a margin is no finite number.
 
     >>> print(contrastive_deletion(margin_between(network, p, q), x[0], answer.maps[0, 0]))
     """
@@ -286,7 +287,8 @@ def relative_deletion(
         may fall below 0. Both are NaN, with a warning, if the margin begins below `LEAST_MARGIN`.
 
     Raises:
-        ValueError: the map's size is not the picture's, or `steps` or `until` is out of range.
+        ValueError: the map's size is not the picture's, `steps` or `until` is out of range, or a
+            margin is no finite number.
     """
     if steps < 1 or not 0 < until <= 1:
         raise ValueError(f"steps={steps} must be at least 1 and until={until} in (0, 1].")
@@ -338,6 +340,11 @@ def _margins(
                     "margin_between(model, p, q) makes one of a network."
                 )
             found += falls.double().flatten().tolist()
+    if not np.isfinite(found).all():
+        raise ValueError(
+            "The margin of a picture is NaN or infinite: look at the picture's values and at the "
+            "network's weights, and try float32 if the network runs in half precision."
+        )
     return found
 
 

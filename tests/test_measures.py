@@ -111,6 +111,10 @@ def first_row(pictures):
     return pictures[:, 0, 0].sum(1)
 
 
+def no_number(pictures):
+    return pictures[:, 0, 0, 0] * torch.nan
+
+
 X = torch.ones(3, 2, 2)
 BLANK = torch.zeros(3, 1, 1)
 
@@ -258,6 +262,8 @@ def test_averages_leave_out_what_has_no_answer_and_count_the_rest():
         (lambda: contrastive_deletion(first_row, X, MAP), "order the pixels"),
         (lambda: contrastive_deletion(first_row, X, np.ones((2, 2)), share=0), "share"),
         (lambda: contrastive_deletion(first_row, X, np.ones((2, 2)), regions=1), "regions"),
+        (lambda: contrastive_deletion(no_number, X, np.ones((2, 2))), "margin .* is NaN"),
+        (lambda: relative_deletion(no_number, X, np.ones((2, 2))), "margin .* is NaN"),
         (lambda: contrastive_deletion(first_row, X[None], np.ones((2, 2))), "1 x .*such as x.0."),
         (lambda: contrastive_deletion(first_row, X.numpy(), np.ones((2, 2))), "one picture"),
         (

@@ -821,6 +821,10 @@ class Checkpointed(Small):
 X = torch.randn(1, 3, 12, 12)
 CAUSES = {
     "TorchScript": (lambda: torch.jit.trace(Small(), X), "TorchScript.*no layer will do"),
+    "TorchScript, scripted": (
+        lambda: torch.jit.script(nn.Sequential(nn.Conv2d(3, 5, 3), nn.Flatten())),
+        "TorchScript.*no layer will do",
+    ),
     "quantised": (
         lambda: torch.ao.quantization.quantize_dynamic(Small(), {nn.Linear}),
         "quantised: its layers have no gradient",

@@ -14,7 +14,7 @@ from ..errors import ClassError, ImageError, LayerError
 from .backward import reentrant
 from .head import Picker, call, ordinary, the_output, undisturbed
 from .inputs import Inputs, check_images, check_numbers, images_of, name_of
-from .layers import Target, default_targets, known_target
+from .layers import Target, default_targets, in_torchscript, known_target
 from .watching import watch
 
 
@@ -166,10 +166,7 @@ def of_the_network(error: Exception, model: nn.Module) -> LayerError | None:
             "nn.Identity(), say, through which its output is handed on."
         )
     if scripted:
-        return LayerError(
-            f"{name} is a TorchScript network: its layers take no hooks, so no layer will do. Ask "
-            "the nn.Module that it was made from."
-        )
+        return LayerError(in_torchscript(model))
     if "use_reentrant" in text or "Checkpointing is not compatible" in text:
         return LayerError(reentrant("after the layer"))
     quantised = ("torch.ao.nn", "torch.nn.quantized", "torchao")

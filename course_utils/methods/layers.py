@@ -82,6 +82,15 @@ def find_layer(model: nn.Module, layer: str | nn.Module | Target | None = None) 
             f"{type(model).__name__} has no layer '{name}'.{_nearest(name, layer_names(model))} "
             "layer_names(model) lists them all."
         ) from None
+    except RuntimeError:  # scripted networks do not even find their parts by name
+        raise LayerError(in_torchscript(model)) from None
+
+
+def in_torchscript(model: nn.Module) -> str:
+    return (
+        f"{type(model).__name__} is a TorchScript network: its layers take no hooks, so no layer "
+        "will do. Ask the nn.Module that it was made from."
+    )
 
 
 def _nearest(name: str, names: list[str]) -> str:
