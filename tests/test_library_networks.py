@@ -598,7 +598,7 @@ def test_a_sound_that_becomes_a_picture_inside_is_asked_with_the_line_of_the_sen
             return self.h(self.embed(x.unflatten(1, (1, 8, -1))).mean(dim=(2, 3)))
 
     model, x = Folded(turn=False), torch.randn(2, 96)
-    with pytest.raises(LayerError, match="for a signal of length 96. .* to N x C x w, or"):
+    with pytest.raises(LayerError, match="x is signals. .*model, .embed., resh"):
         GradCAM(model)(x)
     answer = GradCAM(model, "embed", reshape_transform=lambda a: a.mean(dim=2))(x, why=1)
     assert answer.evidence.shape == (2, 1, 3) and answer.maps.shape == (2, 1, 96)

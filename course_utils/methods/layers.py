@@ -329,16 +329,21 @@ def _no_grid(model: nn.Module, images: Tensor, watched: Watched) -> str:
         )
     spectrograms = [layer for layer, shape in watched.shapes.items() if len(shape) == 4]
     if len(size) == 1 and spectrograms:
-        return (
-            f"The layers of this {name} have a height and a width, as a spectrogram has, and x is "
-            "signals. Name one and take the mean over its height: GradCAM(model, "
-            f"'{spectrograms[-1]}', reshape_transform=lambda a: a.mean(2)). {names}"
-        )
+        return f"{_of_a_sound(name, spectrograms[-1])} {names}"
     return (
         f"No layer of this {name} that runs once gives a grid of more than one place for "
         f"{in_words(size)}. Name one, with reshape_transform=, a function from its output to "
         f"N x C x {axes}, or pass a larger image. Where it takes none, explain x itself: "
         f"GradCAM(torch.nn.Sequential(torch.nn.Identity(), model)). {names}"
+    )
+
+
+def _of_a_sound(name: str, layer: str) -> str:
+    """The sentence where signals become pictures in the network."""
+    return (
+        f"The layers of this {name} have a height and a width, as a spectrogram has, and x is "
+        f"signals. Name one and take the mean over its height: GradCAM(model, '{layer}', "
+        "reshape_transform=lambda a: a.mean(2))."
     )
 
 
