@@ -253,6 +253,12 @@ def test_a_family_known_for_channels_last_is_believed_when_both_orders_are_possi
     assert torch.equal(grid, output.permute(0, 3, 1, 2))
 
 
+def test_a_network_that_only_shares_such_a_familys_name_is_read_in_pytorchs_order():
+    other = type("SwinTransformer", (nn.Module,), {})()
+    output, grid = fold((1, 3, 8, 8, 8), (8, 8, 8), other)
+    assert torch.equal(grid, output)
+
+
 def test_channels_first_pass_through_in_a_family_known_for_channels_last():
     output, grid = fold((1, 96, 56, 56), (224, 224), without_weights("torchvision", "swin_t"))
     assert torch.equal(grid, output)

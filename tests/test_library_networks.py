@@ -177,6 +177,32 @@ def test_registers_behind_patches_that_were_no_grid_do_not_hide_the_layer():
     assert torch.equal(tokens_of(seen.activations), seen._leaf.detach()[:, :24])
 
 
+class ApartByHeads(nn.Module):
+    """Patches of a volume, and a layer that gives q, k and v of three heads: 3 x N x 3 x T x d."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.h = nn.Linear(8, 27), nn.Linear(9, 5)
+        self.attn = nn.ModuleDict({"apart": Apart()})
+        self.eval()
+
+    def forward(self, x):
+        patches = x.unfold(2, 2, 2).unfold(3, 2, 2).unfold(4, 2, 2).flatten(2, 4).flatten(3)
+        q, k, v = self.attn.apart(self.embed(patches[:, 0]))
+        return self.h(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2).mean(1))
+
+
+class Apart(nn.Module):
+    def forward(self, x):
+        return x.unflatten(2, (3, 3, 3)).permute(2, 0, 3, 1, 4)
+
+
+def test_heads_apart_are_no_places_of_a_volume():
+    with pytest.raises(LayerError, match="No layer of this ApartByHeads .* reshape_transform="):
+        ForwardPass(ApartByHeads(), torch.randn(1, 1, 4, 4, 4))
+
+
 class SomePatches(Queries):
     """Of 36 patches it reads 33, behind six words: 39 tokens are no grid, though 39 - 36 is few."""
 

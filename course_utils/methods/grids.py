@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..errors import LayerError
-from ..networks.families import CHANNELS_LAST
+from ..networks.families import hands_on_channels_last
 from .inputs import in_words
 
 Fold = Callable[[Tensor], Tensor]
@@ -131,7 +131,7 @@ def _channels_first(
         return None
     deeper = len(size) == 3 and shape[2] > size[0]  # than the volume: no depth
     alike = first == last or (first < 0.25 and not deeper)
-    return alike and not any(type(m).__name__ in CHANNELS_LAST for m in model.modules())
+    return alike and not hands_on_channels_last(model)
 
 
 def _tokens_of_a_signal(shape: Sequence[int], size: Sequence[int], patch_grids: Grids) -> bool:

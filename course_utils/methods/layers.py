@@ -351,7 +351,8 @@ def _views_folded(name: str, images: Tensor, axes: str, watched: Watched) -> str
     """The sentence where a layer gives more grids than there are items of x; else None."""
     # views may have an axis of their own in x, or be made in the network
     sides = (images.dim() - 1, images.dim())
-    folded = [(n, s[0]) for n, s in watched.shapes.items() if len(s) in sides and len(s) > 3]
+    shapes = {n: s for n, s in watched.shapes.items() if n not in watched.inside}  # no heads
+    folded = [(n, s[0]) for n, s in shapes.items() if len(s) in sides and len(s) > 3]
     last, grids = folded[-1] if folded else ("", 0)
     if grids <= watched.n:
         return None

@@ -362,7 +362,8 @@ def _apply_rule(
     fitting, cancelling, grids = [], set(), 0  # the modules with a grid that ran once
     for name in reversed(watched.shapes):
         shape = watched.shapes[name]
-        if name in fixed or len(shape) < 3 or watched.n not in shape[:2]:
+        batch = shape[: 2 if len(shape) == 3 else 1]  # of tokens T x N x C it may stand second
+        if name in fixed or len(shape) < 3 or watched.n not in batch:
             continue
         before = partial(watched.grids_before, name, size)
         fold = find_fold(model, shape, size, before, watched.n)

@@ -51,7 +51,7 @@ _OWN_ENDS = {
     "VisionTransformer": ("attn_pool",),
 }
 # Families whose blocks hand on N x h x w x C
-CHANNELS_LAST = ("SwinTransformer", "SwinTransformerV2")
+_CHANNELS_LAST = ("SwinTransformer", "SwinTransformerV2")
 
 
 def known_layer(model: nn.Module) -> str | None:
@@ -166,6 +166,11 @@ def _kinds(layer: type) -> frozenset[str]:
 
 def _of_a_library(module: nn.Module, *more: str) -> bool:
     return type(module).__module__.partition(".")[0] in ("torchvision", "timm", *more)
+
+
+def hands_on_channels_last(model: nn.Module) -> bool:
+    """Whether a part of a network is of a library's family whose blocks give N x h x w x C."""
+    return any(type(m).__name__ in _CHANNELS_LAST and _of_a_library(m) for m in model.modules())
 
 
 def _has(model: nn.Module, name: str) -> bool:
