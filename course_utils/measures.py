@@ -7,8 +7,10 @@ how many.
 """
 
 import math
+import operator
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +20,9 @@ from scipy.ndimage import distance_transform_edt
 from scipy.stats import spearmanr
 from torch import Tensor
 
+from .errors import ClassError
 from .methods.classes import class_indices, names_for
+from .methods.diagnosis import diagnosed
 from .methods.head import the_output, undisturbed
 from .methods.scores import class_logits
 
@@ -99,13 +103,18 @@ def grid_pointing_game(evidence: ArrayLike, cell: tuple[int, int], cells: int = 
     Raises:
         ValueError: no such cell, or a map that the cells do not divide evenly.
     """
+    if not isinstance(cells, Integral) or cells < 1:
+        raise ValueError(f"cells={cells!r} is the number of images along each side: 1, 2, ...")
     evidence = _array(evidence)
     height, width = evidence.shape
     if height % cells or width % cells:
         raise ValueError(
             f"A map of {height} x {width} cannot be cut into {cells} x {cells} equal cells."
         )
-    row, column = cell
+    try:
+        row, column = map(operator.index, cell)
+    except (TypeError, ValueError):
+        raise ValueError(f"A cell is (row, column), such as (0, 1), not {cell!r}.") from None
     if not (0 <= row < cells and 0 <= column < cells):
         raise ValueError(f"There is no cell {cell} in a mosaic of {cells} x {cells}; count from 0.")
     right = np.zeros((height, width), bool)
@@ -133,7 +142,7 @@ def part_ranking(attributed: Sequence[float], importance: Sequence[float]) -> fl
     Raises:
         ValueError: different lengths, or fewer than two parts.
     """
-    attributed, importance = np.asarray(attributed, float), np.asarray(importance, float)
+    attributed, importance = _numbers(attributed), _numbers(importance)
     if attributed.shape != importance.shape or attributed.ndim != 1 or attributed.size < 2:
         raise ValueError(
             f"Two rankings of the same two or more parts are needed, not of {attributed.shape} and "
@@ -149,6 +158,8 @@ def part_evidence(evidence: ArrayLike, masks: dict[str, ArrayLike]) -> dict[str,
 
     Neither higher nor lower is better: this is what `part_ranking` compares with the interventions.
     """
+    if not isinstance(masks, Mapping):
+        raise TypeError(f"masks is a dict from part to mask, not a {type(masks).__name__}.")
     sums = {}
     for part, mask in masks.items():
         values, mask = _pair(evidence, mask)
@@ -200,14 +211,16 @@ def margin_between(
     def margin(pictures: Tensor) -> Tensor:
         categories = None
         if isinstance(model, torch.nn.Module):
-            with undisturbed(model):
+            with undisturbed(model), diagnosed(model, pictures, None, None):
                 output = the_output(model, model(pictures))
             categories = names_for(model, output)
         else:
             output = model(pictures)
         y = class_logits(output)
-        first, second = (int(class_indices(c, 1, y.shape[1], categories)) for c in (p, q))
-        return y[:, first] - y[:, second]
+        pair = [class_indices(c, 1, y.shape[1], categories) for c in (p, q)]
+        if pair[0].numel() + pair[1].numel() > 2:
+            raise ClassError("A margin is between two classes: one P and one Q.")
+        return y[:, int(pair[0])] - y[:, int(pair[1])]
 
     return margin
 
@@ -311,6 +324,8 @@ def _ranked(x: Tensor, evidence: ArrayLike) -> tuple[np.ndarray, Tensor]:
     if not isinstance(x, Tensor) or x.dim() != 3:
         got = " x ".join(map(str, getattr(x, "shape", [type(x).__name__])))
         raise ValueError(f"x is {got}; one picture, a tensor C x H x W, is needed, such as x[0].")
+    if not x.is_floating_point():
+        raise ValueError(f"x holds {x.dtype} values; a picture as the network reads it is floats.")
     values = _array(evidence)
     if values.shape != tuple(x.shape[-2:]):
         raise ValueError(
@@ -326,13 +341,13 @@ def _margins(
     margin: Callable[[Tensor], Tensor], x: Tensor, masks: list[Tensor], blank: Tensor | None
 ) -> list[float]:
     """The margin of the picture with each mask's pixels blanked, in batches that memory bears."""
-    blank = _blurred(x) if blank is None else blank
+    blank = _blurred(x) if blank is None else _filling(blank, x)
     found: list[float] = []
     with torch.no_grad():
         for start in range(0, len(masks), BATCH):
             some = masks[start : start + BATCH]
             pictures = torch.stack([torch.where(m.to(x.device), blank, x) for m in some])
-            falls = margin(pictures)
+            falls = torch.as_tensor(margin(pictures))
             if falls.numel() != len(some):
                 got = " x ".join(map(str, falls.shape)) or "one"
                 raise ValueError(
@@ -348,10 +363,39 @@ def _margins(
     return found
 
 
+def _filling(blank: Any, x: Tensor) -> Tensor:
+    """What removed pixels become, as a tensor beside x."""
+    try:
+        blank = torch.as_tensor(blank).to(x)
+        if torch.broadcast_shapes(blank.shape, x.shape) == x.shape:
+            return blank
+    except (TypeError, ValueError, RuntimeError):
+        pass
+    got = " x ".join(map(str, getattr(blank, "shape", [repr(blank)])))
+    raise ValueError(
+        f"blank is {got}; give one number, a picture of x's size, or a colour, C x 1 x 1: "
+        "torch.tensor(colour)[:, None, None]."
+    )
+
+
+def _numbers(values: Any) -> np.ndarray:
+    """A list, an array or a tensor of numbers as an array of floats."""
+    if isinstance(values, Tensor):
+        return values.detach().cpu().double().numpy()
+    try:
+        return np.asarray(values, float)
+    except (TypeError, ValueError):
+        cure = " Of a dict: list(d.values())." * isinstance(values, Mapping)
+        kind = type(values).__name__
+        raise TypeError(f"A list of numbers is needed, which this {kind} is not.{cure}") from None
+
+
 def average(values: Sequence[float]) -> tuple[float, int]:
     """The mean of the values that are not NaN, and how many they are. (NaN, 0) if there are
     none."""
-    values = np.asarray(values, float)
+    if isinstance(values, (list, tuple)) and any(isinstance(one, Deletion) for one in values):
+        raise TypeError("A Deletion is five numbers: average one of them, [d.fall for d in ...].")
+    values = _numbers(values)
     known = values[~np.isnan(values)]
     return (float(known.mean()), known.size) if known.size else (float("nan"), 0)
 
@@ -371,15 +415,19 @@ def _array(values: ArrayLike) -> np.ndarray:
     if hasattr(values, "maps"):  # an Explanation
         raise TypeError("A measure reads one map, not a whole Explanation: give its .maps[0, 0].")
     values = np.asarray(values, float)
-    if values.ndim != 2:
+    if values.ndim != 2 or not values.size:
         raise ValueError(f"A measure reads one map, H x W, not an array of shape {values.shape}.")
-    if np.isnan(values).any():
-        raise ValueError("The map holds NaN: no measure can read it.")
+    if not np.isfinite(values).all():
+        raise ValueError("The map holds NaN or infinity: no measure can read it.")
     return values
 
 
 def _pair(evidence: ArrayLike, mask: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    evidence, mask = _array(evidence), _array(mask) > 0
+    swapped = str(getattr(evidence, "dtype", "")).endswith("bool")
+    evidence, mask = _array(evidence), _array(mask)
+    if swapped and not np.isin(mask, (0, mask.max())).all():
+        raise ValueError("The map stands first, then the mask: here the map is one of booleans.")
+    mask = mask > 0
     if evidence.shape != mask.shape:
         raise ValueError(
             f"The map is {evidence.shape} and the mask {mask.shape}; "

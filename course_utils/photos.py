@@ -325,4 +325,5 @@ def _read(path: Path) -> bytes:
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno is None:  # said above
             raise
-        raise OSError(f"'{path}' cannot be read: {getattr(error, 'strerror', error)}.") from error
+        name = _short(str(path))
+        raise OSError(f"'{name}' cannot be read: {getattr(error, 'strerror', error)}.") from error

@@ -3,6 +3,7 @@
 import io
 from html.parser import HTMLParser
 from itertools import combinations
+from types import SimpleNamespace
 
 import matplotlib
 import numpy as np
@@ -79,6 +80,12 @@ class TestPicture:
     def test_none_without_alt_text(self):
         with pytest.raises(ValueError, match="needs alt text"):
             figures.photos([GREY], ["grey"], alt="  ")
+        with pytest.raises(ValueError, match="needs alt text"):
+            figures.photos([GREY], ["grey"], alt=None)
+
+    def test_of_a_figure_only(self):
+        with pytest.raises(TypeError, match="such as axes.figure, not Axes"):
+            figures.Picture(Figure().subplots(), "a chart")
 
     @pytest.mark.parametrize(
         "name, begins",
@@ -232,6 +239,12 @@ class TestOverlay:
         words = "holds NaN" if value != value else "methods.maps.positive_maps puts"
         with pytest.raises(ValueError, match=words):
             figures.overlay(GREY, torch.full((6, 6), value))
+
+    def test_a_whole_explanation_and_a_map_without_places_are_refused(self):
+        with pytest.raises(TypeError, match=r"whole Explanation: give its \.maps\[0, 0\]"):
+            figures.where(SimpleNamespace(maps=torch.zeros(1, 1, 6, 6)))
+        with pytest.raises(ValueError, match="this is 0 x 0"):
+            figures.where(torch.zeros(0, 0))
 
     def test_several_maps_at_once_are_refused(self):
         with pytest.raises(ValueError, match=r"1 x 1 x 6 x 6: pick one, such as maps\[0, 0\]"):
@@ -390,6 +403,12 @@ class TestQuestions:
     def test_as_many_images_as_maps(self):
         with pytest.raises(ValueError, match="2 images, 1 maps"):
             figures.questions([GREY] * 2, torch.zeros(1, 1, 6, 6), [["Why cup?"]])
+
+    def test_maps_may_be_a_list_and_titles_numbers(self):
+        several = torch.stack([peak(0, 0), peak(5, 5)])[:, None]
+        words = figures.questions([GREY] * 2, several, [[1], [2]]).alt
+        for maps in (list(several), [one.numpy() for one in several], several.tolist()):
+            assert figures.questions([GREY] * 2, maps, [["1"], ["2"]]).alt == words
 
     STRENGTH = torch.tensor([[1.0, 0.04]])
 
@@ -597,6 +616,20 @@ class TestFeatureMaps:
         flat = torch.full((1, 3, 3), 6.0)
         assert "6 everywhere" in [t for t, _ in texts(figures.feature_maps(flat))]
 
+    def test_arrays_and_whole_numbers_are_drawn_alike(self):
+        weights = torch.arange(len(self.A))
+        drawn = figures.feature_maps(self.A, weights.float()).alt
+        assert figures.feature_maps(self.A.numpy(), weights.tolist()).alt == drawn
+
+    def test_the_maps_of_one_image_are_drawn(self):
+        with pytest.raises(ValueError, match=r"are 1 x .* one image are drawn: activations\[0\]"):
+            figures.feature_maps(self.A[None])
+
+    @pytest.mark.parametrize("count", [0, -1])
+    def test_at_least_one(self, count):
+        with pytest.raises(ValueError, match=f"nothing to show: count={count}"):
+            figures.feature_maps(self.A, count=count)
+
     def test_one_weight_for_each_map(self):
         with pytest.raises(ValueError, match="3 feature maps, 2 weights"):
             figures.feature_maps(self.A, torch.ones(2))
@@ -655,6 +688,16 @@ class TestOnWholePhoto:
         assert_readable(picture)
         assert max(picture.figure.get_size_inches()) < 6.5
 
+    def test_a_classifier_stands_for_its_preprocess_and_a_plain_function_for_none(self):
+        preprocess = Preprocess(30, 28, (0,) * 3, (1,) * 3)
+        photo = Image.new("RGB", (40, 30))
+        drawn = figures.on_whole_photo(
+            photo, SimpleNamespace(preprocess=preprocess), peak(0, 0, 28)
+        )
+        assert drawn.png() == figures.on_whole_photo(photo, preprocess, peak(0, 0, 28)).png()
+        with pytest.raises(TypeError, match="A function does not say where it cropped the photo"):
+            figures.on_whole_photo(photo, lambda photo: photo, peak(0, 0, 28))
+
     def test_alt_says_the_question_and_the_place(self):
         alt = self.drawn((40, 30), Preprocess(30, 28, (0,) * 3, (1,) * 3), peak(0, 27, 28))[0].alt
         assert "whole photo" in alt and "Why cup? Strongest at the upper right." in alt
@@ -664,6 +707,20 @@ class TestOnWholePhoto:
 def test_photos_of_any_shape_stand_side_by_side(size):
     images = [Image.new("RGB", size), Image.new("RGB", (120, 90))]
     assert_readable(figures.photos(images, [LONG, "b"], alt="two dark pictures"))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: figures.photos([], [], alt="none"),
+        lambda: figures.questions([], torch.zeros(0, 1, 6, 6), []),
+        lambda: figures.questions([], [], []),
+        lambda: figures.signed([], []),
+    ],
+)
+def test_of_nothing_there_is_nothing_to_show(call):
+    with pytest.raises(ValueError, match="There is nothing to show: .* are empty"):
+        call()
 
 
 def test_as_many_titles_as_photos():

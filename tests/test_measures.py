@@ -5,9 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from course_utils.errors import ClassError
 from course_utils.measures import (
+    Deletion,
     average,
     contrastive_deletion,
     energy_inside,
@@ -19,6 +21,7 @@ from course_utils.measures import (
     relative_deletion,
 )
 
+DELETION = Deletion(1.0, 0.5, 0.1, 3.0, 2.0)
 MAP = np.array([[0.0, 3.0, 1.0], [-9.0, 2.0, 0.0], [0.0, 0.0, 4.0]])
 
 
@@ -270,6 +273,18 @@ def test_averages_leave_out_what_has_no_answer_and_count_the_rest():
             lambda: contrastive_deletion(lambda x: x.sum(), X, np.ones((2, 2))),
             "each of 16 pictures, but it gave one: margin_between",
         ),
+        (lambda: grid_pointing_game(np.ones((4, 4)), (0, 0), 0), "cells=0 is the number of"),
+        (lambda: grid_pointing_game(np.ones((4, 4)), (0, 0), 2.0), "cells=2.0 is the number of"),
+        (lambda: grid_pointing_game(np.ones((4, 4)), 1), r"A cell is \(row, column\).*not 1"),
+        (lambda: energy_inside(MAP + np.inf, mask((0, 0))), "NaN or infinity"),
+        (lambda: pointing_game(np.zeros((0, 0)), np.zeros((0, 0))), r"shape \(0, 0\)"),
+        (lambda: pointing_game(mask((0, 0)), MAP), "The map stands first, then the mask"),
+        (lambda: contrastive_deletion(first_row, X.byte(), np.ones((2, 2))), "uint8 values"),
+        (lambda: contrastive_deletion(first_row, X, np.ones((2, 2)), blank="blur"), "'blur'; give"),
+        (
+            lambda: contrastive_deletion(first_row, X, np.ones((2, 2)), blank=[0, 0, 0]),
+            "a colour, C",
+        ),
         (lambda: relative_deletion(first_row, X, MAP), "order the pixels"),
         (lambda: relative_deletion(first_row, X, np.ones((2, 2)), until=2), "until"),
     ],
@@ -283,3 +298,43 @@ def test_a_whole_explanation_is_no_map():
     whole = type("Explanation", (), {"maps": np.ones((1, 1, 4, 4))})()
     with pytest.raises(TypeError, match=r"give its \.maps\[0, 0\]"):
         energy_inside(whole, np.eye(4))
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda: average([DELETION]), r"five numbers: average one of them, \[d\.fall"),
+        (lambda: average({"a": 1}), r"which this dict is not\. Of a dict: list\(d\.values"),
+        (lambda: part_ranking({"a": 1, "b": 2}, [1, 2]), "which this dict is not"),
+        (lambda: average(v for v in [1]), "which this generator is not"),
+        (lambda: part_evidence(MAP, [mask()]), "masks is a dict from part to mask, not a list"),
+    ],
+)
+def test_what_is_no_list_of_numbers_is_called_so(call, words):
+    with pytest.raises(TypeError, match=words):
+        call()
+
+
+def test_numbers_may_be_a_tensor_with_a_gradient():
+    values = torch.tensor([1.0, 3.0], requires_grad=True)
+    assert average(values) == (2, 2) and average(values.bfloat16()) == (2, 2)
+    assert part_ranking(values, values) == pytest.approx(1)
+
+
+def test_a_margin_may_give_a_list_or_an_array_and_a_blank_be_an_array():
+    found = contrastive_deletion(first_row, X, np.ones((2, 2)), blank=torch.zeros(1))
+    for kind in (Tensor.tolist, Tensor.numpy):
+        margin = lambda x, kind=kind: kind(first_row(x))  # noqa: E731
+        assert contrastive_deletion(margin, X, np.ones((2, 2)), blank=np.zeros(1)) == found
+
+
+def test_margin_between_says_what_is_wrong_with_classes_and_images():
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.AvgPool2d(6), torch.nn.Flatten()
+    )
+    with pytest.raises(ClassError, match="between two classes: one P and one Q"):
+        margin_between(model, [1, 2], 0)(torch.zeros(1, 3, 8, 8))
+    with pytest.raises(ValueError, match=r"one image, not a batch.*x\[None\]"):
+        margin_between(model, 1, 0)(torch.zeros(3, 8, 8))
+    with pytest.raises(ValueError, match="x holds uint8 values"):
+        margin_between(model, 1, 0)(torch.zeros(1, 3, 8, 8).byte())

@@ -152,3 +152,38 @@ def test_a_tensor_without_numbers_is_named():
 def test_float16_up_to_255_is_read_without_a_warning(recwarn):
     np.testing.assert_array_equal(np.asarray(as_rgb(BYTES.astype(np.float16))), BYTES)
     assert not recwarn.list
+
+
+def test_bytes_with_a_sign_are_refused_without_a_warning():
+    with pytest.raises(ValueError, match="run from -128 to 127, so white is unknown"):
+        as_pixels(np.array([[-128, 127]], np.int8))
+
+
+def test_infinite_values_are_refused_without_a_warning():
+    with pytest.raises(ValueError, match="hold NaN or infinity"):
+        as_pixels(np.full((2, 2), np.inf))
+
+
+def test_masked_pixels_are_not_seen_in_silence():
+    masked = np.ma.masked_array(GREY, GREY > 200)
+    with pytest.raises(ValueError, match=r"are masked: \.filled\(0\)"):
+        as_pixels(masked)
+    assert np.array_equal(as_pixels(masked.filled(0)), as_pixels(np.where(GREY > 200, 0, GREY)))
+
+
+def test_of_nested_tensors_one_is_to_be_picked():
+    nested = torch.nested.nested_tensor([torch.zeros(8, 8, 3)], layout=torch.jagged)
+    with pytest.raises(ValueError, match=r"pick one, \.unbind\(\)\[0\]"):
+        as_pixels(nested)
+
+
+@pytest.mark.parametrize("picture", ["cat.jpg", io.BytesIO()])
+def test_a_file_is_opened_by_load_photo(picture):
+    with pytest.raises(TypeError, match=r"load_photo\(\.\.\.\) reads a file"):
+        as_pixels(picture)
+
+
+def test_a_long_text_that_is_no_path_is_said_in_short():
+    with pytest.raises(OSError) as error:
+        load_photo("a" * 5000)
+    assert len(str(error.value)) < 200

@@ -428,6 +428,25 @@ class TestPhotosAndNetworks:
         with pytest.raises(ImageError, match="Set its preprocess to a function.*model.categories"):
             ContrastExplorer(classifier=network, photos=PHOTOS)
 
+    @pytest.mark.parametrize(
+        "change, made",
+        [
+            (lambda x: x[None], "1 x 3 x 8 x 8"),
+            (lambda x: x.numpy(), "a ndarray"),
+            (lambda x: {"pixel_values": x}, "a dict"),
+            (lambda x: None, "a NoneType"),
+        ],
+    )
+    def test_what_prepares_the_photo_must_make_one_tensor(self, change, made):
+        network = Tiny()
+        network.preprocess = lambda photo: change(torch.zeros(3, 8, 8))
+        with pytest.raises(ImageError, match=f"preprocess made {made} of the photo, and must make"):
+            ContrastExplorer(classifier=network, photos=PHOTOS)
+
+    def test_one_p_is_shown(self):
+        with pytest.raises(ValueError, match="shows one P, but 2 were named"):
+            ContrastExplorer(classifier=Tiny(), photos=PHOTOS, why=[0, 1])
+
     def test_any_function_may_prepare_the_photo(self):
         network = Tiny()
         network.preprocess = lambda photo: 2 * Tiny.preprocess(photo) - 1

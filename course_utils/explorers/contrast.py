@@ -220,7 +220,9 @@ class ContrastExplorer(Panel):
             return class_indices(which, 1, len(self.scene.p), self.scene.names)[0].tolist()
 
         if why is not None:
-            (p,) = numbers(why)
+            p, *others = numbers(why)
+            if others:
+                raise ValueError(f"The explorer shows one P, but {1 + len(others)} were named.")
             self.set(self.why, p)
         runner_up = [next(i for i in self.scene.order if i != self.why.value)]
         q = runner_up if rather_than is None else numbers(rather_than)

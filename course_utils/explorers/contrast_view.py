@@ -124,7 +124,14 @@ def scene_of(
             "course_utils.networks.preprocess.Preprocess(256, 224, mean, std), with the mean and "
             "std it was trained with; and model.categories to the names of its classes."
         )
-    x = beside_weights(preprocess(photo)[None], classifier)
+    read = preprocess(photo)
+    if not isinstance(read, Tensor) or read.dim() != 3:
+        got = type(read).__name__
+        got = " x ".join(map(str, read.shape)) if isinstance(read, Tensor) else f"a {got}"
+        raise ImageError(
+            f"preprocess made {got} of the photo, and must make one tensor, 3 x H x W floats."
+        )
+    x = beside_weights(read[None], classifier)
     forward_pass = ForwardPass(classifier, x, target)
     logits = forward_pass.logits
     if not are_classes(logits):

@@ -29,6 +29,7 @@ from .overlays import (
 from .panels import (
     PANEL,
     PAPER,
+    as_stack,
     axes,
     bar,
     decimals,
@@ -94,7 +95,7 @@ def questions(
         ValueError: lists of unequal lengths, another scale, or a shared one without `strength`.
     """
     same_length(images=images, maps=maps, titles=titles)
-    maps = torch.as_tensor(maps, device="cpu")
+    maps = as_stack(maps)
     if outlines is None:
         outlines = [[None] * len(row) for row in titles]
     slices = [""] * len(images)
@@ -176,7 +177,7 @@ def _with_strength(titles: Sequence[Sequence[str]], strength: Tensor, words) -> 
     ):
         same_length(**{f"titles of image {i}": row, f"strengths of image {i}": strengths})
         more = [f" ({words(one)})" if one != 0 else "" for one in strengths]
-        made.append([title + after for title, after in zip(row, more)])
+        made.append([f"{title}{after}" for title, after in zip(row, more)])
     return made
 
 
@@ -223,7 +224,7 @@ def signed(
         low, high: what blue and red mean, in words.
     """
     same_length(maps=maps, titles=titles)
-    maps, titles = zip(*map(flattened, torch.as_tensor(maps, device="cpu"), titles))
+    maps, titles = zip(*map(flattened, as_stack(maps), map(str, titles)))
     aspect = maps[0].shape[0] / maps[0].shape[1]
     figure, drawn = axes(len(maps), columns, lines=most_lines(titles), aspect=aspect)
     said = []
@@ -248,7 +249,16 @@ def feature_maps(
         weights: alpha, C numbers; None to show the most active maps.
         count: how many.
     """
+    activations = as_stack(activations).detach().float()
+    if activations.dim() == 4 and len(activations) == 1:
+        got = " x ".join(map(str, activations.shape))
+        raise ValueError(
+            f"The activations are {got}; those of one image are drawn: activations[0]."
+        )
+    if count < 1 or not len(activations):
+        raise ValueError(f"There is nothing to show: count={count} of {len(activations)} maps.")
     if weights is not None:
+        weights = as_stack(weights).detach().float()
         same_length(**{"feature maps": activations, "weights": weights})
     means = activations.flatten(1).mean(dim=1)
     order = (means if weights is None else (weights * means).abs()).argsort(descending=True)
@@ -282,6 +292,12 @@ def on_whole_photo(
         values: H x W in [0, 1], at the resolution of the crop.
         opacity: of the overlay where the map is 1, 0 to 1.
     """
+    preprocess = getattr(preprocess, "preprocess", preprocess)  # a classifier's
+    if not hasattr(preprocess, "crop_box"):
+        raise TypeError(
+            f"A {type(preprocess).__name__} does not say where it cropped the photo, as "
+            "course_utils.networks.preprocess.Preprocess does: give the classifier's .preprocess."
+        )
     photo = as_rgb(photo)  # upright, as preprocess reads it
     longer = max(photo.size)
     scale = min(max(longer, SMALLEST), LARGEST) / longer

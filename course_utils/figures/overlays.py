@@ -36,8 +36,10 @@ def as_map(values, low: float = -np.inf, high: float = np.inf) -> np.ndarray:
     Raises:
         ValueError: several maps at once, or values that are not numbers of that range.
     """
+    if hasattr(values, "maps"):
+        raise TypeError("One map is drawn, not a whole Explanation: give its .maps[0, 0].")
     values = _as_array(values.float() if isinstance(values, Tensor) else values)
-    if values.ndim != 2:
+    if values.ndim != 2 or not values.size:
         raise ValueError(
             f"One map is H x W, but this is {_shape(values)}: pick one, such as maps[0, 0]."
         )

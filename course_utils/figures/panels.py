@@ -4,13 +4,16 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
+from torch import Tensor
 
 PANEL = 2.2  # inches; four side by side fill a notebook's width with the text at its own size
 COLUMNS = 4
@@ -60,7 +63,7 @@ def title_lines(title: str, width: int = LINE) -> list[str]:
     Args:
         width: the most characters of a line.
     """
-    words = [word for word in title.split(" ") if word]
+    words = [word for word in str("" if title is None else title).split(" ") if word]
     text = " ".join(words)
     kept = [match.span() for part in _KEPT_TOGETHER for match in re.finditer(part, text)]
     kept = [(start, end) for start, end in kept if end - start <= width]
@@ -196,7 +199,7 @@ def most_lines(titles: Sequence[str], width: int = LINE) -> int:
 
 
 def same_length(**lists) -> None:
-    """Raise ValueError, with all lengths, unless the lists are of one length."""
+    """Raise ValueError, with all lengths, unless the lists are of one length, and not empty."""
     for name, values in lists.items():
         if isinstance(values, str) or not hasattr(values, "__len__"):
             given = hasattr(values, "maps") and hasattr(values, "questions")
@@ -209,6 +212,19 @@ def same_length(**lists) -> None:
         raise ValueError(
             "These must match: " + ", ".join(f"{n} {name}" for name, n in lengths.items())
         )
+    if not any(lengths.values()):
+        raise ValueError(f"There is nothing to show: {' and '.join(lengths)} are empty.")
+
+
+def as_stack(maps: Any) -> Tensor:
+    """Maps as one tensor on the CPU, also from a list of tensors or of arrays."""
+    try:
+        return torch.as_tensor(maps, device="cpu")
+    except (TypeError, ValueError, RuntimeError):
+        if not isinstance(maps, (list, tuple)):
+            kind = type(maps).__name__
+            raise TypeError(f"A tensor or an array of numbers is drawn, not a {kind}.") from None
+    return torch.stack([as_stack(one) for one in maps])
 
 
 def in_digits(value: float, digits: int) -> str:

@@ -26,13 +26,18 @@ class Picture:
         parts: the same in pieces, which stand on a page one below the other: each fits a slide.
 
     Raises:
-        ValueError: no alt text.
+        ValueError: no alt text. TypeError: no figure.
     """
 
     def __init__(
         self, figure: Figure, alt: str, caption: str = "", parts: Sequence["Picture"] = ()
     ):
-        if not alt.strip():
+        if not isinstance(figure, Figure):
+            kind = type(figure).__name__
+            raise TypeError(
+                f"A Picture holds a matplotlib figure, such as axes.figure, not {kind}."
+            )
+        if not isinstance(alt, str) or not alt.strip():
             raise ValueError("A picture needs alt text: say in a sentence what it shows.")
         self.figure, self.alt, self.caption, self.parts = figure, alt, caption, tuple(parts)
 

@@ -4,6 +4,7 @@ Whoever takes a picture from a user takes it through here, so that all of them s
 """
 
 import io
+import os
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -97,7 +98,11 @@ def _is_tensor(value) -> bool:
 def _as_array(picture) -> np.ndarray:
     if not is_picture(picture) and not isinstance(picture, (list, tuple)):
         kind = type(picture).__name__
-        raise TypeError(f"A picture is a PIL image, an array or a tensor, not a {kind}.")
+        file = isinstance(picture, (str, os.PathLike)) or hasattr(picture, "read")
+        cure = " load_photo(...) reads a file, an address or a photo of the course." * file
+        raise TypeError(f"A picture is a PIL image, an array or a tensor, not a {kind}.{cure}")
+    if np.ma.is_masked(picture):
+        raise ValueError("Some of its pixels are masked: .filled(0) makes them black.")
     values = np.asarray(_numbers(picture) if _is_tensor(picture) else picture)
     if values.dtype == np.float16:  # ends at 65504, below the white of 16 bits
         values = values.astype(np.float32)
@@ -108,6 +113,8 @@ def _as_array(picture) -> np.ndarray:
 
 def _numbers(tensor) -> np.ndarray:
     """A tensor of any kind as an array: numpy knows no bfloat16, nor values that are packed."""
+    if tensor.is_nested:
+        raise ValueError("The tensor is nested, of several pictures: pick one, .unbind()[0].")
     if tensor.is_meta:
         raise ValueError(
             "The tensor is on the device 'meta', where tensors have shapes but no numbers."
@@ -145,7 +152,7 @@ def _white(values: np.ndarray) -> float:
     slack = 0 if whole else 1e-6  # of sums of floats
     fits = [w for w in whites if -slack * w <= low and high <= w * (1 + slack)]
     said = f"Its values run from {low:.6g} to {high:.6g}"
-    if not np.isfinite(high - low):
+    if not (np.isfinite(low) and np.isfinite(high)):
         raise ValueError("Its values hold NaN or infinity: np.nan_to_num replaces them.")
     if whole and fits and not (high == 1 and fits[0] == 255):
         return fits[0]
