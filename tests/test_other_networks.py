@@ -910,3 +910,20 @@ def test_a_compiled_network_answers_as_the_plain_one(ran_before):
         compiled(X)
     expected = GradCAM(model, "f")(X, why=[0, 1]).evidence
     assert torch.equal(GradCAM(compiled, "_orig_mod.f")(X, why=[0, 1]).evidence, expected)
+
+
+@pytest.mark.parametrize("layer", ["f", None])
+def test_a_network_with_a_compiled_method_that_ran_before_is_asked_in_a_block(layer):
+    class Own(Small):  # whose forward method no other test compiles
+        def forward(self, x):
+            return self.h(self.f(x).mean(dim=(2, 3)))
+
+    model = Own()
+    expected = GradCAM(model, "f")(X, why=1).evidence
+    model.forward = torch.compile(model.forward, backend="eager")
+    with torch.no_grad():
+        model(X)
+    with pytest.raises(LayerError, match="A method of this Own was compiled .*force_eager"):
+        GradCAM(model, layer)(X, why=1)
+    with torch.compiler.set_stance("force_eager"):
+        assert torch.equal(GradCAM(model, layer)(X, why=1).evidence, expected)

@@ -167,6 +167,11 @@ def of_the_network(error: Exception, model: nn.Module) -> LayerError | None:
         )
     if scripted:
         return LayerError(in_torchscript(model))
+    if re.search("never ran|No layer of this", text) and _compiled_inside(model):
+        return LayerError(
+            f"A method of this {name} was compiled (torch.compile), and what is compiled calls no "
+            'hooks. Ask inside a block: with torch.compiler.set_stance("force_eager"):'
+        )
     if "use_reentrant" in text or "Checkpointing is not compatible" in text:
         return LayerError(reentrant("after the layer"))
     quantised = ("torch.ao.nn", "torch.nn.quantized", "torchao")
@@ -178,6 +183,12 @@ def of_the_network(error: Exception, model: nn.Module) -> LayerError | None:
             "was made from."
         )
     return None
+
+
+def _compiled_inside(model: nn.Module) -> bool:
+    """Whether a network holds a method or function that was compiled, such as its forward."""
+    held = (value for m in model.modules() for value in {**vars(type(m)), **vars(m)}.values())
+    return any(hasattr(value, "_torchdynamo_orig_callable") for value in held)
 
 
 def _of_the_layer(
