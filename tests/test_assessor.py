@@ -371,3 +371,8 @@ def test_the_shipped_weights_give_the_cards_figures_on_made_cases(assessor):
     ):
         inside = shares(assessor, case, 5).inside
         assert inside == pytest.approx(recorded, abs=0.01)
+
+
+def test_what_distort_made_is_scored_as_its_picture(assessor, photo):
+    made = distort(photo, "blur", 3)
+    assert assessor.score(made, photo) == assessor.score(made.image, photo)

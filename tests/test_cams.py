@@ -173,6 +173,15 @@ def test_an_unknown_loss_is_refused_at_the_start():
         ContrastCAM(HandNet(), loss="hinge")
 
 
+def test_names_that_are_set_later_are_read():
+    model = HandNet()
+    method = GradCAM(model)
+    classes = method(PHOTO).logits.shape[1]
+    for names in ([f"bird {i}" for i in range(classes)], [f"cat {i}" for i in range(classes)]):
+        model.categories = names
+        assert method(PHOTO, why=names[1]).questions == [[f"Why {names[1]}?"]]
+
+
 @pytest.mark.parametrize("loss", [["cross_entropy"], "", {}])
 def test_what_is_no_losses_name_is_not_taken_for_the_default(loss):
     with pytest.raises(ValueError, match="No loss is called"):

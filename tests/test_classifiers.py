@@ -337,6 +337,12 @@ def test_a_network_whose_weights_want_another_input_scaling_gets_it(cache):
     assert load_classifier("googlenet").transform_input
 
 
+@pytest.mark.parametrize("name", [["birds"], None])
+def test_what_is_no_name_is_refused(name):
+    with pytest.raises(TypeError, match="load_classifier takes a network's name"):
+        load_classifier(name)
+
+
 def test_names_of_torchvision_all_have_weights():
     names = torchvision_names()
     assert {"resnet50", "vgg16", "densenet121", "mobilenet_v3_small", "vit_b_16", "swin_t"} <= set(

@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from course_utils import load_photo
@@ -106,3 +107,26 @@ def test_what_is_no_picture_is_refused_in_a_sentence():
         TypeError, match="A picture is a PIL image, an array or a tensor, not a str"
     ):
         distort("chelsea", "jpeg", 3)
+
+
+@pytest.mark.parametrize(
+    "region", [(0, 0, 9), (0.0, 0.0, 9.0, 9.0), "face", 3, np.array([0.0, 0, 9, 9]), {}]
+)
+def test_a_region_of_another_kind_is_refused_in_a_sentence(region):
+    with pytest.raises(ValueError, match=r"A region is \(left, top, right, bottom\) in whole"):
+        distort(np.zeros((16, 16), np.uint8), "blur", 3, region)
+
+
+@pytest.mark.parametrize("kind, level", [(["blur"], 3), ("blur", [3]), ("blur", {})])
+def test_one_kind_and_one_level(kind, level):
+    with pytest.raises(ValueError, match="There is no distortion|does not exist"):
+        distort(np.zeros((16, 16), np.uint8), kind, level)
+
+
+def test_a_region_may_be_a_tensor():
+    photo = np.random.default_rng(0).integers(0, 256, (16, 16, 3)).astype(np.uint8)
+    mask = np.zeros((16, 16), bool)
+    mask[2:9, 3:12] = True
+    by_mask = distort(photo, "blur", 3, mask).image
+    for region in (torch.from_numpy(mask), torch.tensor([3, 2, 12, 9]), np.array([3, 2, 12, 9])):
+        assert np.array_equal(distort(photo, "blur", 3, region).image, by_mask)

@@ -109,6 +109,11 @@ def test_a_network_without_a_grid_is_told_so_and_its_layers_are_listed():
     assert GradCAM(nn.Sequential(nn.Identity(), model))(torch.zeros(1, 3, 2, 2)).layer == "0"
 
 
+def test_of_what_is_no_network_there_are_no_layer_names():
+    with pytest.raises(TypeError, match="The network must be an nn.Module.*not a str"):
+        layer_names("resnet50")
+
+
 def test_layer_names_are_in_the_order_of_registration_and_leave_the_network_itself_out():
     model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sequential(nn.ReLU(), nn.Identity()))
     assert layer_names(model) == ["0", "1", "1.0", "1.1"]

@@ -130,7 +130,12 @@ class _CAM:
         self._target = find_layer(model, layer)
         # of a network of no known family the layer is found at the first image
         self.layer = None if self._target is None else self._target.name
-        self.categories = names_in(model)
+        self._read_names()
+
+    def _read_names(self) -> None:
+        """The classes' names, which may be set or changed after the method was made."""
+        self._stated = getattr(self.model, "categories", None)
+        self.categories = names_in(self.model)
 
     def _asks_elsewhere(self, x: ForwardPass) -> bool:
         """Whether a kept pass is at another layer, and one of the two was named."""
@@ -169,6 +174,8 @@ class _CAM:
                 ".ask(lambda y: y[:, 0].flatten(1).sum(1)), say, asks about the sum of all that "
                 "stands under index 0."
             )
+        if getattr(self.model, "categories", None) is not self._stated:
+            self._read_names()
         warn_of_probabilities(self.model, x._output, stacklevel=4)
         return _Answer(x, names_of(self.categories, x.logits, self.model))
 

@@ -32,6 +32,8 @@ class Target(NamedTuple):
 
 def layer_names(model: nn.Module) -> list[str]:
     """Every layer that can be named, in the order of registration ("layer4.2.conv3", ...)."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(_no_network(model))
     return [name for name, _ in model.named_modules() if name]
 
 

@@ -100,10 +100,10 @@ def load_classifier(name: str = "efficientnet_lite0") -> nn.Module:
 
     Raises:
         ValueError: no such network (with the closest names).
-        TypeError: a network was given in place of a name.
+        TypeError: no name, such as a network.
         WeightsError: the weights are missing, damaged, or there is no connection to fetch them.
     """
-    if isinstance(name, nn.Module):
+    if not isinstance(name, str):
         raise TypeError(
             "load_classifier takes a network's name. A network of your own is asked as it is: "
             "GradCAM(model), or ContrastExplorer(classifier=model)."

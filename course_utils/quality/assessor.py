@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..errors import ImageError
 from ..methods.forward_pass import ForwardPass
 from ..networks.pictures import as_rgb
+from .distort import Distorted
 from .network import weighted_mean
 from .patches import SIDE, Patches, cut, lay_back
 
@@ -256,13 +257,13 @@ def _patchwise(maps: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 def as_tensor(photo, which: str = "given") -> Tensor:
-    """A photo, as `pictures.as_pixels` reads it -> 3 x H x W floats in [0, 1].
+    """A photo, as `pictures.as_pixels` reads it, or a `Distorted` -> 3 x H x W floats in [0, 1].
 
     Raises:
         ImageError: no picture.
     """
     try:
-        pixels = np.array(as_rgb(photo))
+        pixels = np.array(as_rgb(photo.image if isinstance(photo, Distorted) else photo))
     except (TypeError, ValueError) as error:
         raise ImageError(f"The {which} photo cannot be used: {error}") from None
     return torch.from_numpy(pixels).movedim(-1, 0).float() / 255

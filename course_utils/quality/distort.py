@@ -1,5 +1,6 @@
 """One distortion of a photo, at one of TID2013's five levels, everywhere or in one region."""
 
+import operator
 import warnings
 from dataclasses import dataclass
 from math import exp, inf, log, log10
@@ -71,9 +72,9 @@ def distort(photo, kind: str, level: int, region: Region | None = None, seed: in
     Warns:
         DistortionWarning: the level cannot be met within 0.5 dB; the nearest is returned.
     """
-    if kind not in KINDS:
+    if kind not in list(KINDS):
         raise ValueError(f"There is no distortion '{kind}'.{closest(kind, KINDS)} {_all_kinds()}")
-    if level not in LEVELS:
+    if level not in list(LEVELS):
         raise ValueError(f"Level {level!r} does not exist: levels are 1 (weak) to 5 (severe).")
     reference = np.asarray(as_rgb(photo))
     inside = _mask(region, reference.shape[:2])
@@ -106,14 +107,21 @@ def _mask(region: Region | None, shape: tuple[int, int]) -> np.ndarray | Ellipsi
     height, width = shape
     if region is None:
         return ...
-    if isinstance(region, np.ndarray):
+    if hasattr(region, "shape") and len(region.shape) != 1:  # a mask, not four numbers
+        region = np.asarray(region)
         if region.shape != shape or region.dtype != bool or not region.any():
             got = f"{' x '.join(map(str, region.shape))} {region.dtype}"
             raise ValueError(
                 f"A mask must be {height} x {width} booleans, not all of them False; this is {got}."
             )
         return region
-    left, top, right, bottom = region
+    try:
+        left, top, right, bottom = map(operator.index, region)
+    except (TypeError, ValueError):
+        raise ValueError(
+            "A region is (left, top, right, bottom) in whole pixels, or a mask of booleans; not "
+            f"{region!r}."
+        ) from None
     if not (0 <= left < right <= width and 0 <= top < bottom <= height):
         raise ValueError(
             f"The region {tuple(region)} is not a rectangle (left, top, right, bottom) inside a "
