@@ -13,7 +13,7 @@ from tiny_networks import A0, A1, PHOTO, HandNet, OneLogit, RandomNet, hooks, ra
 from torch import nn
 
 from course_utils import ContrastCAM, CounterfactualCAM, Explanation, ForwardPass, GradCAM
-from course_utils.errors import ClassError, LayerError, ProbabilitiesWarning
+from course_utils.errors import ClassError, ImageError, LayerError, ProbabilitiesWarning
 
 S0, S1, S2 = A0, A1, A0 - 2 * A1  # the class maps of HandNet on PHOTO; it answers class 2
 METHODS = [GradCAM, CounterfactualCAM, ContrastCAM]
@@ -690,6 +690,13 @@ def test_logits_are_not_taken_for_probabilities(last):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         ContrastCAM(Ends(last), "layer1")(PHOTO, rather_than=0)
+
+
+def test_log_of_a_p_that_is_0_is_told_apart_from_wrong_images():
+    """exp(-200) is 0 in float32."""
+    model = Ends(lambda y: (400 * y).softmax(1))
+    with pytest.raises(ImageError, match="-inf, as log p does .*what comes before its softmax"):
+        ContrastCAM(model, "layer1", output=torch.log)(PHOTO, rather_than=0)
 
 
 def test_the_cures_for_probabilities_are_right():

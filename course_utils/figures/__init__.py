@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from ..methods.strength import WEAK, strength_in_words
+from ..methods.strength import strength_in_words
 from ..networks.pictures import as_rgb
 from .overlays import (
     SIGNED,
@@ -106,13 +106,12 @@ def questions(
         maps = torch.stack(flat)
     else:
         images = [[image] * (maps.shape[1] + 1) for image in images]
-    said = titles if strength is None else _with_strength(titles, strength, strength_in_words)
-    short = titles if strength is None else _with_strength(titles, strength, _strength_on_panel)
+    titles = titles if strength is None else _with_strength(titles, strength)
     maps = on_scale(maps, strength, scale)
 
     def picture(part: slice, words: str | None, below: str, parts=()) -> Picture:
-        rows = images[part], slices[part], maps[part], short[part], outlines[part]
-        told = words or _told(range(len(images))[part], len(images), maps, said, outlines)
+        rows = images[part], slices[part], maps[part], titles[part], outlines[part]
+        told = words or _told(range(len(images))[part], len(images), maps, titles, outlines)
         return Picture(_questions(*rows, opacity, scale), told, below, parts)
 
     starts = range(0, len(images), TOGETHER) if maps.shape[1] > 1 else [0]
@@ -168,7 +167,7 @@ def _questions(images, slices, maps, titles, outlines, opacity: float, scale: st
     return figure
 
 
-def _with_strength(titles: Sequence[Sequence[str]], strength: Tensor, words) -> list[list[str]]:
+def _with_strength(titles: Sequence[Sequence[str]], strength: Tensor) -> list[list[str]]:
     """Each title with its map's strength in words; the panel itself says that a map is empty."""
     same_length(titles=titles, strengths=strength)
     made = []
@@ -176,16 +175,9 @@ def _with_strength(titles: Sequence[Sequence[str]], strength: Tensor, words) -> 
         zip(titles, torch.as_tensor(strength, device="cpu").tolist())
     ):
         same_length(**{f"titles of image {i}": row, f"strengths of image {i}": strengths})
-        more = [f" ({words(one)})" if one != 0 else "" for one in strengths]
+        more = [f" ({strength_in_words(one)})" if one != 0 else "" for one in strengths]
         made.append([f"{title}{after}" for title, after in zip(row, more)])
     return made
-
-
-def _strength_on_panel(strength: float) -> str:
-    """A weak map's strength in fewer words, for a line of a title: "weak: strength 0.04"."""
-    if not 0 < strength < WEAK:
-        return strength_in_words(strength)
-    return "weak: strength " + (f"{min(strength, 0.099):.2g}" if strength >= 0.01 else "< 0.01")
 
 
 def on_scale(maps: Tensor, strength: Tensor | None, scale: str) -> Tensor:

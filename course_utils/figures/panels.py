@@ -218,8 +218,9 @@ def same_length(**lists) -> None:
 
 def as_stack(maps: Any) -> Tensor:
     """Maps as one tensor on the CPU, also from a list of tensors or of arrays."""
-    try:
-        return torch.as_tensor(maps, device="cpu")
+    arrays = isinstance(maps, (list, tuple)) and any(isinstance(one, np.ndarray) for one in maps)
+    try:  # of a list of arrays torch would read number by number
+        return torch.as_tensor(np.stack(maps) if arrays else maps, device="cpu")
     except (TypeError, ValueError, RuntimeError):
         if not isinstance(maps, (list, tuple)):
             kind = type(maps).__name__

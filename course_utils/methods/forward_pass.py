@@ -20,7 +20,7 @@ from .diagnosis import diagnosed, of_the_network
 from .first_token import find_shorter
 from .grids import Fold, check_grid, grid_fold, own_grid, tokens_first
 from .head import not_on_the_way, undisturbed
-from .inputs import Inputs, check_finite, check_logits, cotangents, images_of, size_of
+from .inputs import Inputs, check_evidence, check_logits, cotangents, images_of, size_of
 from .layers import Target, find_layer, run_from_target
 from .peers import own_keywords
 from .pooled_head import PooledHead, pooled_head
@@ -253,7 +253,7 @@ class ForwardPass:
             evidence = _weighted_sum(v, self.class_maps())  # S = sum_c v_c S^c, the same
         else:
             evidence = _weighted_sum(self._weights(v), self.activations)
-        return check_finite(evidence, "The evidence")
+        return check_evidence(evidence, self.logits)
 
     def _weights_by_backward(self, v: Tensor) -> Tensor:
         """alpha by a backward pass: N x K x C."""
@@ -345,7 +345,7 @@ class ForwardPass:
         with self._undisturbed():
             self._unchanged.check()
             maps = self._pooled_head.class_maps(self.activations)
-        return None if maps is None else check_finite(maps, "The evidence")
+        return None if maps is None else check_evidence(maps, self.logits)
 
     def cotangent(self, question: Callable[[Tensor], Tensor]) -> Tensor:
         """v = dJ/dy of any differentiable question J, one number per image.

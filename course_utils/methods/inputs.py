@@ -260,6 +260,20 @@ def check_logits(y: Tensor) -> None:
         check_finite(y, "The network's answer")
 
 
+def check_evidence(evidence: Tensor, y: Tensor) -> Tensor:
+    """As `check_finite`, of what was answered about the network's answer y."""
+    try:
+        return check_finite(evidence, "The evidence")
+    except ImageError:
+        if not y.isneginf().any():
+            raise
+        raise ImageError(
+            "The evidence holds NaN, and the network's answer holds -inf, as log p does where p is "
+            "too small for its type of numbers: no gradient is left there. Ask the logits "
+            "themselves: let the network return what comes before its softmax or sigmoid."
+        ) from None
+
+
 def check_finite(values: Tensor, what: str) -> Tensor:
     """The same values, or an ImageError that says what holds NaN or infinity."""
     # NaN is the least and the largest, if there is one
