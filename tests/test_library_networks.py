@@ -158,6 +158,42 @@ def test_tokens_behind_the_patches_do_not_move_them(behind):
     assert torch.equal(tokens_of(seen.activations), seen._leaf.detach()[:, 1:37])
 
 
+class PooledKeys(Queries):
+    """As MViT and PVT: 36 tokens hear each other, then what 9 pooled ones say."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm1, self.mlp, self.norm2 = nn.LayerNorm(8), nn.Linear(8, 8), nn.LayerNorm(8)
+
+    def forward(self, x):
+        t = self.norm1(tokens_of(self.embed(x)))
+        t = self.norm2(t + self.mlp(F.scaled_dot_product_attention(t, t, t)))
+        few = tokens_of(F.avg_pool2d(t.mT.unflatten(2, (6, 6)), 2))
+        return self.h((t + F.scaled_dot_product_attention(t, few, few)).mean(dim=1))
+
+
+def test_an_attention_with_pooled_keys_is_the_last_of_all_tokens_that_ask():
+    assert ForwardPass(PooledKeys(), torch.randn(2, 3, 24, 24)).layer == "norm2"
+
+
+class Texts(Queries):
+    """As SigLIP: three texts of 36 words stand for the classes; there are as many patches."""
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.norm1, self.norm2 = nn.Embedding(9, 8), nn.LayerNorm(8), nn.LayerNorm(8)
+
+    def forward(self, x, texts):
+        t = self.norm1(tokens_of(self.embed(x)))
+        t = t + F.scaled_dot_product_attention(t, t, t)
+        return t.mean(dim=1) @ self.norm2(self.words(texts)).mean(dim=1).T
+
+
+def test_texts_of_as_many_words_as_patches_do_not_hide_the_layer():
+    x = torch.randn(2, 3, 24, 24), torch.arange(108).reshape(3, 36) % 9
+    assert ForwardPass(Texts(), x).layer == "norm1"
+
+
 class Registers(Queries):
     """Patches are cut by unfold, so that no layer gives them as a grid; registers stand behind."""
 

@@ -102,9 +102,11 @@ class Watched:
         return self.attentions.get(self.tokens(name), end) < end
 
     def tokens(self, name: str) -> int | None:
-        """How many tokens a module gave; None for other outputs."""
+        """How many tokens of each image a module gave; None for other outputs."""
         shape = self.shapes[name]
-        return shape[0 if tokens_first(shape, self.n) else 1] if len(shape) == 3 else None
+        if len(shape) != 3 or self.n not in shape[:2]:
+            return None  # also of windows, or of texts that stand for the classes
+        return shape[0 if tokens_first(shape, self.n) else 1]
 
 
 _kept: WeakKeyDictionary[nn.Module, dict[Any, Watched]] = WeakKeyDictionary()
@@ -337,17 +339,21 @@ def _gradients(y: Tensor, tensors: list[Tensor]) -> list[Tensor | None]:
 
 
 def _note_attentions(watched: Watched, y: Tensor) -> None:
-    """Find every attention in the graph: by its number of tokens, when the last one began."""
-    found: list[tuple[int, int | None]] = []
+    """Find every attention in the graph: by its numbers of tokens, when the last one began.
+
+    Keys and values may be fewer than the tokens that ask, as where they are pooled.
+    """
+    found: list[tuple[int, int]] = []
     for node in graph_nodes(y):
-        if "ScaledDotProduct" in node.name():
-            found.append((node._sequence_nr(), node._saved_key.shape[-2]))  # N x heads x T x d
+        tokens: tuple[int, ...] = ()
+        if "ScaledDotProduct" in node.name():  # N x heads x T x d
+            tokens = node._saved_query.shape[-2], node._saved_key.shape[-2]
         elif node.name().startswith(("Softmax", "SafeSoftmax")):
             shape = node._input_metadata[0].shape
-            found.append((node._sequence_nr(), shape[-1] if len(shape) > 2 else None))
-    found = sorted((begin, tokens) for begin, tokens in found if tokens is not None)
-    watched.attentions = {tokens: begin for begin, tokens in found}
-    watched.heard = found[0][0] if found else 0
+            tokens = tuple(shape[-2:]) if len(shape) > 2 else ()
+        found += [(node._sequence_nr(), count) for count in tokens]
+    watched.attentions = {tokens: begin for begin, tokens in sorted(found)}
+    watched.heard = min(found)[0] if found else 0
 
 
 def _apply_rule(
