@@ -239,6 +239,13 @@ def test_show_takes_the_normalisation_back():
     torch.testing.assert_close(PLAIN.show(PLAIN(photo)), expected, rtol=0, atol=1e-6)
 
 
+def test_show_takes_a_batch_and_an_array():
+    x = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+    shown = torch.stack([PLAIN.show(one) for one in x])
+    assert shown.shape == (2, 4, 5, 3)
+    assert torch.equal(PLAIN.show(x), shown) and torch.equal(PLAIN.show(x.numpy()), shown)
+
+
 def test_show_stays_between_0_and_1():
     shown = PLAIN.show(torch.tensor([-9.0, 9.0, 0.0]).view(3, 1, 1).expand(3, 2, 5))
     assert shown.shape == (2, 5, 3)

@@ -187,3 +187,8 @@ def test_a_long_text_that_is_no_path_is_said_in_short():
     with pytest.raises(OSError) as error:
         load_photo("a" * 5000)
     assert len(str(error.value)) < 200
+
+
+def test_of_what_holds_a_picture_it_is_asked_for():
+    with pytest.raises(TypeError, match=r"not a Distorted\. It holds one: \.image"):
+        as_pixels(distort(BYTES, "blur", 3))

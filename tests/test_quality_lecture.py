@@ -67,6 +67,7 @@ class TestBradleyTerry:
         u = torch.tensor([1.5, 0.2, -0.4, -1.3], dtype=torch.float64)
         won = 1000 * torch.sigmoid(u[:, None] - u) * (1 - torch.eye(4))
         assert torch.allclose(bradley_terry(won, prior=0), u, atol=1e-6)
+        assert torch.equal(bradley_terry(won.tolist()), bradley_terry(won))
 
     def test_who_never_lost_is_strong_but_not_infinitely(self):
         u = bradley_terry(torch.tensor([[0.0, 9.0], [0.0, 0.0]]))
@@ -155,6 +156,11 @@ class TestDuel:
         assert (
             len(told) == 3 and "left" in told[0] and "right" in told[1] and "reference" in told[2]
         )
+
+    def test_pictures_may_be_arrays(self):
+        pixels = np.full((6, 8, 3), 128, np.uint8)
+        by_array = Duel(pixels, {"a": pixels, "b": pixels}, min)
+        assert shown(by_array) == shown(Duel(picture(128), dict.fromkeys("ab", picture(128)), min))
 
     @pytest.mark.parametrize(("width", "on_the_page"), [(192, 384), (200, 400), (201, 201)])
     def test_pixels_are_shown_one_to_one_or_doubled_never_smoothed(self, width, on_the_page):
@@ -278,6 +284,8 @@ class TestExplorer:
     def test_no_scene_is_refused(self):
         with pytest.raises(ValueError, match="scenes is empty"):
             QualityExplorer(Assessor(Half()), {})
+        with pytest.raises(TypeError, match=r"a name -> \(distorted, reference\), two pictures"):
+            QualityExplorer(Assessor(Half()), {"a": picture(0)})
 
 
 def explanation() -> QualityExplanation:
@@ -293,6 +301,22 @@ class TestFigures:
         told = quality_figures.contrasts(np.full((6, 9, 3), 0.5), explanation()).alt
         assert "rather than 1.00? 33% of it pulls the score down, most at the middle left" in told
         assert "rather than 0.40? Nothing speaks either way." in told
+
+    def test_what_cannot_be_drawn_is_said(self):
+        photo = np.full((6, 9, 3), 0.5)
+        with pytest.raises(ValueError, match="2 maps, 1 titles"):  # one map was left out
+            quality_figures.contrasts(photo, explanation(), titles=["one"])
+        with pytest.raises(
+            TypeError, match="an Assessor's answer about it are drawn, not a Tensor"
+        ):
+            quality_figures.contrasts(photo, torch.zeros(2, 6, 9))
+        with pytest.raises(ValueError, match="There is nothing to show"):
+            quality_figures.over_levels({})
+
+    def test_of_an_answer_the_patches_are_drawn(self):
+        photo = np.full((6, 9, 3), 0.5)
+        drawn = quality_figures.patches(photo, explanation().local).alt
+        assert quality_figures.patches(photo, explanation()).alt == drawn
 
     def test_one_scale_for_all_panels(self):
         """Half the evidence is half the colour, though each panel has its own largest value."""

@@ -44,6 +44,8 @@ class QualityExplorer(Panel):
         super().__init__()
         if not scenes:
             raise ValueError("scenes is empty: give at least one name -> (distorted, reference).")
+        if not all(isinstance(scene, (tuple, list)) for scene in dict(scenes).values()):
+            raise TypeError("Each of scenes is a name -> (distorted, reference), two pictures.")
         self._assessor, self._scenes, self._step = assessor, dict(scenes), step
         self._kept: dict[str, QualityExplanation] = {}
         self.slider = w.FloatSlider(

@@ -100,6 +100,7 @@ def _as_array(picture) -> np.ndarray:
         kind = type(picture).__name__
         file = isinstance(picture, (str, os.PathLike)) or hasattr(picture, "read")
         cure = " load_photo(...) reads a file, an address or a photo of the course." * file
+        cure += " It holds one: .image." * hasattr(picture, "image")  # a bird, or a distorted photo
         raise TypeError(f"A picture is a PIL image, an array or a tensor, not a {kind}.{cure}")
     if np.ma.is_masked(picture):
         raise ValueError("Some of its pixels are masked: .filled(0) makes them black.")

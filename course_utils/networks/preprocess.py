@@ -78,9 +78,10 @@ class Preprocess:
         return photo.crop((x, y, *ends)).resize((self.crop, self.crop), resampling, box)
 
     def show(self, x: Tensor) -> Tensor:
-        """Normalised 3 x H x W back to H x W x 3 in [0, 1], for drawing."""
+        """Normalised ... x 3 x H x W back to ... x H x W x 3 in [0, 1], for drawing."""
+        x = torch.as_tensor(x)
         mean, std = (torch.tensor(v, device=x.device).view(3, 1, 1) for v in (self.mean, self.std))
-        return (x.detach().float() * std + mean).clamp(0, 1).movedim(0, -1).cpu()
+        return (x.detach().float() * std + mean).clamp(0, 1).movedim(-3, -1).cpu()
 
     def crop_box(self, size: tuple[int, int]) -> tuple[float, float, float, float]:
         """Where the network looked: (left, top, right, bottom) in pixels of the original photo.

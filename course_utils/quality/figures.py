@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from ..figures import Picture
 from ..figures.overlays import SIGNED, as_pixels, outlined, signed_overlay, where
-from ..figures.panels import axes, bar, defaults, most_lines, own_bar, panel
+from ..figures.panels import axes, bar, defaults, most_lines, own_bar, panel, same_length
 from .assessor import LocalScores, QualityExplanation
 
 WORDS = ("pulls the\nscore down", "as good as q", "holds\nit up")  # blue, white, red
@@ -29,7 +29,11 @@ def contrasts(
         mask: H x W, True where the photo is known to be distorted: outlined in every panel.
         titles: K titles instead of the questions.
     """
+    if not isinstance(explanation, QualityExplanation):
+        kind = type(explanation).__name__
+        raise TypeError(f"A photo and an Assessor's answer about it are drawn, not a {kind}.")
     maps, titles = explanation.signed_maps, list(titles or explanation.questions)
+    same_length(maps=maps, titles=titles)
     shown = [as_pixels(photo), *(signed_overlay(photo, values) for values in maps)]
     if mask is not None:
         shown = [outlined(pixels, mask) for pixels in shown]
@@ -63,6 +67,7 @@ def strongest_in_words(values) -> str:
 @defaults()
 def patches(photo, local: LocalScores, caption: str = "") -> Picture:
     """The photo, its patches' scores q_i and their weights w_i, each a grid on its own scale."""
+    local = local.local if isinstance(local, QualityExplanation) else local
     height, width = as_pixels(photo).shape[:2]
     figure, drawn = axes(3, 3, bar=True, aspect=height / width)
     q, weights = local.scores.clamp(0, 1).numpy(), local.weights.numpy()
@@ -89,6 +94,8 @@ def over_levels(
     columns: int = 5,
 ) -> Picture:
     """One small chart for each kind of distortion: values in [0, 1] at the levels 1 to n."""
+    if not scores:
+        raise ValueError("There is nothing to show: scores is empty.")
     rows = -(-len(scores) // columns)
     figure = Figure(figsize=(9.5, 1.75 * rows + 0.3), layout="constrained")
     axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()

@@ -59,8 +59,9 @@ def bradley_terry(won: Tensor, prior: float = 0.5, steps: int = 2000) -> Tensor:
     Returns:
         n strengths in logits, their mean 0; higher is better.
     """
+    won = torch.as_tensor(won, dtype=torch.float64)
     off = 1 - torch.eye(len(won), dtype=torch.float64)
-    counts = (won.double() + prior) * off
+    counts = (won + prior) * off
     met, wins = counts + counts.T, counts.sum(dim=1)
     strength = torch.ones(len(won), dtype=torch.float64)
     for _ in range(steps):
