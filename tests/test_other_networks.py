@@ -609,6 +609,21 @@ def test_weights_changed_behind_pytorchs_back_are_noticed(make, change, frozen):
         seen.evidence(torch.eye(5))
 
 
+def test_a_linear_layer_that_runs_later_at_every_place_is_named_beside_the_chosen_layer():
+    class Projected(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.patches, self.norm = nn.Conv2d(3, 6, 4, 4), nn.LayerNorm(6)
+            self.project, self.head = nn.Linear(6, 7), nn.Linear(7, 5)
+
+        def forward(self, x):
+            a = self.norm(self.patches(x).permute(0, 2, 3, 1))
+            return self.head(self.project(a).relu().mean(dim=(1, 2)))
+
+    answer = GradCAM(Projected())(torch.randn(1, 3, 16, 16))
+    assert answer.layer == "norm" and "but for the linear layer 'project'" in answer.layer_reason
+
+
 class Scaled(nn.Module):
     """Another head: the pooled values times stored numbers, in a way of one's choice."""
 

@@ -173,9 +173,18 @@ def default_targets(
         gives = list(watched.shapes[name])
         del gives[tokens_first(gives, watched.n)]  # the batch's axis
         shape = " x ".join(map(str, gives))
-        reason = f"{why}output from more than one place"
-        reason += ", before the last attention" * before + f"; it gives {shape}"
+        reason = f"{why}output from more than one place" + ", before the last attention" * before
+        linear = [] if before else _linear_behind(model, name, watched)
+        reason += f", but for the linear layer '{linear[0]}'" if linear else ""
+        reason += f"; it gives {shape}"
         yield Target(name, model.get_submodule(name), reason, named=False)
+
+
+def _linear_behind(model: nn.Module, name: str, watched: Watched) -> list[str]:
+    """Linear layers that run later, place by place, and pass the rule, too; the last first."""
+    end, others = watched.ends[name], [n for n in watched.fitting if n not in watched.inside]
+    later = [n for n in others if watched.ends[n] > end]
+    return [n for n in later if isinstance(model.get_submodule(n), nn.Linear)]
 
 
 def default_layer(model: nn.Module, x: Inputs | None = None) -> str:
