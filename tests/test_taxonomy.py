@@ -128,6 +128,17 @@ def test_what_cannot_be_asked_is_said_in_words(x, classes, error, said, birds):
         METHODS["RISE"](birds, x, **classes)
 
 
+def test_what_is_no_network_is_called_so(flamingo):
+    with pytest.raises(TypeError, match="The network must be an nn.Module.*not a Tensor"):
+        METHODS["Grad-CAM"](flamingo, nn.Flatten())
+
+
+@pytest.mark.parametrize("wrong", [{"masks": 0}, {"masks": -5}, {"grid": 0}])
+def test_rise_takes_a_mask_at_least(wrong, birds, flamingo):
+    with pytest.raises(ValueError, match="must be at least 1"):
+        METHODS["RISE"](birds, flamingo, **wrong)
+
+
 def test_passes_are_counted_and_can_be_stopped(birds, flamingo):
     with counted(birds) as passes:
         METHODS["RISE"](birds, flamingo, masks=40)

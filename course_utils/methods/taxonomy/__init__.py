@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor, nn
 
 from ...errors import closest
+from ..layers import find_layer
 from .asked import Answer, Asked, undisturbed
 from .cam import cam
 from .causal_cam import causal_cam
@@ -86,6 +87,7 @@ class Method:
             ImageError, LayerError, ClassError, ValueError: with a sentence that says what to do,
                 also where the method cannot be had of this network.
         """
+        find_layer(network, layer)  # what is no network is called so
         with undisturbed(network), warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="captum")
             warnings.filterwarnings("ignore", "Objective did not converge")  # scikit-learn, in LIME

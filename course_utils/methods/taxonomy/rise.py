@@ -28,6 +28,8 @@ def rise(asked: Asked, masks: int = 120, grid: int = 4, batch: int = 20) -> Answ
         masks: how many; the paper takes 4000 to 8000, on a grid of 7.
         grid: cells along each side of a mask.
     """
+    if masks < 1 or grid < 1:
+        raise ValueError(f"masks={masks} and grid={grid} must be at least 1.")
     shown = random_masks(masks, grid, asked.seen.size).to(asked.x)
     with torch.no_grad():
         y = torch.cat([asked.network(asked.x * m[:, None]) for m in shown.split(batch)])
