@@ -436,6 +436,38 @@ def test_a_video_with_its_frames_first_has_a_map_of_frames_and_not_of_colours():
     assert answer.evidence.shape == (2, 1, 3, 2, 3) and answer.maps.shape == (2, 1, 6, 8, 12)
 
 
+class TimeDistributed(nn.Module):
+    """As in Keras: one layer for every frame, N x T x C x h x w."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.frames, self.h = Frames(), nn.Linear(8, 5)
+        self.eval()
+
+    def forward(self, x):
+        return self.h(self.frames(x).mean(dim=(1, 3, 4)))
+
+
+class Frames(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.each = nn.Conv2d(3, 8, 4, 4)
+
+    def forward(self, x):
+        return self.each(x.flatten(0, 1)).unflatten(0, x.shape[:2]).relu()
+
+
+@pytest.mark.parametrize("layer, grid", [("frames", (8, 6, 2, 3)), ("0", (3, 6, 8, 12))])
+def test_frames_with_a_layer_for_each_have_a_map_of_frames_and_not_of_channels(layer, grid):
+    model, x = TimeDistributed(), torch.randn(2, 6, 3, 8, 12)
+    model = model if layer == "frames" else nn.Sequential(nn.Identity(), model)
+    seen = ForwardPass(model, x, layer)
+    assert seen.activations.shape == (2, *grid)
+    assert torch.equal(seen.activations, seen._leaf.detach().transpose(1, 2))
+    assert GradCAM(model, layer)(x).maps.shape == (2, 1, 6, 8, 12)
+
+
 class FramesFolded(Video):
     """Reads each frame as an image of the batch, and gives one row of places for each video."""
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..errors import LayerError
 from ..networks.families import hands_on_channels_last
-from .inputs import in_words
+from .inputs import first_convolution, in_words
 
 Fold = Callable[[Tensor], Tensor]
 Grids = Callable[[], tuple[Iterable[Sequence[int]], dict[int, tuple[int, int]]]]
@@ -87,6 +87,8 @@ def find_fold(
     # N x C x 1 is pooled, and no C tokens of one channel
     several = len(shape) == 3 and shape[2] > 1
     tokens = several if len(size) > 1 else _tokens_of_a_signal(shape, size, patch_grids)
+    if len(size) == 3 and _frames_first(model, shape, size):
+        return lambda a: a.movedim(2, 1)
     if len(shape) == len(size) + 2 and not (tokens and len(size) == 1):
         channels_first = _channels_first(model, shape, size, patch_grids)
         if channels_first is not None:
@@ -109,6 +111,12 @@ def skew(grid: Sequence[int], image: Sequence[int]) -> float:
     """How far h x w is from a shrunken H x W: |log| of the ratio of the strides along the sides."""
     strides = [log(whole / part) for whole, part in zip(image, grid)]
     return max(strides) - min(strides)
+
+
+def _frames_first(model: nn.Module, shape: Sequence[int], size: Sequence[int]) -> bool:
+    """Whether N x . x . x h x w is N x T x C x h x w, as 2-D layers leave a video's frames."""
+    frames = len(shape) == 5 and shape[1] == size[0] != shape[2]
+    return frames and isinstance(first_convolution(model), nn.Conv2d)
 
 
 def _channels_first(
