@@ -287,6 +287,10 @@ def test_a_name_like_no_other_brings_no_guess():
     )
 
 
+def test_a_number_in_quotes_is_told_to_lose_them():
+    assert "'3'. As a number: 3, without quotes." in class_fault("3")
+
+
 def test_a_name_for_a_network_without_names_is_refused():
     text = class_fault("tiger cat", categories=None)
     assert (

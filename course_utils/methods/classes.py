@@ -304,7 +304,8 @@ def _index_of_name(name: str, categories: list[str] | None) -> int:
     if same:
         rows = " or ".join(f"{i} ('{categories[i]}')" for i in same)
         raise ClassError(f"'{name}' is more than one class: give the number, {rows}.")
+    number = f" As a number: {name}, without quotes." * name.isdecimal()
     raise ClassError(
-        f"No class is called '{name}'.{closest(name, categories)} All names: "
+        f"No class is called '{name}'.{closest(name, categories)}{number} All names: "
         "GradCAM(model).categories."
     )
