@@ -33,6 +33,41 @@ def without_weights(library, name):
         return torchvision.models.get_model(name, weights=None, **slow)
 
 
+# A layer that is put in another's place after the method was made
+
+
+def wrapped(network, name="layer4"):
+    """The layer, and one more that doubles what it gives, under its name."""
+    more = nn.Conv2d(512, 512, 1, bias=False)
+    more.weight.data = 2 * torch.eye(512)[:, :, None, None]
+    before = network.get_submodule(name)
+    setattr(network, name, nn.Sequential(before, more))
+    return before
+
+
+@pytest.mark.parametrize("named", [None, "layer4"])
+def test_a_name_means_the_layer_that_has_it_when_it_is_asked(named):
+    torch.manual_seed(0)
+    network, x = torchvision.models.resnet18().eval(), torch.randn(1, 3, 64, 64)
+    method = GradCAM(network, named)
+    method(x)
+    wrapped(network)
+    got = method(x, why=3)
+    assert got.layer == "layer4"
+    torch.testing.assert_close(got.evidence, GradCAM(network, "layer4")(x, why=3).evidence)
+    torch.testing.assert_close(got.evidence, GradCAM(network, "layer4.1")(x, why=3).evidence)
+
+
+def test_a_module_is_asked_wherever_it_stands():
+    network = torchvision.models.resnet18().eval()
+    method, x = GradCAM(network, network.layer4), torch.randn(1, 3, 64, 64)
+    before = wrapped(network)
+    assert method(x).layer == "layer4.0"
+    network.layer4 = nn.Identity()
+    assert "is not a part of this ResNet" in fault(lambda: method(x))
+    assert before is method._target.module
+
+
 # The default layer
 
 DEFAULTS = [

@@ -27,7 +27,19 @@ class Target(NamedTuple):
     name: str
     module: nn.Module
     reason: str
-    named: bool  # by the caller
+    asked: str | int | nn.Module | None  # what the caller gave
+
+    @property
+    def named(self) -> bool:
+        """Whether the caller chose it."""
+        return self.asked is not None
+
+    def stands(self, model: nn.Module) -> bool:
+        """Whether it is still the layer of this name: parts may be put in place of others."""
+        try:
+            return model.get_submodule(self.name) is self.module
+        except (AttributeError, RuntimeError):
+            return False
 
 
 def layer_names(model: nn.Module) -> list[str]:
@@ -54,7 +66,7 @@ def find_layer(model: nn.Module, layer: str | nn.Module | Target | None = None) 
     if layer is None:
         return known_target(model)
     if isinstance(layer, Target):
-        return layer
+        return layer if layer.stands(model) else find_layer(model, layer.asked)
     if isinstance(layer, nn.Module):
         name = next((n for n, module in model.named_modules() if module is layer), None)
         if name is None:
@@ -78,7 +90,7 @@ def find_layer(model: nn.Module, layer: str | nn.Module | Target | None = None) 
     else:
         name = str(layer)
     try:
-        return Target(name, model.get_submodule(name), "named by you", named=True)
+        return Target(name, model.get_submodule(name), "named by you", asked=layer)
     except AttributeError:
         raise LayerError(
             f"{type(model).__name__} has no layer '{name}'.{_nearest(name, layer_names(model))} "
@@ -129,7 +141,7 @@ def known_target(model: nn.Module) -> Target | None:
     """
     stated = getattr(model, "layer", None)
     if isinstance(stated, str):
-        return Target(stated, _module(model, stated), "the network states it", named=False)
+        return Target(stated, _module(model, stated), "the network states it", asked=None)
     found = known_inside(model)
     sure = len(found) == 1 and not found[0].others
     return _of_known(model, found[0]) if sure else None
@@ -137,7 +149,7 @@ def known_target(model: nn.Module) -> Target | None:
 
 def _of_known(model: nn.Module, known: Known) -> Target:
     why = f"the last layer of a {known.family} that still has places"
-    return Target(known.layer, model.get_submodule(known.layer), why, named=False)
+    return Target(known.layer, model.get_submodule(known.layer), why, asked=None)
 
 
 def _module(model: nn.Module, name: str) -> nn.Module:
@@ -177,7 +189,7 @@ def default_targets(
         linear = [] if before else _linear_behind(model, name, watched)
         reason += f", but for the linear layer '{linear[0]}'" if linear else ""
         reason += f"; it gives {shape}"
-        yield Target(name, model.get_submodule(name), reason, named=False)
+        yield Target(name, model.get_submodule(name), reason, asked=None)
 
 
 def _linear_behind(model: nn.Module, name: str, watched: Watched) -> list[str]:
