@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 class LayerError(ValueError):
@@ -27,6 +28,12 @@ class ProbabilitiesWarning(UserWarning):
 
 class ChanceWarning(UserWarning):
     """A network draws random numbers in evaluation mode, so that two maps of one image differ."""
+
+
+def a_kind_of(value: Any) -> str:
+    """What kind of value it is, with its article: "a str", "an int", "an ndarray"."""
+    kind = type(value).__name__
+    return f"an {kind}" if kind.lower().startswith(("a", "e", "i", "o", "ndarray")) else f"a {kind}"
 
 
 def closest(name: str, names: Iterable[str], n: int = 3) -> str:

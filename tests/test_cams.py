@@ -661,6 +661,12 @@ def test_probabilities_in_place_of_logits_are_named_once(last, words):
     assert len(said) == 1 and said[0].filename == __file__
 
 
+def test_a_cure_for_one_tensor_is_offered_to_networks_that_return_one():
+    model = Ends(lambda y: {"logits": y.softmax(1)})
+    with pytest.warns(ProbabilitiesWarning, match="where the network returns a tensor alone"):
+        GradCAM(model, "layer1")(PHOTO)
+
+
 def test_probabilities_asked_of_a_pass_are_named():
     with pytest.warns(ProbabilitiesWarning) as said:
         ForwardPass(Ends(nn.Softmax(dim=1)), PHOTO, "layer1").probabilities()

@@ -100,6 +100,10 @@ def test_other_shapes_are_named_beside_what_the_network_reads(shape):
     assert f"x is {' x '.join(map(str, shape))}; the network reads N x 3 x H x W floats" in text
 
 
+def test_a_mask_of_truth_values_is_not_divided_by_255():
+    assert image_fault(torch.ones(1, 3, 8, 9) > 0).endswith("floats. x.float().")
+
+
 def test_a_single_number_is_named():
     assert "x is a single number; the network reads" in image_fault(torch.tensor(1.0))
 
@@ -120,9 +124,7 @@ def test_signals_and_volumes_are_named_as_such(network, x, wanted):
     assert f"the network reads {wanted}" in image_fault(torch.zeros(x), network)
 
 
-@pytest.mark.parametrize(
-    ("dtype", "name"), [(torch.uint8, "uint8"), (torch.int64, "int64"), (torch.bool, "bool")]
-)
+@pytest.mark.parametrize(("dtype", "name"), [(torch.uint8, "uint8"), (torch.int64, "int64")])
 def test_values_that_are_no_floats_are_named_with_the_cure(dtype, name):
     text = image_fault(torch.zeros(1, 3, 8, 8, dtype=dtype))
     assert (
@@ -277,14 +279,19 @@ def test_an_unknown_name_brings_the_closest_ones(typed, meant):
     text = class_fault(typed)
     assert (
         f"No class is called '{typed}'. Did you mean '{meant}'" in text
-        and "GradCAM(model).categories" in text
+        and "All names: 'tabby, tabby cat', 'tiger cat'" in text
     )
 
 
 def test_a_name_like_no_other_brings_no_guess():
-    assert (
-        class_fault("xyzzy") == "No class is called 'xyzzy'. All names: GradCAM(model).categories."
-    )
+    many = [f"bird {i}" for i in range(20)]
+    wanted = "No class is called 'xyzzy'. All names: GradCAM(model).categories."
+    assert class_fault("xyzzy", classes=20, categories=many) == wanted
+
+
+def test_the_names_of_one_logit_which_stand_in_no_list_are_told():
+    categories = names_of(None, torch.zeros(1, 1))
+    assert class_fault("cat", classes=2, categories=categories).endswith("names: 'no', 'yes'.")
 
 
 def test_a_number_in_quotes_is_told_to_lose_them():
@@ -378,11 +385,14 @@ def test_one_row_for_many_images_brings_the_cure():
     assert text.startswith("1 row of classes was given for 3 images: give each image its row, or")
 
 
-@pytest.mark.parametrize("make", [lambda labels: labels, lambda labels: labels.tolist()])
+@pytest.mark.parametrize("make", [torch.tensor, np.array, list])
 def test_one_hot_labels_are_not_taken_for_numbers(make):
-    labels = torch.eye(7, dtype=int)[[4, 2]]
-    assert "as in one-hot labels" in class_fault(make(labels), 2)
-    assert class_indices(labels.argmax(dim=1), 2, 7).tolist() == [[4], [2]]
+    labels = make(np.eye(7, dtype=int)[[4, 2]].tolist())
+    text = class_fault(labels, 2)
+    assert "as in one-hot labels" in text
+    cure = text.partition("Pass numbers: ")[2].partition(" gives")[0]
+    numbers = eval(cure, {"torch": torch, "labels": labels})
+    assert class_indices(numbers, 2, 7).tolist() == [[4], [2]]
     assert class_indices(torch.tensor([[0, 1], [1, 0]]), 2, 2).tolist() == [[0, 1], [1, 0]]
 
 

@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from course_utils.errors import ChanceWarning, ClassError, LayerError
+from course_utils.methods.backward import alike
 from course_utils.methods.cams import ContrastCAM, GradCAM
 from course_utils.methods.forward_pass import ForwardPass
 from course_utils.methods.head import undisturbed
@@ -335,7 +336,10 @@ def with_nan(n):
         (lambda: ask(Labelled()), r"'labels'\).*: x=\{'x': images, 'labels': ...\}\.$"),
         (lambda: ask(LacksAnInput()), r"^Labelled\.forward\(\) missing"),
         (lambda: GradCAM(partial(Plain())), "not a partial. If it calls a network"),
-        (lambda: ForwardPass(Plain(), images()).ask(lambda y: y), r"\(2, 5\). Class 0 of every"),
+        (
+            lambda: ForwardPass(Plain(), images()).ask(lambda y: y),
+            r"\(2, 5\). One to this output is",
+        ),
         (lambda: load_classifier(Plain()), r"network of your own .* GradCAM\(model\)"),
         (lambda: ask(reshape_transform="vit"), "reshape_transform= is a function"),
         (lambda: ask(reshape_transform=lambda a: [a]), "reshape_transform= gave a list"),
@@ -347,7 +351,7 @@ def with_nan(n):
         (lambda: GradCAM(), "^GradCAM takes model, layer"),
         (lambda: GradCAM(Plain())(images(), 1, 2), "^GradCAM takes x, why, keep"),
         (lambda: GradCAM(Plain())(ForwardPass(Plain(), images())), "of another network"),
-        (lambda: ForwardPass(Plain(), images()).ask(3), "A question is a function.*not a int"),
+        (lambda: ForwardPass(Plain(), images()).ask(3), "A question is a function.*not an int"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
@@ -413,6 +417,17 @@ def test_cotangents_that_are_no_plain_numbers_have_their_sentence(v, words):
     seen = ForwardPass(Plain(), images(), "f")
     with pytest.raises(ValueError, match=words):
         seen.evidence(v)
+
+
+@pytest.mark.parametrize(
+    "pack", [lambda y: y, lambda y: y[:, 0], lambda y: y[:, :, None, None].expand(-1, -1, 4, 4)]
+)
+def test_the_question_that_a_sentence_names_can_be_put_to_this_output(pack):
+    seen = ForwardPass(Returning(pack), images(), "f")
+    with pytest.raises(ValueError, match="One to this output is ") as said:
+        seen.ask(lambda y: (y, y))
+    code = str(said.value).partition("output is ")[2].removesuffix(".")
+    assert seen.ask(eval(code)).shape == (2, 1, 12, 12)
 
 
 def test_a_complex_question_is_refused():
@@ -503,6 +518,15 @@ def test_of_a_network_that_answers_by_chance_it_is_warned(layer, draw, first):
     with pytest.warns(ChanceWarning, match=f"Drawing draws .* differ from '{first}' on") as said:
         cam(images())
     assert [one.filename for one in said] == [__file__]
+
+
+def test_numbers_of_chance_beside_infinity_are_no_round_off():
+    one, two = (
+        torch.tensor([-torch.inf, torch.nan, 1.0]),
+        torch.tensor([-torch.inf, torch.nan, 2.0]),
+    )
+    assert alike(one, one.clone()) and not alike(one, two)
+    assert not alike(one[:1], two[2:])
 
 
 class Shuffling(Plain):

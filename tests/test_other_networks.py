@@ -419,12 +419,19 @@ def test_logits_are_found_in_what_a_network_returns(pack):
     assert torch.equal(GradCAM(Returns(pack))(x, why=1).evidence, expected)
 
 
-@pytest.mark.parametrize("packed", [False, True])
-def test_the_line_for_an_axis_too_many_works(packed):
-    model = Returns((lambda y: Output(y[:, None], y)) if packed else lambda y: y[:, None])
+@pytest.mark.parametrize(
+    "pack, code",
+    [
+        (lambda y: y[:, None], "y.flatten(1)"),
+        (lambda y: Output(y[:, None], y), "y.logits.flatten(1)"),
+        (lambda y: {"logits": y[:, None]}, "y['logits'].flatten(1)"),
+    ],
+    ids=["tensor", "object", "dict"],
+)
+def test_the_line_for_an_axis_too_many_works(pack, code):
+    model = Returns(pack)
     with pytest.raises(ClassError, match="output is 1 x 1 x 5.*output=lambda y: y") as said:
         GradCAM(model)(torch.randn(1, 3, 8, 8))
-    code = "y.logits.flatten(1)" if packed else "y.flatten(1)"
     assert code in str(said.value)
     output = eval(f"lambda y: {code}")  # noqa: S307
     assert GradCAM(model, output=output)(torch.randn(1, 3, 8, 8)).logits.shape == (1, 5)
@@ -459,8 +466,9 @@ def test_the_line_for_a_dense_output_hands_on_what_was_given():
         lambda y: [{"boxes": y[:, :4], "scores": y[0]}],
         lambda y: (y, 2 * y),
         lambda y: {"loss": None, "heads": Heads(y, 2 * y)},
+        lambda y: (y[:, 0], y),
     ],
-    ids=["segmentation", "detection", "pair", "nested"],
+    ids=["segmentation", "detection", "pair", "nested", "a number for each image"],
 )
 def test_the_line_that_the_sentence_spells_works(pack):
     model, x = Returns(pack), torch.randn(1, 3, 8, 8)
@@ -925,6 +933,23 @@ def test_a_compiled_network_answers_as_the_plain_one(ran_before):
         compiled(X)
     expected = GradCAM(model, "f")(X, why=[0, 1]).evidence
     assert torch.equal(GradCAM(compiled, "_orig_mod.f")(X, why=[0, 1]).evidence, expected)
+
+
+@pytest.mark.parametrize("layer", ["f", None])
+def test_a_compiled_method_that_was_inherited_is_found(layer):
+    class Base(Small):
+        @torch.compile(backend="eager")
+        def forward(self, x):
+            return self.h(self.f(x).mean(dim=(2, 3)))
+
+    class Heir(Base):
+        pass
+
+    model = Heir()
+    with torch.no_grad():
+        model(X)
+    with pytest.raises(LayerError, match="A method of this Heir was compiled"):
+        GradCAM(model, layer)(X, why=1)
 
 
 @pytest.mark.parametrize("layer", ["f", None])

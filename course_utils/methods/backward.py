@@ -54,6 +54,19 @@ def cancels(gradient: Tensor, dtype: torch.dtype | None = None) -> bool:
     return bool((sums.abs() <= tolerance * sizes).all())
 
 
+def alike(one: Tensor, two: Tensor) -> bool:
+    """Whether two tensors are the same but for round-off, measured by the largest of all values.
+
+    NaN and infinity are alike where both have them.
+    """
+    if one.shape != two.shape or not one.numel():
+        return one.shape == two.shape
+    part = 1e-2 if one.dtype in (torch.float16, torch.bfloat16) else 1e-4
+    one, two = one.float(), two.float()
+    largest = float(one.nan_to_num(0, 0, 0).abs().max())
+    return torch.allclose(one, two, rtol=0, atol=part * largest, equal_nan=True)
+
+
 def random_like(y: Tensor) -> Tensor:
     """Fixed random numbers, normally distributed, of a tensor's shape, type and device."""
     generator = torch.Generator().manual_seed(0)  # the CPU's, whatever set_default_device says

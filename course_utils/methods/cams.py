@@ -133,7 +133,7 @@ class _CAM:
         self._read_names()
 
     def _read_names(self) -> None:
-        """The classes' names, which may be set or changed after the method was made."""
+        """The classes' names, which may be set or replaced after the method was made."""
         self._stated = getattr(self.model, "categories", None)
         self.categories = names_in(self.model)
 
@@ -163,8 +163,9 @@ class _CAM:
             if x.logits[:1].numel() == max(x.logits.shape[1:]):
                 raise ClassError(
                     f"The network's output is {shape}, not N x classes. Take the other axes away: "
-                    f"{type(self).__name__}(model, output=lambda y: y.flatten(1)), or "
-                    "y.logits.flatten(1) where the network returns more than a tensor."
+                    f"{type(self).__name__}(model, output=lambda y: y.flatten(1)), or, where the "
+                    "network returns more than a tensor, y.logits.flatten(1) of an object and "
+                    "y['logits'].flatten(1) of a dict."
                 )
             given = ("reshape_transform", "output")
             same = [f", {name}={name}" for name in given if getattr(self, name) is not None]

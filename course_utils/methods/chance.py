@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ChanceWarning
+from .backward import alike
 from .head import Picker, call, hookable, ordinary, the_output, undisturbed
 from .inputs import Inputs, images_of
 
@@ -43,14 +44,14 @@ def dice(x: Inputs) -> bytes:
 def warn_of_chance(model: nn.Module, x: Inputs, layer: str, output: Picker | None) -> None:
     """Warn where two more passes of the same images differ, at the layer or in the answer."""
     one, two = _outputs(model, x, layer, output), _outputs(model, x, layer, output)
-    differ = [name for name in one if name in two and not _alike(one[name], two[name])]
+    differ = [name for name in one if name in two and not alike(one[name], two[name])]
     if layer not in differ and "" not in differ:
         return
     name, first, axes = type(model).__name__, differ[0], images_of(x).dim()
     early = [name for name in list(one)[: list(one).index(first)] if one[name].dim() == axes]
     cure = "lies anywhere but on the image. Name a layer before that"
     cure += "".join(f": layer='{name}'" for name in early[-1:])
-    if layer in differ and _alike(*(run[layer].flatten().sort().values for run in (one, two))):
+    if layer in differ and alike(*(run[layer].flatten().sort().values for run in (one, two))):
         said = (
             f"{name} puts the places of '{layer}' into another random order in each pass, from "
             f"'{first}' on: a map of them {cure}"
@@ -89,15 +90,6 @@ def _outputs(model: nn.Module, x: Inputs, layer: str, output: Picker | None) -> 
             for handle in handles:
                 handle.remove()
     return {**kept, "": answer}
-
-
-def _alike(one: Tensor, two: Tensor) -> bool:
-    """Whether they are the same but for rounding."""
-    if one.shape != two.shape or not one.numel():
-        return one.shape == two.shape
-    part = 1e-2 if one.dtype in (torch.float16, torch.bfloat16) else 1e-4
-    one, two = one.float(), two.float()
-    return torch.allclose(one, two, rtol=0, atol=part * float(one.abs().max()), equal_nan=True)
 
 
 def _outside() -> int:

@@ -10,8 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..errors import ClassError, closest
+from ..errors import ClassError, a_kind_of, closest
 from .scores import is_one_logit
+
+FEW_NAMES = 10  # so many fit into a sentence
 
 # --- names ----------------------------------------------------------------------------------------
 
@@ -58,7 +60,7 @@ def class_names(categories: Any) -> list[str] | None:
         return None
     if isinstance(categories, Iterator):
         raise ClassError(
-            f"model.categories is a {type(categories).__name__}, which can be read only once. Make "
+            f"model.categories is {a_kind_of(categories)}, which can be read only once. Make "
             "a list of it: list(...)."
         )
     return [
@@ -174,9 +176,10 @@ def class_indices(which: Any, n: int, classes: int, categories: list[str] | None
     indices = torch.tensor(numbers, device="cpu")  # whatever set_default_device says
     plain = _is_list(which) and not any(map(_is_row, which))  # K classes, asked of every image
     if not plain and indices.shape[1] == classes > 2 and bool((indices <= 1).all()):
+        labels = "torch.tensor(labels)" if _is_list(which) else "labels"
         raise ClassError(
             f"The classes are {n} x {classes} zeros and ones, a column for each class, as in "
-            "one-hot labels. Pass numbers: labels.argmax(dim=1) gives one class for each image."
+            f"one-hot labels. Pass numbers: {labels}.argmax(1) gives one class for each image."
         )
     return indices
 
@@ -305,7 +308,9 @@ def _index_of_name(name: str, categories: list[str] | None) -> int:
         rows = " or ".join(f"{i} ('{categories[i]}')" for i in same)
         raise ClassError(f"'{name}' is more than one class: give the number, {rows}.")
     number = f" As a number: {name}, without quotes." * name.isdecimal()
+    names = "GradCAM(model).categories"
+    if len(categories) <= FEW_NAMES:  # also "no" and "yes" of one logit, which stand in no list
+        names = ", ".join(map(repr, categories))
     raise ClassError(
-        f"No class is called '{name}'.{closest(name, categories)}{number} All names: "
-        "GradCAM(model).categories."
+        f"No class is called '{name}'.{closest(name, categories)}{number} All names: {names}."
     )

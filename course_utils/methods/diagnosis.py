@@ -187,7 +187,8 @@ def of_the_network(error: Exception, model: nn.Module) -> LayerError | None:
 
 def _compiled_inside(model: nn.Module) -> bool:
     """Whether a network holds a method or function that was compiled, such as its forward."""
-    held = (value for m in model.modules() for value in {**vars(type(m)), **vars(m)}.values())
+    holders = {holder for m in model.modules() for holder in (m, *type(m).__mro__)}
+    held = (value for holder in holders for value in vars(holder).values())
     return any(hasattr(value, "_torchdynamo_orig_callable") for value in held)
 
 

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from .backward import backward, random_like
+from .backward import alike, backward, random_like
 from .grids import Fold
 from .head import Picker, run_from_layer
 from .inputs import Inputs
@@ -231,18 +231,12 @@ def find_shorter(
 
 def _agree(short: Run, plain: Run, fold: Fold) -> bool:
     """Whether the short run gives the plain one's answer, and the weights of a random question."""
-    y, expected = short.output.detach(), plain.output.detach()
-    if not _close(y, expected):
+    if not alike(plain.output.detach(), short.output.detach()):
         return False
-    v = random_like(y)[None]
+    v = random_like(plain.output)[None]
     assert short.shift is not None
     sums = backward(short.output, short.shift, v)
     gradient = backward(plain.output, plain.leaf, v)
     if sums is None or gradient is None:
         return False
-    return _close(sums[0, :, 0], fold(gradient[0]).flatten(2).sum(dim=2))
-
-
-def _close(got: Tensor, wanted: Tensor) -> bool:
-    """Equal up to 1e-4 of the largest value; in vision transformers round-off makes 1e-6."""
-    return bool((got - wanted).abs().max() <= 1e-4 * wanted.abs().max())
+    return alike(fold(gradient[0]).flatten(2).sum(dim=2), sums[0, :, 0])

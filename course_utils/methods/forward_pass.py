@@ -13,7 +13,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from ..errors import LayerError
+from ..errors import LayerError, a_kind_of
 from .backward import backward, cancels
 from .closed_form import CHUNK, ClosedForm, LastLinear, pooling_linear_head
 from .diagnosis import diagnosed, of_the_network
@@ -120,10 +120,8 @@ class ForwardPass:
         self.model, self.size = model, size_of(images, model)
         own_reshape = reshape_transform is not None
         if own_reshape and not callable(reshape_transform):
-            kind = type(reshape_transform).__name__
-            raise TypeError(
-                f"reshape_transform= is a function of the layer's output, not a {kind}."
-            )
+            kind = a_kind_of(reshape_transform)
+            raise TypeError(f"reshape_transform= is a function of the layer's output, not {kind}.")
         self._one_by_one = own_reshape  # only where N stands first can K questions stand there, too
         with diagnosed(model, x, target, output):
             target, run = run_from_target(model, x, target, output, shorter=not own_reshape)
@@ -361,9 +359,9 @@ class ForwardPass:
                 differentiated.
         """
         if not callable(question):
-            kind = type(question).__name__
             raise TypeError(
-                f"A question is a function of the output, such as lambda y: y[:, 0], not a {kind}."
+                f"A question is a function of the output, such as {self._a_question}, not "
+                f"{a_kind_of(question)}."
             )
         with torch.inference_mode(False), torch.enable_grad():
             y = self._output.detach().clone().requires_grad_()
@@ -375,7 +373,7 @@ class ForwardPass:
                     f"A question must give one number per image, {len(self)} here, but it gave "
                     f"{got}. "
                     + "Do not average over the batch (reduction='none')." * averaged
-                    + "Class 0 of every image, say, is lambda y: y[:, 0]." * (not averaged)
+                    + f"One to this output is {self._a_question}." * (not averaged)
                 )
             if not answer.requires_grad or answer.is_complex():
                 raise ValueError(
@@ -384,6 +382,12 @@ class ForwardPass:
                 )
             (v,) = torch.autograd.grad(answer.sum(), y)
         return v.unsqueeze(1)
+
+    @property
+    def _a_question(self) -> str:
+        """A simple question, as code that this output takes."""
+        axes = self._output.dim()
+        return "lambda y: y" + "[:, 0]" * (axes > 1) + ".flatten(1).sum(1)" * (axes > 2)
 
     def ask(self, question: Callable[[Tensor], Tensor]) -> Tensor:
         """The signed evidence, N x 1 x h x w, for any differentiable question about the output.

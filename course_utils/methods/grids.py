@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..errors import LayerError
+from ..errors import LayerError, a_kind_of
 from ..networks.families import hands_on_channels_last
 from .inputs import first_convolution, in_words
 
@@ -234,9 +234,8 @@ def own_grid(reshape_transform: Callable[[Tensor], Tensor], leaf: Tensor) -> Ten
             f"layer's output alone, {shape} here."
         ) from error
     if not isinstance(grid, Tensor) or not grid.is_floating_point():
-        kind = type(grid).__name__
-        kind = f"tensor of {grid.dtype}" if isinstance(grid, Tensor) else kind
-        raise LayerError(f"reshape_transform= gave a {kind}, not a tensor N x C x h x w of floats.")
+        what = f"a tensor of {grid.dtype}" if isinstance(grid, Tensor) else a_kind_of(grid)
+        raise LayerError(f"reshape_transform= gave {what}, not a tensor N x C x h x w of floats.")
     if grid.dim() > 2 and prod(grid.shape[2:]) == 1:
         raise LayerError(
             f"reshape_transform= gave {' x '.join(map(str, grid.shape))}, a single place, of the "

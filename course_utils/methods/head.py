@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ..errors import LayerError
+from ..errors import LayerError, a_kind_of
 from .backward import backward
 from .inputs import Inputs, each_tensor
 
@@ -217,9 +217,9 @@ def run_from_layer(
 def _check_output(model: nn.Module, name: str, value: Any) -> None:
     """Raise a LayerError unless a graph can start at what the layer returned."""
     if not isinstance(value, Tensor) or not value.is_floating_point():
-        kind = f"tensor of {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
+        what = f"a tensor of {value.dtype}" if isinstance(value, Tensor) else a_kind_of(value)
         raise LayerError(
-            f"'{name}' returns a {kind}, not one tensor of floats. "
+            f"'{name}' returns {what}, not one tensor of floats. "
             "Choose a layer inside or after it whose output is a single tensor."
         )
     if torch.is_inference_mode_enabled():
@@ -282,11 +282,11 @@ def _named_logits(returned: Any) -> Any:
 
 def _picked(model: nn.Module, returned: Any, output: Picker) -> Any:
     """What `output` makes of what the network returned."""
-    what = f"{type(model).__name__} returned a {type(returned).__name__}{_contents(returned)}"
+    what = f"{type(model).__name__} returned {a_kind_of(returned)}{_contents(returned)}"
     if not callable(output):
         raise TypeError(
             f"output= is a function from what the network returns to the logits, such as "
-            f"output=lambda y: y['logits'], not a {type(output).__name__}. {what}."
+            f"output=lambda y: y['logits'], not {a_kind_of(output)}. {what}."
         )
     cut = (
         "output= cuts the gradient, as argmax, detach, item and numpy do: give the logits "
@@ -316,7 +316,7 @@ def _has_graph(value: Any) -> bool:
 
 def _no_output(name: str, value: Any, picked: bool) -> str:
     """What is wrong with a value that is no tensor of N numbers, and what to do."""
-    kind = type(value).__name__
+    what = f"{a_kind_of(value)}{_contents(value)}"
     who = "output= gave" if picked else f"{name} returned"
     if isinstance(value, Tensor) and value.is_complex():
         return f"{who} complex numbers. Ask about real ones: output=lambda y: y.abs(), say."
@@ -332,17 +332,17 @@ def _no_output(name: str, value: Any, picked: bool) -> str:
             "squeeze() left one logit of one image: output=lambda y: y.reshape(1)."
         )
     if picked:
-        return f"output= gave a {kind}, not a tensor."
+        return f"output= gave {a_kind_of(value)}, not a tensor."
     item = _an_item(value)
     if item is None:
         return (
-            f"{name} returned a {kind}{_contents(value)}, in which no tensor of floats was found. "
+            f"{name} returned {what}, in which no tensor of floats was found. "
             "Its forward method must return the logits as a tensor, with their graph (no numpy())."
         )
     return (
-        f"{name} returned a {kind}{_contents(value)}, not a tensor. Say which number to ask "
+        f"{name} returned {what}, not a tensor. Say which number to ask "
         f"about: ForwardPass(model, x, output=lambda y: {item}).ask(lambda y: "
-        "y.flatten(1).mean(dim=1)), one number for each image. If it holds N x classes: "
+        "y.reshape(len(y), -1).mean(dim=1)), one number for each image. If it holds N x classes: "
         f"GradCAM(model, output=lambda y: {item})(x)."
     )
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from ..errors import ImageError
+from ..errors import ImageError, a_kind_of
 
 # What a network is given: the images; a tuple of inputs, handed on in order; or a dict, by name.
 Inputs = Tensor | tuple[Any, ...] | Mapping[str, Any]
@@ -160,6 +160,7 @@ def check_images(x: Tensor, model: nn.Module, name: str = "x") -> None:
         )
         cure = f"{name}.abs(), say." if x.is_complex() else f"{cure}scales."
         cure = f"{name}.dequantize()." if x.is_quantized else cure
+        cure = f"{name}.float()." if x.dtype == torch.bool else cure
         kind = str(x.dtype).removeprefix("torch.")
         raise ImageError(f"{name} holds {kind} values; the network reads {wanted}. {cure}")
     if x.layout != torch.strided:
@@ -244,8 +245,8 @@ def cotangents(v: Any, device: torch.device) -> Tensor:
         v = v if isinstance(v, Tensor) else torch.as_tensor(v, device=device)
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(
-            f"Cotangents are numbers, dJ/dy of each class, not a {type(v).__name__}. To ask about "
-            "a class by number or name: GradCAM(model)(forward_pass, why=...)."
+            f"Cotangents are numbers, dJ/dy of each class, not {a_kind_of(v)}. To ask about a "
+            "class by number or name: GradCAM(model)(forward_pass, why=...)."
         ) from None
     if v.is_complex() or v.is_meta or v.layout != torch.strided:
         kind = str(v.dtype if v.is_complex() else v.device if v.is_meta else v.layout)

@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..errors import LayerError, closest
+from ..errors import LayerError, a_kind_of, closest
 from ..networks.families import Known, known_inside
+from .backward import random_like
 from .chance import dice, first_time, warn_of_chance
 from .first_token import Run, run_shorter
 from .grids import tokens_first
 from .head import Picker
-from .inputs import Inputs, first_convolution, images_of, in_words, size_of
+from .inputs import Inputs, beside_weights, first_convolution, images_of, in_words, size_of
 from .watching import Watched, watch
 
 
@@ -126,12 +127,12 @@ def _no_network(value: Any) -> str:
             "model.load_state_dict(weights)."
         )
     if callable(value):
-        kind = "function" if inspect.isroutine(value) else type(value).__name__
+        kind = "a function" if inspect.isroutine(value) else a_kind_of(value)
         return (
-            f"{said}a {kind}. If it calls a network, or was made from one, give the network "
+            f"{said}{kind}. If it calls a network, or was made from one, give the network "
             "itself, as its layers are what is looked at."
         )
-    return f"{said}a {type(value).__name__}."
+    return f"{said}{a_kind_of(value)}."
 
 
 def known_target(model: nn.Module) -> Target | None:
@@ -234,12 +235,8 @@ def _some_images(model: nn.Module) -> Tensor:
     if size is None:
         axes = 2 if first is None else len(first.kernel_size)
         size = (3 if first is None else first.in_channels, *[(1024, 224, 32)[axes - 1]] * axes)
-    weight = next(
-        (p for p in model.parameters() if p.is_floating_point()), torch.zeros((), device="cpu")
-    )
-    generator = torch.Generator().manual_seed(0)
     images = torch.empty(1, *size, dtype=torch.float32, device="cpu")  # whatever is the default
-    return images.normal_(generator=generator).to(weight)
+    return beside_weights(random_like(images), model)
 
 
 def _stated_size(module: nn.Module) -> tuple[int, ...] | None:

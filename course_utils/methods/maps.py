@@ -83,8 +83,7 @@ def relative_strength(evidence: Tensor, grad_cam: Tensor) -> Tensor:
 
     Returns:
         N x K, 0 or more. 0: the map is empty. NaN: Grad-CAM's map of P is empty and this one is
-            not,
-        so that there is nothing to compare it with.
+        not, so that there is nothing to compare it with.
     """
     peak, whole = (values.flatten(2).amax(dim=2).relu() for values in (evidence, grad_cam))
     if whole.all():

@@ -114,7 +114,9 @@ def warn_of_probabilities(model: nn.Module, output: Tensor, stacklevel: int) -> 
     kind, whole = found
     name, last = next(reversed(list(model.named_children())), ("", None))
     remove = f"return what comes before the {kind}"
-    other = f"; or pass output={_CURE[found]}" if found in _CURE else ""
+    other = ""
+    if found in _CURE:
+        other = f"; or, where the network returns a tensor alone, pass output={_CURE[found]}"
     percent = " in percent" * (whole == 100)
     if isinstance(last, (nn.Softmax, nn.Sigmoid, nn.Hardsigmoid)) and whole == 1:
         way = f"model[{name}]" if name.isdecimal() else f"model.{name}"
