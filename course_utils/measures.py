@@ -20,7 +20,7 @@ from scipy.ndimage import distance_transform_edt
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from .errors import ClassError
+from .errors import ClassError, a_kind_of
 from .methods.classes import class_indices, names_for
 from .methods.diagnosis import diagnosed
 from .methods.head import the_output, undisturbed
@@ -159,7 +159,7 @@ def part_evidence(evidence: ArrayLike, masks: dict[str, ArrayLike]) -> dict[str,
     Neither higher nor lower is better: this is what `part_ranking` compares with the interventions.
     """
     if not isinstance(masks, Mapping):
-        raise TypeError(f"masks is a dict from part to mask, not a {type(masks).__name__}.")
+        raise TypeError(f"masks is a dict from part to mask, not {a_kind_of(masks)}.")
     sums = {}
     for part, mask in masks.items():
         values, mask = _pair(evidence, mask)

@@ -695,7 +695,7 @@ class TestOnWholePhoto:
             photo, SimpleNamespace(preprocess=preprocess), peak(0, 0, 28)
         )
         assert drawn.png() == figures.on_whole_photo(photo, preprocess, peak(0, 0, 28)).png()
-        with pytest.raises(TypeError, match="A function does not say where it cropped the photo"):
+        with pytest.raises(TypeError, match="where it cropped the photo, .* not a function"):
             figures.on_whole_photo(photo, lambda photo: photo, peak(0, 0, 28))
 
     def test_alt_says_the_question_and_the_place(self):

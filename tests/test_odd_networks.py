@@ -360,6 +360,19 @@ def test_a_misuse_is_called_by_its_cause_with_a_cure(call, words):
         call()
 
 
+def test_a_pass_at_the_first_layer_by_number_is_not_taken_for_one_at_the_default():
+    model = nn.Sequential(
+        nn.Conv2d(3, 6, 3), nn.Conv2d(6, 6, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(6, 5),
+    )  # fmt: skip
+    cam = GradCAM(model)
+    assert cam(images()).layer == "1"
+    with pytest.raises(
+        ValueError, match="was kept at '0' of a Sequential; this method asks at '1'"
+    ):
+        cam(ForwardPass(model, images(), 0))
+
+
 def test_a_slice_of_the_network_brings_the_layer_to_name():
     model = nn.Sequential(
         nn.Conv2d(3, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 5)

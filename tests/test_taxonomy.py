@@ -336,6 +336,22 @@ def test_causal_cams_three_events_of_two_equal_classes():
     assert torch.allclose(events(asked), expected, atol=1e-6)
 
 
+def test_the_sentences_of_methods_beside_an_empty_grad_cam_hold_no_nan():
+    network = Stack(identity(), torch.tensor([[-1.0, 0, 0], [1, 0, 0]]))
+    x = torch.ones(1, 3, 2, 2)
+    assert METHODS["Causal-CAM"](network, x, 0, 1).said == ""
+    found = METHODS["Contrast-CAM"](network, x, 0, 1)
+    assert found.result == 0 and found.said == "Empty: no positive evidence."
+
+
+@pytest.mark.parametrize("name", ["Inverted Representations", "CEM"])
+def test_pictures_are_shown_also_where_preprocess_is_any_function(name):
+    network = Stack(identity(), torch.tensor([[1.0, 0, 0], [0, 1, 0]]))
+    network.preprocess = lambda photo: torch.zeros(3, 4, 4)
+    for pixels, _ in METHODS[name](network, torch.rand(1, 3, 4, 4), 0, 1, steps=3).pictures:
+        assert pixels.shape == (4, 4, 3) and 0 <= pixels.min() <= pixels.max() <= 1
+
+
 # --- Goyal et al. ---
 
 CELLS = torch.tensor([[4.0, 1, 1, 1], [0, 0, 0, 0]])  # two channels, which are two classes

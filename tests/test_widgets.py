@@ -432,7 +432,7 @@ class TestPhotosAndNetworks:
         "change, made",
         [
             (lambda x: x[None], "1 x 3 x 8 x 8"),
-            (lambda x: x.numpy(), "a ndarray"),
+            (lambda x: x.numpy(), "an ndarray"),
             (lambda x: {"pixel_values": x}, "a dict"),
             (lambda x: None, "a NoneType"),
         ],

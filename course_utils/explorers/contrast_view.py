@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ..errors import ClassError, ImageError, closest
+from ..errors import ClassError, ImageError, a_kind_of, closest
 from ..figures import on_scale
 from ..figures.overlays import outlined, overlay, overlay_colours, strongest
 from ..figures.picture import figure_html, jpeg
@@ -24,6 +24,7 @@ from ..methods.layers import find_layer
 from ..methods.maps import upsample
 from ..methods.scores import are_classes
 from ..methods.strength import WEAK, strength_in_words
+from ..networks.preprocess import shown
 
 SIDE = 224  # pixels of a panel on the page, at most
 
@@ -126,8 +127,7 @@ def scene_of(
         )
     read = preprocess(photo)
     if not isinstance(read, Tensor) or read.dim() != 3:
-        got = type(read).__name__
-        got = " x ".join(map(str, read.shape)) if isinstance(read, Tensor) else f"a {got}"
+        got = " x ".join(map(str, read.shape)) if isinstance(read, Tensor) else a_kind_of(read)
         raise ImageError(
             f"preprocess made {got} of the photo, and must make one tensor, 3 x H x W floats."
         )
@@ -140,21 +140,8 @@ def scene_of(
     masks = getattr(preprocess, "region_mask", None)
     known = boxes if masks is not None else None
     regions = {region: masks(box, photo.size) for region, box in (known or {}).items()}
-    return Scene(name, classifier, x, forward_pass, _shown(preprocess, x[0]), regions)
-
-
-def _shown(preprocess: Callable, x: Tensor) -> np.ndarray:
-    """The photo as the network saw it, H x W x 3 in [0, 1].
-
-    A transform that cannot be turned round (any function but ours) is shown from its darkest value
-    to its brightest, in grey where the channels are not three.
-    """
-    if hasattr(preprocess, "show"):
-        return preprocess.show(x).numpy()
-    values = x.detach().float().cpu()
-    values = values if len(values) == 3 else values.mean(dim=0, keepdim=True).expand(3, -1, -1)
-    low, high = values.min(), values.max()
-    return ((values - low) / (high - low).clamp(min=1e-12)).movedim(0, -1).numpy()
+    pixels = shown(preprocess, x[0]).numpy()
+    return Scene(name, classifier, x, forward_pass, pixels, regions)
 
 
 def known_answer(scene: Scene, truth: Truth | None, p: int, q: int) -> Tensor | None:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
+from ..errors import a_kind_of
 from ..methods.strength import strength_in_words
 from ..networks.pictures import as_rgb
 from .overlays import (
@@ -287,8 +288,8 @@ def on_whole_photo(
     preprocess = getattr(preprocess, "preprocess", preprocess)  # a classifier's
     if not hasattr(preprocess, "crop_box"):
         raise TypeError(
-            f"A {type(preprocess).__name__} does not say where it cropped the photo, as "
-            "course_utils.networks.preprocess.Preprocess does: give the classifier's .preprocess."
+            "The classifier's .preprocess is needed, which says where it cropped the photo, as "
+            f"course_utils.networks.preprocess.Preprocess does, not {a_kind_of(preprocess)}."
         )
     photo = as_rgb(photo)  # upright, as preprocess reads it
     longer = max(photo.size)

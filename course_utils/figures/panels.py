@@ -15,6 +15,8 @@ from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from ..errors import a_kind_of
+
 PANEL = 2.2  # inches; four side by side fill a notebook's width with the text at its own size
 COLUMNS = 4
 FEW = {1: 1.5, 2: 1.3}  # one or two in all leave room: so many times larger
@@ -223,8 +225,8 @@ def as_stack(maps: Any) -> Tensor:
         return torch.as_tensor(np.stack(maps) if arrays else maps, device="cpu")
     except (TypeError, ValueError, RuntimeError):
         if not isinstance(maps, (list, tuple)):
-            kind = type(maps).__name__
-            raise TypeError(f"A tensor or an array of numbers is drawn, not a {kind}.") from None
+            kind = a_kind_of(maps)
+            raise TypeError(f"A tensor or an array of numbers is drawn, not {kind}.") from None
     return torch.stack([as_stack(one) for one in maps])
 
 

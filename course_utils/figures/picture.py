@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
+from ..errors import a_kind_of
 from .panels import defaults
 
 SHARP = 144  # dots per inch of the PNG, drawn on the page at 96
@@ -56,7 +57,7 @@ class Picture:
         if not isinstance(path, (str, bytes, os.PathLike)):
             raise TypeError(
                 f"A picture is saved by a path whose name ends in .png, .pdf, .svg or .jpg, not to "
-                f"a {type(path).__name__}. .png() gives the content of a PNG file."
+                f"{a_kind_of(path)}. .png() gives the content of a PNG file."
             )
         path = Path(os.fsdecode(path)).expanduser()
         kinds = self.figure.canvas.get_supported_filetypes()

@@ -125,7 +125,8 @@ class ForwardPass:
         self._one_by_one = own_reshape  # only where N stands first can K questions stand there, too
         with diagnosed(model, x, target, output):
             target, run = run_from_target(model, x, target, output, shorter=not own_reshape)
-            self.layer, _, self.layer_reason, self._named = target
+            self.layer, self.layer_reason = target.name, target.reason
+            self._named = target.named
             check_logits(run.output.detach())
             self._reshape_transform = reshape_transform or self._fold(
                 run.leaf, len(run.output), lambda: watch(model, x, output), images.dim() == 3

@@ -50,7 +50,9 @@ def layer_names(model: nn.Module) -> list[str]:
     return [name for name, _ in model.named_modules() if name]
 
 
-def find_layer(model: nn.Module, layer: str | nn.Module | Target | None = None) -> Target | None:
+def find_layer(
+    model: nn.Module, layer: str | int | nn.Module | Target | None = None
+) -> Target | None:
     """The layer to explain; None where it must be found with images (`default_targets`).
 
     Args:

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from ..errors import a_kind_of
+
 # Named one by one because Pillow would otherwise also read EPS, which runs Ghostscript on the file.
 FORMATS = ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "AVIF", "JPEG2000", "PPM"]
 FORMATS = [name for name in FORMATS if name in Image.registered_extensions().values()]
@@ -97,11 +99,11 @@ def _is_tensor(value) -> bool:
 
 def _as_array(picture) -> np.ndarray:
     if not is_picture(picture) and not isinstance(picture, (list, tuple)):
-        kind = type(picture).__name__
+        kind = a_kind_of(picture)
         file = isinstance(picture, (str, os.PathLike)) or hasattr(picture, "read")
         cure = " load_photo(...) reads a file, an address or a photo of the course." * file
         cure += " It holds one: .image." * hasattr(picture, "image")  # a bird, or a distorted photo
-        raise TypeError(f"A picture is a PIL image, an array or a tensor, not a {kind}.{cure}")
+        raise TypeError(f"A picture is a PIL image, an array or a tensor, not {kind}.{cure}")
     if np.ma.is_masked(picture):
         raise ValueError("Some of its pixels are masked: .filled(0) makes them black.")
     values = np.asarray(_numbers(picture) if _is_tensor(picture) else picture)

@@ -5,11 +5,13 @@ torchvision is imported where a photo is prepared, as in `classifiers.py`.
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
+from ..errors import a_kind_of
 from .pictures import as_rgb, is_picture
 
 THIN = 8  # times as long as wide: from there on, only what will be seen is enlarged
@@ -54,7 +56,7 @@ class Preprocess:
 
         if not is_picture(photo):
             raise TypeError(
-                f"preprocess reads a PIL photo, not a {type(photo).__name__}: "
+                f"preprocess reads a PIL photo, not {a_kind_of(photo)}: "
                 "classifier.preprocess(load_photo(...))."
             )
         photo = as_rgb(photo)
@@ -110,3 +112,17 @@ class Preprocess:
         y = top + (torch.arange(self.crop) + 0.5) * (bottom - top) / self.crop
         inside_x, inside_y = (box[0] <= x) & (x < box[2]), (box[1] <= y) & (y < box[3])
         return inside_y[:, None] & inside_x
+
+
+def shown(preprocess: Any, x: Tensor) -> Tensor:
+    """What a network read as a picture: C x H x W -> H x W x 3 in [0, 1], on the CPU.
+
+    A transform that cannot be turned round (any function but ours, or None) is shown from its
+    darkest value to its brightest, in grey where the channels are not three.
+    """
+    if hasattr(preprocess, "show"):
+        return preprocess.show(x)
+    values = x.detach().float().cpu()
+    values = values if len(values) == 3 else values.mean(dim=0, keepdim=True).expand(3, -1, -1)
+    low, high = values.aminmax()
+    return ((values - low) / (high - low).clamp_min(1e-12)).movedim(0, -1)

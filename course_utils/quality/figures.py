@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from ..errors import a_kind_of
 from ..figures import Picture
 from ..figures.overlays import SIGNED, as_pixels, outlined, signed_overlay, where
 from ..figures.panels import axes, bar, defaults, most_lines, own_bar, panel, same_length
@@ -30,8 +31,8 @@ def contrasts(
         titles: K titles instead of the questions.
     """
     if not isinstance(explanation, QualityExplanation):
-        kind = type(explanation).__name__
-        raise TypeError(f"A photo and an Assessor's answer about it are drawn, not a {kind}.")
+        kind = a_kind_of(explanation)
+        raise TypeError(f"A photo and an Assessor's answer about it are drawn, not {kind}.")
     maps, titles = explanation.signed_maps, list(titles or explanation.questions)
     same_length(maps=maps, titles=titles)
     shown = [as_pixels(photo), *(signed_overlay(photo, values) for values in maps)]

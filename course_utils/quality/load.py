@@ -3,7 +3,7 @@
 import numpy as np
 from safetensors.torch import load, save
 
-from ..errors import WeightsError
+from ..errors import WeightsError, a_kind_of
 from ..networks import course_weights
 from ..networks.precision import in_float32
 from .assessor import Assessor
@@ -33,7 +33,7 @@ def load_assessor(reference: bool = True, base: float = BASE) -> Assessor:
     if not isinstance(reference, int | np.bool_):
         raise TypeError(
             "load_assessor's reference= is True (it compares) or False (it scores a photo alone), "
-            f"not a {type(reference).__name__}. The reference photo itself comes later: "
+            f"not {a_kind_of(reference)}. The reference photo itself comes later: "
             "load_assessor().score(photo, reference)."
         )
     name = FILES[bool(reference)]

@@ -43,6 +43,8 @@ def events(asked: Asked) -> Tensor:
 
 def causal_cam(asked: Asked) -> Answer:
     """Map: the causal part. `result`: the context B, h x w in [0, 1]."""
-    causal, context = set_algebra(*unit(asked.seen.evidence(events(asked))[0]))
-    kept = float(causal.sum() / unit(asked.seen.evidence(events(asked)[:1]))[0, 0].sum())
-    return mapped(asked, causal, result=context, said=f"{kept:.0%} of Grad-CAM's map is kept.")
+    maps = unit(asked.seen.evidence(events(asked))[0])
+    causal, context = set_algebra(*maps)
+    whole = float(maps[0].sum())
+    said = f"{float(causal.sum()) / whole:.0%} of Grad-CAM's map is kept." if whole else ""
+    return mapped(asked, causal, result=context, said=said)

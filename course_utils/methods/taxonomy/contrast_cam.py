@@ -8,14 +8,16 @@ question as the other methods are asked, and it holds P.
 """
 
 from ..cams import ContrastCAM
+from ..strength import strength_in_words
 from .asked import Answer, Asked, mapped
 
 
 def contrast_cam(asked: Asked, loss: str = "logit_difference") -> Answer:
-    """Map: the contrast's signed evidence. `result`: strength, its peak over Grad-CAM's of P."""
+    """Map: the contrast's signed evidence. `result`: its strength, as an `Explanation` has it."""
     ask = ContrastCAM(asked.network, asked.seen.layer, loss=loss)
-    found = ask(asked.seen, why=asked.p, rather_than=asked.q).evidence[0, 0]
-    one = asked.v.clamp_min(0)
-    peak = float(asked.seen.evidence(one[None]).max())
-    strength = max(float(found.max()), 0) / peak if peak > 0 else float("nan")
-    return mapped(asked, found, result=strength, said=f"Strength {strength:.2f}.")
+    found = ask(asked.seen, why=asked.p, rather_than=asked.q)
+    strength = float(found.strength)
+    words = strength_in_words(strength)
+    return mapped(
+        asked, found.evidence[0, 0], result=strength, said=f"{words[0].upper()}{words[1:]}."
+    )

@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ...birds import PARTS, SPECIES, Bird, draw
+from ...networks.preprocess import shown
 from ...photos import PHOTOS, available_photos, load_photo
 from ..classes import names_in
 from ..inputs import beside_weights
@@ -38,10 +39,7 @@ def read(network: Any, images: list[Image.Image], what: str) -> Tensor:
 
 def show(network: Any, x: Tensor) -> Tensor:
     """1 x 3 x H x W as a picture, H x W x 3 in [0, 1]."""
-    if hasattr(network, "preprocess"):
-        return network.preprocess.show(x[0])
-    low, high = x.amin(), x.amax()
-    return ((x[0] - low) / (high - low).clamp_min(1e-9)).detach().movedim(0, -1)
+    return shown(getattr(network, "preprocess", None), x[0])
 
 
 @lru_cache(maxsize=1)
