@@ -205,7 +205,8 @@ def margin_between(
         p, q: P and Q, by number or name.
 
     Raises (the function that is returned):
-        ClassError: no such class.
+        ClassError: no such class, or several in place of one.
+        ImageError: the network does not read such pictures.
     """
 
     def margin(pictures: Tensor) -> Tensor:
@@ -255,8 +256,8 @@ def contrastive_deletion(
         A `Deletion`; its `fall`, `random`, `spread` and `after` are NaN if the map is empty.
 
     Raises:
-        ValueError: the map's size is not the picture's, `share` or `regions` is out of range, or
-            a margin is no finite number.
+        ValueError: the map's size is not the picture's, `share` or `regions` is out of range,
+            `blank` does not fit the picture, or a margin is no finite number.
 
     >>> print(contrastive_deletion(margin_between(network, p, q), x[0], answer.maps[0, 0]))
     """

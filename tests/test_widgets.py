@@ -423,6 +423,12 @@ class TestPhotosAndNetworks:
         with pytest.raises(TypeError, match="The network must be an nn.Module"):
             ContrastExplorer(classifier=3, photos=PHOTOS)
 
+    def test_pictures_of_ones_own_may_be_arrays_also_where_preprocess_reads_pil(self):
+        network = Tiny()
+        network.preprocess = lambda photo: torch.full((3, 8, 8), 0.1 * (photo.mode == "RGB"))
+        explorer = ContrastExplorer(classifier=network, photos={"mine": np.zeros((9, 9, 3))})
+        assert explorer.scene.x.shape == (1, 3, 8, 8)
+
     def test_a_network_without_preprocess_is_told_what_to_set(self):
         network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
         with pytest.raises(ImageError, match="Set its preprocess to a function.*model.categories"):

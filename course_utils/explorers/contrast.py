@@ -18,6 +18,7 @@ from ..methods.classes import class_indices
 from ..methods.layers import main_layers
 from ..networks.birds import VARIANTS as BIRDS
 from ..networks.classifiers import OFFLINE, load_classifier
+from ..networks.pictures import as_rgb, is_picture
 from ..photos import ALIASES, OPTIONAL_PHOTOS, PHOTOS, available_photos, load_photo
 from . import contrast_view
 from .methods import MethodChooser
@@ -34,14 +35,15 @@ def _named(photo: object, photos: Mapping[str, Image.Image] | None) -> dict[str,
     if isinstance(photo, nn.Module):
         raise TypeError("A network of your own is given as ContrastExplorer(classifier=model).")
     try:
-        if not hasattr(photo, "shape") and not isinstance(photo, Image.Image):
-            return dict(photos or {})
+        named = None if is_picture(photo) else dict(photos or {})
     except (TypeError, ValueError):
-        pass  # no names
-    raise TypeError(
-        "A photo is chosen by its name; pictures of your own are given with theirs: "
-        "ContrastExplorer(photos={'mine': picture})."
-    )
+        named = None
+    if named is None:
+        raise TypeError(
+            "A photo is chosen by its name; pictures of your own are given with theirs: "
+            "ContrastExplorer(photos={'mine': picture})."
+        )
+    return {n: p if isinstance(p, Image.Image) else as_rgb(p) for n, p in named.items()}
 
 
 class ContrastExplorer(Panel):

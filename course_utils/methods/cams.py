@@ -256,6 +256,11 @@ class GradCAM(_CAM):
             output to N x C x h x w.
         output: a function from what the network returns to the logits, where they are not named so.
 
+    Raises:
+        TypeError: the model is no network.
+        LayerError: it has no such layer.
+        ClassError: its `categories` are no list of names that could be read.
+
     >>> GradCAM(classifier)(x, why="tiger cat").maps.shape
     torch.Size([1, 1, 224, 224])
     """
@@ -277,6 +282,9 @@ class GradCAM(_CAM):
 
         Raises:
             ImageError, LayerError, ClassError: with a sentence that says what to do.
+            TypeError: the network does not return one tensor.
+            ValueError: x is a pass at another layer, or of another network.
+            RuntimeError: the network's weights have changed since the pass.
         """
         answer = self._answer(x, keep)
         p = answer.classes(why)
@@ -382,8 +390,7 @@ class ContrastCAM(_CAM):
             An `Explanation` whose evidence is the contrast's S, N x K x h x w.
 
         Raises:
-            ImageError, LayerError, ClassError: with a sentence that says what to do.
-            ValueError: no such loss.
+            ValueError: no such loss; else as `GradCAM`.
         """
         loss = self._check_loss(self.loss if loss is None else loss)
         if rather_than is None:

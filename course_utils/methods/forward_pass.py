@@ -76,8 +76,8 @@ class ForwardPass:
         layer_reason: why this layer, in words.
 
     Raises:
-        ImageError, LayerError: with a sentence that says what to do.
-        TypeError: the network does not return one tensor.
+        ImageError, LayerError, ClassError: with a sentence that says what to do.
+        TypeError: the network does not return one tensor, or is none.
     """
 
     @own_keywords
@@ -242,7 +242,8 @@ class ForwardPass:
         Arguments as for `gradients`. The unit is the question's, per place.
 
         Raises:
-            ValueError: v is of another shape.
+            ValueError: v is of another shape, or no real numbers.
+            RuntimeError: the head's weights have changed since the pass.
             LayerError: nothing but round-off is left of the weights.
             ImageError: the evidence is NaN or infinite.
         """
@@ -320,6 +321,7 @@ class ForwardPass:
 
         Raises:
             ValueError: the output is not N x classes.
+            RuntimeError: the head's weights have changed since the pass.
         """
         if self._class_maps is None:
             if self._closed_form is not None:
@@ -356,8 +358,8 @@ class ForwardPass:
             N x 1 x classes.
 
         Raises:
-            ValueError: the question does not give one number per image, or none that can be
-                differentiated.
+            TypeError: the question is no function.
+            ValueError: it does not give one number per image, or none that can be differentiated.
         """
         if not callable(question):
             raise TypeError(

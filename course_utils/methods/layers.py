@@ -315,7 +315,8 @@ def _no_gradient(model: nn.Module, watched: Watched) -> str | None:
             f"No gradient of {name}'s output reaches a layer with more than one place: the "
             "network's own code cuts it (no_grad, detach, argmax), or it is zero all over, as "
             "where a softmax or sigmoid at the end answers exactly 1: then ask the logits. Name a "
-            f"layer after the cut; this network has: {', '.join(layer_names(model)[:12])}."
+            "layer after the cut, or take the cut out; this network has: "
+            f"{', '.join(layer_names(model)[:12])}."
         )
     return None
 
