@@ -282,8 +282,12 @@ def one_hook(
         y = model(x)
     handle.remove()
     (gradient,) = torch.autograd.grad(y[:, c].sum(), kept[0])
-    weights = fold(gradient).mean(dim=(-2, -1), keepdim=True)
-    return (weights * fold(kept[0].detach())).sum(dim=1)
+    return equations(fold(gradient), fold(kept[0].detach()))
+
+
+def equations(gradient: Tensor, activations: Tensor) -> Tensor:
+    """Grad-CAM's equations 1 and 2: both N x C x h x w -> N x h x w, signed."""
+    return (gradient.mean(dim=(-2, -1), keepdim=True) * activations).sum(dim=1)
 
 
 def reference(
@@ -312,8 +316,7 @@ def reference(
 
     def evidence(question: Tensor) -> Tensor:
         (gradient,) = torch.autograd.grad(question, kept[0], retain_graph=True)
-        weights = fold(gradient).mean(dim=(-2, -1), keepdim=True)
-        return (weights * fold(kept[0].detach())).sum(dim=1)[0]
+        return equations(fold(gradient), fold(kept[0].detach()))[0]
 
     losses = [F.cross_entropy(y, torch.tensor([q])) for q in classes]
     return torch.stack([evidence(y[0, c]) for c in classes]), torch.stack(

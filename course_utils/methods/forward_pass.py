@@ -258,7 +258,7 @@ class ForwardPass:
     def _weights_by_backward(self, v: Tensor) -> Tensor:
         """alpha by a backward pass: N x K x C."""
         if self._shift is None:
-            gradient = self.gradients(v).flatten(3)
+            gradient = self._wide(self._backward(v)).flatten(3)
             self._check_sums(gradient)
             return gradient.mean(dim=3)
         with self._undisturbed():

@@ -198,10 +198,10 @@ def _token_grid(
     fits = fits or [pair for pair in left if 0 <= pair[0] <= MOST_PREFIX_TOKENS]
     if fits:
         return min(fits, key=lambda pair: pair[0])
-    seen = [start] if tokens in placed else [0, 1]
-    for prefix in seen if known is None else [known]:
-        if tokens in placed and prefix != start:
-            continue
+    prefixes = [0, 1] if known is None else [known]
+    if tokens in placed:
+        prefixes = [start] if known in (None, start) else []
+    for prefix in prefixes:
         grid = _of_the_images_shape(stop - prefix, size)
         if grid is None or (grids and not any(_joined(grid, earlier) for earlier in grids)):
             continue  # as of queries and text, of which any number may look like a square

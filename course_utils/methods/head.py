@@ -207,9 +207,9 @@ def run_from_layer(
     if not before and not tensor.requires_grad:
         return run_from_layer(model, name, layer, x, output, way, first, before=True)
     (leaf,) = start.leaves
-    if before and not tensor.requires_grad:
-        raise not_on_the_way(name)
-    if before and backward(tensor, leaf, torch.zeros_like(tensor)[None]) is None:
+    if before and (
+        not tensor.requires_grad or backward(tensor, leaf, torch.zeros_like(tensor)[None]) is None
+    ):
         raise not_on_the_way(name)
     return leaf, tensor
 

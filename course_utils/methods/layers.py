@@ -104,6 +104,7 @@ def find_layer(
 
 
 def in_torchscript(model: nn.Module) -> str:
+    """The sentence for a network of TorchScript."""
     return (
         f"{type(model).__name__} is a TorchScript network: its layers take no hooks, so no layer "
         "will do. Ask the nn.Module that it was made from."

@@ -4,18 +4,11 @@ A map may have one, two or three dimensions (a signal, an image, a volume). Belo
 its places, that is its spatial positions, and H x W for the input's.
 """
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 _LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
-_MEANS: dict[int, Any] = {
-    1: F.adaptive_avg_pool1d,
-    2: F.adaptive_avg_pool2d,
-    3: F.adaptive_avg_pool3d,
-}
 
 
 def upsample(maps: Tensor, size: tuple[int, ...]) -> Tensor:
@@ -34,7 +27,7 @@ def upsample(maps: Tensor, size: tuple[int, ...]) -> Tensor:
     sides = len(size)
     flat = maps.reshape(-1, 1, *maps.shape[-sides:])
     if any(places > pixels for places, pixels in zip(flat.shape[2:], size)):
-        flat = _MEANS[sides](flat, list(map(min, flat.shape[2:], size)))
+        flat = F.interpolate(flat, size=[*map(min, flat.shape[2:], size)], mode="area")
     large = F.interpolate(flat, size=tuple(size), mode=_LINEAR[sides], align_corners=False)
     return large.reshape(*maps.shape[:-sides], *size)
 
