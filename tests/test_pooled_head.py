@@ -44,10 +44,16 @@ def norm_of_7(**how):
     return norm
 
 
+def layer_norm(channels):
+    norm = nn.LayerNorm(channels)
+    nn.init.normal_(norm.weight)
+    return norm
+
+
 HEADS = {
     "relu, mean, linear": Net(lambda a, f: f(F.relu(a).mean((2, 3))), lambda: nn.Linear(4, 5)),
     "mean, norm, linear": Net(
-        lambda a, n, f: f(n(a.mean((2, 3)))), lambda: nn.LayerNorm(4), lambda: nn.Linear(4, 5)
+        lambda a, n, f: f(n(a.mean((2, 3)))), lambda: layer_norm(4), lambda: nn.Linear(4, 5)
     ),
     "mean, mean, linear": Net(lambda a, f: f(a.mean(3).mean(2)), lambda: nn.Linear(4, 5)),
     "averages of averages that overlap": Net(
@@ -61,8 +67,37 @@ HEADS = {
     ),
     "mean, norm with channels last, linear": Net(
         lambda a, n, f: f(n(a.mean((2, 3), keepdim=True).permute(0, 2, 3, 1)).flatten(1)),
-        lambda: nn.LayerNorm(4),
+        lambda: layer_norm(4),
         lambda: nn.Linear(4, 5),
+    ),
+    "mean, norm without weights, tanh, layers without bias": Net(
+        lambda a, n, f, g: g(torch.tanh(f(n(a.mean((2, 3))))) ** 2),
+        lambda: nn.LayerNorm(4, elementwise_affine=False),
+        lambda: nn.Linear(4, 7, bias=False),
+        lambda: nn.Linear(7, 5, bias=False),
+    ),
+    "a norm of single numbers, which leaves nothing": Net(
+        lambda a, n, f: f(n(a.mean((2, 3), keepdim=True)).flatten(1)),
+        lambda: nn.LayerNorm((1, 1)),
+        lambda: nn.Linear(4, 5),
+    ),
+    "a convolution of one channel": Net(
+        lambda a, c, f: f(c(a.mean((2, 3)).view(-1, 1, 1, 4)).flatten(1)),
+        lambda: nn.Conv2d(1, 1, 1),
+        lambda: nn.Linear(4, 5),
+    ),
+    "a norm of each half": Net(
+        lambda a, n, f: f(n(a.mean((2, 3)).unflatten(1, (2, 2))).flatten(1)),
+        lambda: nn.LayerNorm(2),
+        lambda: nn.Linear(4, 5),
+    ),
+    "two images side by side": Net(
+        lambda a, f: f(a.mean((2, 3)).reshape(1, 8)).reshape(2, 5), lambda: nn.Linear(8, 10)
+    ),
+    "images and channels exchanged": Net(
+        lambda a, f, g: g(f(a.mean((2, 3))).view(2, 2, 1, 1).permute(1, 0, 2, 3).flatten(1)),
+        lambda: nn.Linear(4, 2),
+        lambda: nn.Linear(2, 5),
     ),
     "mean, two layers": Net(
         lambda a, f, g: g(F.hardswish(f(F.adaptive_avg_pool2d(a, 1).flatten(1)))),
@@ -111,7 +146,7 @@ HEADS = {
         lambda: nn.Linear(3, 5),
     ),
     "largest of all": Net(lambda a, f: f(a.amax((2, 3))), lambda: nn.Linear(4, 5)),
-    "a norm at every place": Net(last, lambda: nn.LayerNorm(4), lambda: nn.Linear(4, 5)),
+    "a norm at every place": Net(last, lambda: layer_norm(4), lambda: nn.Linear(4, 5)),
 }
 PLAIN = ("the second half of what a layer gives", "largest of all", "a norm at every place")
 POOLED = [name for name in HEADS if name not in PLAIN]
@@ -204,16 +239,27 @@ MANY = {
         "mean, convolution, norm, linear",
         lambda: nn.Conv2d(4, 7, 1), norm_of_7, lambda: nn.Linear(7, 40),
     ),
-    "a norm between": ("mean, norm, linear", lambda: nn.LayerNorm(4), lambda: nn.Linear(4, 40)),
+    "a norm between": ("mean, norm, linear", lambda: layer_norm(4), lambda: nn.Linear(4, 40)),
+    "a norm with channels last": (
+        "mean, norm with channels last, linear", lambda: layer_norm(4), lambda: nn.Linear(4, 40)
+    ),
+    "a norm without weights": (
+        "mean, norm without weights, tanh, layers without bias",
+        lambda: nn.LayerNorm(4, elementwise_affine=False),
+        lambda: nn.Linear(4, 7, bias=False), lambda: nn.Linear(7, 40, bias=False),
+    ),
+    "a norm of each half": (
+        "a norm of each half", lambda: nn.LayerNorm(2), lambda: nn.Linear(4, 40)
+    ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", MANY)
 def test_all_class_maps_place_by_place_are_those_of_each_class(name):
-    """40 classes, 24 places; a norm's derivative is no product of matrices, so that it is asked."""
+    """40 classes, 24 places; a norm of each half works on no vector, so that classes are asked."""
     head, *modules = MANY[name]
     seen = ForwardPass(Net(HEADS[head].head, *modules), images(), "target")
-    assert (seen._place_by_place() is None) == (name == "a norm between")
+    assert (seen._place_by_place() is None) == (name == "a norm of each half")
     plain = ForwardPass(seen.model, images(), "target", reshape_transform=lambda a: a)
     torch.testing.assert_close(seen.class_maps(), plain.class_maps(), rtol=1e-4, atol=1e-6)
 

@@ -128,6 +128,16 @@ def is_parameter(node: Node) -> bool:
     return node is None or node.name() == "torch::autograd::AccumulateGrad"
 
 
+def linear_reads(node: Node) -> tuple[tuple[Node, int], list[Node]] | None:
+    """Of a graph's node y = W z + b: where z comes from, and the nodes of b and W; else None."""
+    if node is None or node.name() not in ("AddmmBackward0", "MmBackward0"):
+        return None
+    if node.name() == "AddmmBackward0" and node._saved_alpha != 1:
+        return None
+    *bias, z, matrix = node.next_functions
+    return z, [stored for stored, _ in (*bias, matrix)]
+
+
 _RESHAPING = ("ViewBackward0", "UnsafeViewBackward0", "SqueezeBackward1")
 
 
@@ -176,13 +186,14 @@ class LastLinear:
     def _layer(self) -> tuple[GradientEdge, Tensor] | None:
         """z and W."""
         node: Node = self._output.grad_fn
-        if node.name() != "AddmmBackward0" or node._saved_alpha != 1 or node._saved_mat2 is None:
-            return None
-        bias, (z, number), matrix = node.next_functions
+        reads = linear_reads(node)
         wide = self._output.dtype in (torch.float32, torch.float64)
-        if z is None or not wide or not is_parameter(bias[0]) or not is_parameter(matrix[0]):
+        if reads is None or not wide or not all(map(is_parameter, reads[1])):
             return None
-        return GradientEdge(z, number), node._saved_mat2.detach().T
+        (z, number), matrix = reads[0], node._saved_mat2
+        if z is None or matrix is None:
+            return None
+        return GradientEdge(z, number), matrix.detach().T
 
 
 def pooling_linear_head(output: Tensor, leaf: Tensor) -> Tensor | None:
@@ -192,14 +203,13 @@ def pooling_linear_head(output: Tensor, leaf: Tensor) -> Tensor | None:
         output: what the network returned, with its graph.
         leaf: A, N x C x h x w, where the graph starts.
     """
-    node: Node = output.grad_fn
-    if leaf.dim() != 4 or node is None or node.name() not in ("AddmmBackward0", "MmBackward0"):
+    last: Node = output.grad_fn
+    reads = linear_reads(last)
+    if leaf.dim() != 4 or reads is None:
         return None
-    if node.name() == "AddmmBackward0" and node._saved_alpha != 1:
-        return None
-    last, (*bias, node, matrix) = node, (n for n, _ in node.next_functions)
+    (node, _), stored = reads
     # W and b must not be computed from A by another way round
-    if node is None or not all(map(is_parameter, [*bias, matrix])):
+    if node is None or not all(map(is_parameter, stored)):
         return None
     while node.name() in _RESHAPING or only_restrided(node, leaf, leaf.shape[1]):
         node = node.next_functions[0][0]

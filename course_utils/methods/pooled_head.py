@@ -14,21 +14,28 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from .backward import backward
-from .closed_form import LARGE, LastLinear, Node, is_parameter, only_restrided, product
+from .closed_form import LARGE, LastLinear, Node, is_parameter, linear_reads, only_restrided
 from .grids import Fold
+from .vector_steps import Each, Linear, Step, is_norm_of_vectors, steps_of_norm
 
 CHUNK = 256  # questions answered at once: they are vectors
 ROWS = 64  # rows of a large matrix copied at once: they stay in a CPU's caches
 
 _ELEMENTWISE = {
     f"{name}Backward0"
-    for name in ("Clone", "Relu", "LeakyRelu", "Hardtanh", "Hardswish", "Silu", "Gelu", "Elu")
+    for name in (
+        *("Clone", "Relu", "LeakyRelu", "Hardtanh", "Hardswish", "Silu", "Gelu", "Elu"),
+        *("Tanh", "Sigmoid", "Hardsigmoid", "Softplus", "Mish", "Pow"),  # Pow: to a fixed power
+    )
 }
 _POOLS = {
     f"{name}Backward0"
     for name in ("AdaptiveAvgPool2D", "AdaptiveMaxPool2D", "AvgPool2D", "MaxPool2DWithIndices")
 }
-_VIEWS = {"ViewBackward0", "UnsafeViewBackward0", "SqueezeBackward1", "SqueezeBackward2"}
+_VIEWS = {
+    *("ViewBackward0", "UnsafeViewBackward0", "ReshapeAliasBackward0", "UnsqueezeBackward0"),
+    *("SqueezeBackward0", "SqueezeBackward1", "SqueezeBackward2"),
+}
 _WEIGHTS_SUM_TO_1 = _VIEWS | {
     "CloneBackward0",
     "MeanBackward1",
@@ -88,7 +95,7 @@ class PooledHead:
         else:
             change = (places.unsqueeze(3) * c[:, None]).flatten(2)
         for step in reversed(steps):
-            change = change @ step.T if step.dim() == 2 else change * step
+            change = step.forth(change)
         return change.transpose(1, 2).unflatten(2, activations.shape[2:])
 
     def _gradient(self, v: Tensor, number: int) -> Tensor:
@@ -99,7 +106,7 @@ class PooledHead:
         done = int(start is not self._output)
         if self._steps is not None:
             for step in self._steps[done : len(self._steps) - (number < self._waist)]:
-                v = product(v.to(step.dtype), step) if step.dim() == 2 else v * step
+                v = step.back(v)
             return v
         if done == number:
             return v
@@ -108,23 +115,22 @@ class PooledHead:
         return gradient.transpose(0, 1)
 
     @cached_property
-    def _steps(self) -> list[Tensor] | None:
-        """dy/dz as factors, from y back to z, if each is a matrix, or one number for each value.
-
-        Matrices are outputs x inputs; the others N x 1 x values.
-        """
-        steps = []
+    def _steps(self) -> list[Step] | None:
+        """dy/dz, from y back to z, if all that lies between works on vectors."""
+        steps: list[Step] = []
         if self._output.dim() != 2:
             return None
         for number, node in enumerate(self.path[: self._waist]):
             matrix = self._matrix(number)
             if matrix is not None:
-                steps.append(matrix)
-            elif not _gives_vectors(node):
+                steps.append(Linear(matrix))
+            elif not self._gives_vectors(number):
                 return None
             elif node.name() in _ELEMENTWISE or _is_fixed_norm(node):
-                steps.append(self._derivative(number).flatten(1)[:, None])
-            elif node.name() not in _VIEWS or not _gives_vectors(self.path[number + 1]):
+                steps.append(Each(self._derivative(number).flatten(1)[:, None]))
+            elif is_norm_of_vectors(node):
+                steps += steps_of_norm(node)
+            elif not _keeps_order(node) or not self._gives_vectors(number + 1):
                 return None
         return steps
 
@@ -187,9 +193,9 @@ class PooledHead:
     def _outputs_used(self, outputs: int) -> Tensor:
         """Which outputs of the layer that reads z count: a ReLU after it lets through a part."""
         steps = self._steps
-        if steps is None or len(steps) < 2 or steps[-2].dim() == 2:
+        if steps is None or len(steps) < 2 or not isinstance(steps[-2], Each):
             return torch.arange(outputs, device=self._leaf.device)
-        return steps[-2].flatten(0, 1).any(dim=0).nonzero().flatten()
+        return steps[-2].slopes.flatten(0, 1).any(dim=0).nonzero().flatten()
 
     def begins_large(self) -> bool:
         """Whether a large linear layer reads z, so that it pays to read it once."""
@@ -204,7 +210,7 @@ class PooledHead:
         if node.name() != "ConvolutionBackward0":
             return self._linear(number)
         weight, before = node._saved_weight.detach(), self.path[number + 1]
-        one_place = _gives_vectors(node) and _gives_vectors(before)
+        one_place = prod(_shape(node)[2:]) == prod(_shape(before)[2:]) == 1
         plain = node._saved_groups == 1 and not node._saved_transposed
         if not (one_place and plain and weight[0, 0].numel() == 1):
             return None
@@ -216,10 +222,13 @@ class PooledHead:
 
     def _is_linear(self, number: int) -> bool:
         """Whether it is; what it has saved is not asked for, as checkpointed parts would run."""
-        node = self.path[max(0, number)]
-        if number < 0 or node.name() != "AddmmBackward0" or node._saved_alpha != 1:
-            return False
-        return node.next_functions[1][0] is self.path[number + 1]
+        reads = linear_reads(self.path[number]) if number >= 0 else None
+        return reads is not None and reads[0][0] is self.path[number + 1]
+
+    def _gives_vectors(self, number: int) -> bool:
+        """Whether an operation gives one vector for each image, with sides of length 1 beside."""
+        images, *sides = _shape(self.path[number])
+        return images == len(self._leaf) and prod(sides) == max(sides, default=1)
 
 
 def pooled_head(output: Tensor, leaf: Tensor, channels: int, fold: Fold) -> PooledHead | None:
@@ -266,9 +275,10 @@ def _shape(node: Node) -> tuple[int, ...]:
     return tuple(node._input_metadata[0].shape)
 
 
-def _gives_vectors(node: Node) -> bool:
-    """Whether an operation gives N x values, with any number of sides of length 1 behind."""
-    return prod(_shape(node)[2:]) == 1
+def _keeps_order(node: Node) -> bool:
+    """Whether an operation hands vectors on as they are, images first."""
+    permuted = node.name() == "PermuteBackward0"
+    return not node._saved_dims[0] if permuted else node.name() in _VIEWS
 
 
 def _is_fixed_norm(node: Node) -> bool:
