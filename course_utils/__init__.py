@@ -3,8 +3,9 @@
 >>> from course_utils import load_classifier, load_photo, GradCAM, CounterfactualCAM, ContrastCAM
 """
 
-from .errors import whole_torch
+from .errors import tell_of_moved_modules, whole_torch
 
+tell_of_moved_modules()
 whole_torch()  # before all else that imports it
 
 from .methods.cams import ContrastCAM, CounterfactualCAM, Explanation, GradCAM  # noqa: E402
@@ -24,9 +25,3 @@ __all__ = [
     "ForwardPass",
 ]
 __version__ = "2.0.0"
-
-
-def __getattr__(name: str):
-    if name == "checks":  # where it was in version 1
-        raise ImportError("The checks moved: write `import course_checks as checks`.")
-    raise AttributeError(f"module 'course_utils' has no attribute '{name}'")

@@ -1,6 +1,7 @@
 """Errors that a learner can act on: what was wrong, and what to do about it."""
 
 import re
+import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
@@ -88,3 +89,55 @@ _INTERRUPTED = (
     "The import of torch was interrupted earlier, and half of it is left in this kernel. "
     "Restart the kernel (menu Kernel > Restart Kernel), then run the first cell again and wait."
 )
+
+
+# where the modules of version 1 are since version 2.0
+MOVED = {
+    "bird_explorer": "course_utils.explorers.birds",
+    "birds.network": "course_utils.networks.birds",
+    "cams": "course_utils.methods.cams",
+    "checks": "course_checks",
+    "classifiers": "course_utils.networks.classifiers",
+    "controls": "course_utils.explorers.panel",
+    "engine": "course_utils.methods.forward_pass",
+    "explorer": "course_utils.explorers.contrast_view",
+    "heads": "course_utils.methods.head",
+    "inputs": "course_utils.methods.inputs",
+    "layers": "course_utils.methods.layers",
+    "overlays": "course_utils.figures.overlays",
+    "picture": "course_utils.figures.picture",
+    "preprocess": "course_utils.networks.preprocess",
+    "quality.bosse": "course_utils.quality.wadiqam",
+    "quality.lessons": "course_utils.quality.training.training_data",
+    "quality.loading": "course_utils.quality.load",
+    "quality.measuring": "course_utils.quality.training.agreement",
+    "quality.tid2013": "course_utils.quality.training.tid2013",
+    "quality_explorer": "course_utils.explorers.quality",
+    "quality_figures": "course_utils.quality.figures",
+    "quiz": "course_utils.explorers.quiz",
+    "rendering": "course_utils.methods.maps",
+    "shipped": "course_utils.networks.course_weights",
+    "voting": "course_utils.explorers.duel",
+    "widgets": "course_utils.explorers.contrast",
+}
+
+
+class MovedModules:
+    """Answers the import of a module of version 1 with its new place; asked last of all finders."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> None:
+        """Raise an ImportError that names the new place; None for other modules."""
+        package, _, old = name.partition(".")
+        if package != "course_utils" or old not in MOVED:
+            return
+        package, _, last = MOVED[old].rpartition(".")
+        line = f"from {package} import {last}" if package else f"import {last} as {old}"
+        # no ModuleNotFoundError, which `from course_utils import ...` would swallow
+        raise ImportError(f"{name} moved in version 2.0: write `{line}`.", name=name)
+
+
+def tell_of_moved_modules() -> None:
+    """Let old imports be answered in a sentence."""
+    if MovedModules not in sys.meta_path:
+        sys.meta_path.append(MovedModules)

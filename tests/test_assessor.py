@@ -269,6 +269,11 @@ def test_an_undistorted_photo_has_nothing_to_say_against_one(assessor, photo):
     assert (assessor.explain(photo, photo, rather_than=[1]).signed_maps == 0).all()
 
 
+def test_maps_of_zero_to_one_are_answered_with_the_signed_ones(assessor, photo):
+    with pytest.raises(AttributeError, match="have signs: signed_maps"):
+        assessor.explain(photo, photo, rather_than=[1]).maps  # noqa: B018
+
+
 def test_rather_than_its_own_score_is_almost_empty(assessor, photo):
     worse = distort(photo, "correlated noise", 4).image
     s = assessor.score(worse, photo)

@@ -738,6 +738,7 @@ def test_the_cures_for_probabilities_are_right():
         ),
         (lambda m: ForwardPass(m, PHOTO, target=1), r"where the question is put: GradCAM\(model\)"),
         (lambda m: GradCAM(m, aug_smooth=True), "GradCAM has no aug_smooth=: write nothing"),
+        (lambda m: ForwardPass(m, PHOTO, to_grid=lambda a: a), "no to_grid=: write reshape_tr"),
     ],
 )
 def test_keywords_of_other_packages_are_answered_with_ours(call, words):

@@ -87,14 +87,20 @@ def test_a_kernel_of_another_python_is_told(monkeypatch, tmp_path):
         environment.kernel()
 
 
-def test_a_full_disk_is_told(monkeypatch):
+def free_disk(monkeypatch, free):
+    """Whatever the disk of this machine has."""
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr("shutil.disk_usage", lambda path: usage(10**12, 10**12, 10**8))
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage(10**12, 10**12 - free, free))
+
+
+def test_a_full_disk_is_told(monkeypatch):
+    free_disk(monkeypatch, 10**8)
     with pytest.raises(Trouble, match="0.1 GB of disk are free"):
         environment.room()
 
 
 def test_too_little_memory_is_told(monkeypatch):
+    free_disk(monkeypatch, 10**10)
     memory = namedtuple("memory", "available")
     monkeypatch.setattr("psutil.virtual_memory", lambda: memory(10**9))
     with pytest.raises(Trouble, match="1.0 GB of memory are free.*close other programs"):
@@ -122,6 +128,7 @@ def test_the_memory_that_a_container_leaves_is_read(tmp_path, files, left):
 
 
 def test_a_containers_limit_counts_also_where_the_machine_has_more(monkeypatch):
+    free_disk(monkeypatch, 10**10)
     monkeypatch.setattr(environment, "container_memory", lambda: 1e9)
     with pytest.raises(Trouble, match="1.0 GB of memory are free"):
         environment.room()

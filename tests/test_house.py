@@ -1,6 +1,7 @@
 """The house: rooms that read like a table of contents, arrows that run one way, one style."""
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import yaml
 
 import course_utils
 from course_utils.birds import SPECIES
-from course_utils.errors import WeightsError
+from course_utils.errors import MOVED, WeightsError
 from course_utils.networks import birds
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -84,9 +85,20 @@ def test_the_two_equations_stand_within_twenty_lines_of_code():
     assert 0 < second.lineno - first.lineno <= 20
 
 
-def test_the_old_place_of_the_checks_is_answered_in_a_sentence():
-    with pytest.raises(ImportError, match="import course_checks as checks"):
+@pytest.mark.parametrize("old", MOVED)
+def test_the_place_of_a_module_in_version_1_is_answered_with_a_line_that_works(old):
+    with pytest.raises(ImportError, match="moved in version 2.0") as caught:
+        importlib.import_module(f"course_utils.{old}")
+    exec(re.search("`(.*)`", str(caught.value))[1], {})
+
+
+def test_old_names_after_from_and_deeper_ones_are_answered_too():
+    with pytest.raises(ImportError, match="write `import course_checks as checks`"):
         from course_utils import checks  # noqa: F401
+    with pytest.raises(ImportError, match="write `import course_checks as checks`"):
+        import course_utils.checks.part  # noqa: F401
+    with pytest.raises(ImportError, match="^No module named 'course_utils.never_was'"):
+        import course_utils.never_was  # noqa: F401
 
 
 @pytest.mark.parametrize("call", [["ruff", "format", "--check"], ["ruff", "check"], ["mypy"]])

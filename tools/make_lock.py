@@ -92,7 +92,8 @@ def missing(python: str, platform: str, wanted: list[str]) -> str:
     lines = answer.stderr.splitlines()
     errors = [line for line in lines if "No matching distribution" in line or "yanked" in line]
     if answer.returncode and not errors:
-        errors = [line for line in lines if line.startswith("ERROR")] or lines[-1:]
+        said = [line for line in lines if line.startswith("ERROR") and line != "ERROR: Exception:"]
+        errors = said or lines[-1:]  # a traceback ends with what it was
     return " ".join(errors)
 
 

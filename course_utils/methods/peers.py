@@ -1,4 +1,4 @@
-"""What other packages call our arguments: a sentence for those who come from them."""
+"""What other packages, and version 1, call our arguments: a sentence for who comes from there."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -18,6 +18,7 @@ OURS = {
     **dict.fromkeys(("use_cuda", "device"), _DEVICE),
     **dict.fromkeys(("eigen_smooth", "aug_smooth"), _SMOOTH),
     "additional_forward_args": _INPUTS,
+    "to_grid": "reshape_transform=, its name since version 2.0",
 }
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -53,6 +54,13 @@ class QualityExplanation:
         """The evidence on one scale for all K, K x H x W in [-1, 1]; zeros where it is empty."""
         largest = self.evidence.abs().max()
         return self.evidence / largest if largest > 0 else self.evidence
+
+    @property
+    def maps(self) -> NoReturn:
+        """What an `Explanation` has, and this has not."""
+        raise AttributeError(
+            "The maps of a QualityExplanation have signs: signed_maps, K x H x W in [-1, 1]."
+        )
 
     @property
     def questions(self) -> list[str]:
