@@ -28,10 +28,13 @@ class ClosedForm:
         matrix: W, classes x C.
         activations: A, N x C x h x w.
         unchanged: knows whether W is what it was.
+
+    Attributes:
+        stored: W as the network stores it, whether it has changed or not.
     """
 
     def __init__(self, matrix: Tensor, activations: Tensor, unchanged: Unchanged):
-        self._matrix, self._unchanged = matrix, unchanged
+        self.stored, self._unchanged = matrix, unchanged
         self._activations, self._products = activations, Products()
         self._places = activations[0, 0].numel()
 
@@ -43,7 +46,7 @@ class ClosedForm:
             RuntimeError: the network's weights have changed since.
         """
         self._unchanged.check()
-        return self._matrix.to(self._activations.dtype)
+        return self.stored.to(self._activations.dtype)
 
     def weights(self, v: Tensor) -> Tensor:
         """alpha = v W / (hw): N x K x classes -> N x K x C."""

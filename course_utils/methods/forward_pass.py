@@ -90,8 +90,8 @@ class ForwardPass:
         output: Callable[[Any], Tensor] | None = None,
     ):
         self._run(model, x, layer, reshape_transform, output)
-        if self._matrix is not None:
-            weights = [self._matrix]
+        if self._closed_form is not None:
+            weights = [self._closed_form.stored]
         else:
             weights = weights_of_head(model, self._output, self._leaf, self._shift)
         self._unchanged.record(weights, self._output)
@@ -164,13 +164,13 @@ class ForwardPass:
     def _read_head(self, own_reshape: bool) -> None:
         """Whether the head is of a kind that has a shorter way than a backward pass through all."""
         leaf, channels_first = self._leaf, self.activations.shape == self._leaf.shape
-        self._matrix, self._unchanged = None, Unchanged()
-        if channels_first and not own_reshape:
-            self._matrix = pooling_linear_head(self._output, leaf)
+        plain = channels_first and not own_reshape
+        matrix = pooling_linear_head(self._output, leaf) if plain else None
+        self._unchanged = Unchanged()
         self._closed_form: ClosedForm | None = None
         self._pooled_head: PooledHead | None = None
-        if self._matrix is not None:
-            self._closed_form = ClosedForm(self._matrix, self.activations, self._unchanged)
+        if matrix is not None:
+            self._closed_form = ClosedForm(matrix, self.activations, self._unchanged)
         elif not self._one_by_one and self._shift is None:
             channels = 1 if channels_first else leaf.dim() - 1
             fold = self._reshape_transform
