@@ -21,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from tiny_networks import HandNet
+from torchvision import transforms
 from torchvision.transforms.v2 import functional as TF
 
 from course_utils import load_classifier, load_photo
@@ -28,7 +29,7 @@ from course_utils.errors import WeightsError
 from course_utils.methods.classes import class_indices
 from course_utils.networks import classifiers, preprocess
 from course_utils.networks.classifiers import OFFLINE, imagenet_categories, torchvision_names
-from course_utils.networks.preprocess import Preprocess
+from course_utils.networks.preprocess import Preprocess, shown
 
 SMALL = "shufflenet_v2_x0_5"  # torchvision's smallest download
 
@@ -257,6 +258,30 @@ def test_show_draws_half_precision_and_tensors_with_a_gradient():
         PLAIN.show(torch.zeros(3, 2, 2, dtype=torch.float16, requires_grad=True)).dtype
         == torch.float32
     )
+
+
+X = torch.tensor([-1.0, 0.0, 3.0]).view(3, 1, 1).expand(3, 2, 5)
+
+
+@pytest.mark.parametrize(
+    ("way_in", "x", "colour"),
+    [
+        (transforms.Normalize((0.5, 0.25, 0), (0.5, 0.5, 0.25)), X, (0, 0.25, 0.75)),
+        (
+            transforms.Compose([transforms.ToTensor(), transforms.Normalize([0.5], [0.5])]),
+            X[:1],
+            (0, 0, 0),
+        ),
+        (transforms.Normalize(0.5, 0.25), X / 3, (5 / 12, 0.5, 0.75)),
+        (lambda photo: photo, X, (0, 0.25, 1)),  # stretched
+        (None, X.clamp(0, 0.5), (0, 0, 0.5)),  # a picture already
+        (transforms.Normalize([0.5] * 4, [0.5] * 4), torch.cat([X, X[:1]]), (0.25,) * 3),  # grey
+    ],
+)
+def test_what_a_network_read_is_shown_as_its_transform_says(way_in, x, colour):
+    picture = shown(way_in, x)
+    assert picture.shape == (2, 5, 3)
+    torch.testing.assert_close(picture[1, 2], torch.tensor(colour, dtype=torch.float32))
 
 
 # And a map's way back: the box of the photo that the network saw

@@ -4,6 +4,7 @@ torchvision is imported where a photo is prepared, as in `classifiers.py`.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,12 +118,32 @@ class Preprocess:
 def shown(preprocess: Any, x: Tensor) -> Tensor:
     """What a network read as a picture: C x H x W -> H x W x 3 in [0, 1], on the CPU.
 
-    A transform that cannot be turned round (any function but ours, or None) is shown from its
-    darkest value to its brightest, in grey where the channels are not three.
+    Of a transform that cannot be turned round (see `way_back`, or None) values outside [0, 1] are
+    stretched from the darkest to the brightest; channels other than three are shown in grey.
     """
-    if hasattr(preprocess, "show"):
-        return preprocess.show(x)
+    back = way_back(preprocess)
+    if back is not None:
+        return back(x)
     values = x.detach().float().cpu()
     values = values if len(values) == 3 else values.mean(dim=0, keepdim=True).expand(3, -1, -1)
     low, high = values.aminmax()
-    return ((values - low) / (high - low).clamp_min(1e-12)).movedim(0, -1)
+    if low < 0 or high > 1:
+        values = (values - low) / (high - low).clamp_min(1e-12)
+    return values.movedim(0, -1)
+
+
+def way_back(preprocess: Any) -> Callable[[Tensor], Tensor] | None:
+    """From what a network reads to a picture, as `Preprocess.show`; None: it cannot be known.
+
+    It is known of ours, and of transforms that have a mean and a std, alone or in a row of them.
+    """
+    if callable(own := getattr(preprocess, "show", None)):
+        return own
+    steps = getattr(preprocess, "transforms", None)
+    for step in [preprocess, *steps] if isinstance(steps, (list, tuple)) else [preprocess]:
+        scale = getattr(step, "mean", None), getattr(step, "std", None)
+        if None not in scale:
+            mean, std = (torch.as_tensor(v, device="cpu").flatten().tolist() for v in scale)
+            if len(mean) == len(std) in (1, 3):  # of one number: the same for all channels
+                return Preprocess(1, 1, tuple(mean * 3)[:3], tuple(std * 3)[:3]).show
+    return None

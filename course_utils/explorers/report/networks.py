@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from ...methods.classes import names_in
 from ...networks.classifiers import load_classifier
-from ...networks.preprocess import Preprocess
+from ...networks.preprocess import Preprocess, shown, way_back
 
 IMAGENET = Preprocess(256, 224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -152,25 +153,9 @@ def _recorded(module: nn.Module) -> dict | None:
 
 def _show(preprocess, said: list[str]) -> Callable[[Tensor], Tensor]:
     """The way back from what the network reads to a picture."""
-    if callable(own := getattr(preprocess, "show", None)):
-        return own
-    steps = getattr(preprocess, "transforms", None)
-    steps = [preprocess, *steps] if isinstance(steps, (list, tuple)) else [preprocess]
-    for step in steps:
-        mean, std = getattr(step, "mean", None), getattr(step, "std", None)
-        if mean is not None and std is not None:
-            return Preprocess(1, 1, tuple(mean), tuple(std)).show
-    said.append(
-        "`.preprocess` does not say how it scales colours: each thumbnail is stretched from its "
-        "darkest to its lightest value."
-    )
-    return _stretched
-
-
-def _stretched(x: Tensor) -> Tensor:
-    """3 x H x W of any range -> H x W x 3 in [0, 1]; what is there already is left."""
-    x = x.detach().float().cpu()
-    low, high = x.min(), x.max()
-    if low < 0 or high > 1:
-        x = (x - low) / (high - low).clamp(min=1e-6)
-    return x.movedim(0, -1)
+    if way_back(preprocess) is None:
+        said.append(
+            "`.preprocess` does not say how it scales colours: each thumbnail is stretched from "
+            "its darkest to its lightest value."
+        )
+    return partial(shown, preprocess)
