@@ -45,6 +45,22 @@ def test_a_sessions_default_device_does_not_matter(assessor, photo, damaged):
     torch.testing.assert_close(got, expected)
 
 
+def test_training_mode_changes_no_answer_and_is_left_as_it_was(assessor, photo, damaged):
+    def ask():
+        local = assessor.local_scores(damaged, photo)
+        return [local.scores, local.weights, assessor.explain(damaged, photo, step=32).evidence]
+
+    expected, before = ask(), [b.clone() for b in assessor.network.buffers()]
+    assessor.network.train()
+    try:
+        got = ask()
+        assert all(module.training for module in assessor.network.modules())
+    finally:
+        assessor.network.eval()
+    torch.testing.assert_close(got, expected)
+    assert all(map(torch.equal, assessor.network.buffers(), before))
+
+
 # --- patches --------------------------------------------------------------------------------------
 
 

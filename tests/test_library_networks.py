@@ -95,7 +95,7 @@ class Latents(Queries):
 
 
 def test_tokens_that_start_without_the_image_are_no_places_of_it():
-    assert ForwardPass(Latents(), torch.randn(1, 3, 24, 24)).layer == "embed"
+    assert ForwardPass(Latents(), torch.randn(1, 3, 24, 24)).layer == "norm"
 
 
 class Backbone(Queries):
@@ -249,7 +249,7 @@ class SomePatches(Queries):
 
 
 def test_some_of_the_patches_are_no_grid():
-    assert ForwardPass(SomePatches(), torch.randn(2, 3, 24, 24)).layer == "embed"
+    assert ForwardPass(SomePatches(), torch.randn(2, 3, 24, 24)).layer == "norm"
 
 
 class Places(nn.Module):

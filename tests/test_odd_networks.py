@@ -1,8 +1,10 @@
 """Networks of odd construction, and what may stand around a call: right, or a sentence."""
 
+import copy
 import os
 import signal
 import threading
+from contextlib import nullcontext
 from functools import partial
 
 import numpy as np
@@ -505,6 +507,204 @@ def test_where_the_first_layer_leaves_one_place_x_itself_can_be_explained():
     torch.testing.assert_close(
         found.evidence, by_autograd(nn.Sequential(nn.Identity(), model), "0", images())
     )
+
+
+class Rows(nn.Module):
+    """Two inputs, each read as one row of numbers."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.h = nn.Sequential(nn.Linear(3 * 16 * 16 + 2, 8), nn.ReLU(), nn.Linear(8, 5))
+        self.eval()
+
+    def forward(self, age, image):
+        return self.h(torch.cat([image.flatten(1), age], dim=1))
+
+
+@pytest.mark.parametrize("kind", [tuple, dict])
+def test_of_several_inputs_too_the_line_for_x_itself_works(kind):
+    model, inputs = Rows(), {"age": torch.ones(2, 2), "image": images()}
+    x = inputs if kind is dict else tuple(inputs.values())
+    with pytest.raises(LayerError) as error:
+        GradCAM(model)(x)
+    code = str(error.value).partition("hands it on: ")[2].partition(". This network")[0]
+    *lines, last = code.split(", then ")
+    names = {"GradCAM": GradCAM, "torch": torch, "model": model}
+    for line in lines:
+        exec(line, names)
+    found = eval(last, names)(x, range(5)).evidence
+    reference = nn.Sequential(nn.Identity(), Fixed(Rows(), inputs["age"]))
+    torch.testing.assert_close(found, by_autograd(reference, "0", images()))
+
+
+class Fixed(nn.Module):
+    """A network of two inputs with the first one given."""
+
+    def __init__(self, model, age):
+        super().__init__()
+        self.model, self.age = model, age
+
+    def forward(self, x):
+        return self.model(self.age, x)
+
+
+class Patched(nn.Module):
+    """A series N x L x V; each variable is cut into patches of its own, which join the batch."""
+
+    def __init__(self, apart):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.mix, self.h = nn.Linear(16, 8), nn.Linear(8, 8), nn.Linear(24 * 6, 5)
+        self.apart = apart
+        self.eval()
+
+    def forward(self, x):
+        t = self.embed(x.mT.unfold(-1, 16, 16))  # N x V x T x d
+        t = self.mix(t if self.apart else t.flatten(0, 1))
+        return self.h(t.relu().reshape(len(x), 3, 6, 8).movedim(1, 3).flatten(1))
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_patches_of_each_variable_are_explained_as_the_sentence_says(apart):
+    model, x = Patched(apart), torch.randn(2, 96, 3, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(LayerError, match="each of the 3 variables of x into 6 patches") as error:
+        GradCAM(model)(x)
+    code = str(error.value).partition("variables: ")[2].partition(". This network")[0]
+    found = eval(code, {"GradCAM": GradCAM, "model": model})(x, 2)
+    assert found.layer == "mix" and found.maps.shape == (2, 1, 96)
+    kept = []
+    model.mix.register_forward_hook(lambda m, i, a: kept.append(a.retain_grad() or a))
+    model(x)[:, 2].sum().backward()
+    a, g = (t.view(2, 3, 6, 8).mean(1) for t in (kept[0].detach(), kept[0].grad))
+    torch.testing.assert_close(found.evidence[:, 0], (g.mean(1, keepdim=True) * a).sum(2))
+
+
+# --- the network's own ways to switch gradients off -----------------------------------------------
+
+
+class Frozen(Plain):
+    """Its backbone runs in a block of its own."""
+
+    def __init__(self, block):
+        super().__init__()
+        self.block, self.backbone = block, nn.Sequential(self.stem, nn.ReLU(), self.f)
+
+    def forward(self, x):
+        with self.block():
+            a = self.backbone(x)
+        return self.head(a)
+
+
+@pytest.mark.parametrize("layer", [None, "backbone", "backbone.2"])
+def test_behind_a_block_of_inference_mode_the_map_is_that_without_it(layer):
+    found = GradCAM(Frozen(torch.inference_mode), layer)(images(), range(5))
+    assert found.layer == (layer or "backbone")
+    torch.testing.assert_close(
+        found.evidence, by_autograd(Frozen(nullcontext), "backbone", images())
+    )
+
+
+def test_a_layer_behind_a_block_of_inference_mode_is_found():
+    model = Frozen(torch.inference_mode)
+    model.then = nn.Conv2d(6, 6, 3)
+    model.head = lambda a: model.h(model.then(a).mean(dim=(2, 3)))
+    assert GradCAM(model)(images()).layer == "then"
+
+
+def test_inside_a_block_of_inference_mode_the_sentence_says_so():
+    with pytest.raises(LayerError, match="write torch.no_grad in its place"):
+        GradCAM(Frozen(torch.inference_mode), "stem")(images())
+    assert GradCAM(Frozen(torch.no_grad), "backbone")(images()).layer == "backbone"
+
+
+class Detached(Frozen):
+    """Cuts what its backbone gives out of the graph."""
+
+    def forward(self, x):
+        return self.head(self.grid(self.backbone(x).detach()))
+
+
+def test_behind_a_cut_the_layer_that_the_sentence_names_is_found():
+    model = Detached(nullcontext)
+    model.grid = lambda a: a
+    with pytest.raises(LayerError, match=r"self\.grid = torch\.nn\.Identity\(\)"):
+        GradCAM(model)(images())
+    del model.grid
+    model.grid = torch.nn.Identity()
+    found = GradCAM(model)(images(), range(5))
+    assert found.layer == "grid"
+    torch.testing.assert_close(found.evidence, by_autograd(model, "grid", images()))
+
+
+# --- weights that are not there yet, or cannot be computed with -----------------------------------
+
+
+def test_a_lazy_network_that_never_ran_is_made_by_the_first_question():
+    model = nn.Sequential(
+        nn.LazyConv2d(4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LazyLinear(5)
+    ).eval()
+    found = GradCAM(model)(images(), range(5))
+    assert found.layer == "1"
+    torch.testing.assert_close(found.evidence, by_autograd(model, "1", images()))
+
+
+def test_weights_in_float8_have_their_sentence_and_its_cure_works():
+    model = Plain()
+    model.h.to(torch.float8_e4m3fn)
+    with pytest.raises(TypeError, match=r"float8.*copy\.deepcopy\(model\)\.float\(\)"):
+        GradCAM(model)(images())
+    assert GradCAM(copy.deepcopy(model).float())(images()).layer == "f"
+
+
+@pytest.mark.parametrize("layer", ["f", None])
+def test_an_iterator_that_is_used_up_inside_the_network_is_named(layer):
+    model = Plain()
+    model.head = lambda a: a * next(nn.Identity().parameters())
+    with pytest.raises(RuntimeError, match=r"Plain itself fails: next\(\) was called"):
+        GradCAM(model, layer)(images())
+
+
+# --- layers that pass the rule, and are not what one wants ----------------------------------------
+
+
+class Gated(Plain):
+    """The mean of its places, each weighed by a gate of one channel."""
+
+    def __init__(self):
+        super().__init__()
+        self.gate = nn.Conv2d(6, 1, 1)
+
+    def forward(self, x):
+        a = self.f(self.stem(x).relu())
+        return self.head(a * self.gate(a).sigmoid())
+
+
+def test_a_gate_of_one_channel_gives_way_to_the_layer_that_it_weighs():
+    found = GradCAM(Gated())(images(), range(5))
+    assert found.layer == "f" and "but for 'gate', which has one channel" in found.layer_reason
+    torch.testing.assert_close(found.evidence, by_autograd(Gated(), "f", images()))
+
+
+class InARow(nn.Module):
+    """Places in a row, N x C x T, read by 1-D convolutions; 16 channels would fit 4 x 4 places."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.mix = nn.Conv2d(3, 16, 4, 4), nn.Conv1d(16, 16, 3, padding=1)
+        self.norm, self.h = nn.BatchNorm1d(16), nn.Linear(16, 5)
+        self.eval()
+
+    def forward(self, x):
+        return self.h(self.norm(self.mix(self.embed(x).flatten(2))).relu().mean(dim=2))
+
+
+def test_channels_before_a_row_of_places_are_not_taken_for_places():
+    seen = ForwardPass(InARow(), images(2, 32))
+    assert seen.layer == "norm" and seen.activations.shape == (2, 16, 8, 8)
+    assert torch.equal(seen.activations.flatten(2), seen._leaf.detach())
+    assert ForwardPass(InARow(), images(2, 32), "mix").activations.shape == (2, 16, 8, 8)
 
 
 # --- networks that draw random numbers in evaluation mode -----------------------------------------

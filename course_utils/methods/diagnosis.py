@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import ClassError, ImageError, LayerError
 from .backward import reentrant
-from .head import Picker, call, ordinary, the_output, undisturbed
+from .head import Picker, call, not_under_inference_mode, ordinary, the_output, undisturbed
 from .inputs import Inputs, check_images, check_numbers, images_of, name_of
 from .layers import Target, default_targets, in_torchscript, known_target
 from .watching import watch
@@ -76,6 +76,11 @@ def _of_the_call(error: Exception, model: nn.Module, x: Inputs) -> str | None:
             f"{name}, or an array among its inputs, turns a tensor into numbers of NumPy, through "
             "which no gradient passes. Write what follows the layer in torch, and make tensors of "
             "arrays: torch.from_numpy(...)."
+        )
+    if "float8" in text.lower():
+        return (
+            f"{name} has weights in float8, in which its layers do not compute here ({text}). Ask "
+            "a copy in wider numbers: copy.deepcopy(model).float()."
         )
     if not isinstance(error, TypeError):
         return None
@@ -172,6 +177,8 @@ def of_the_network(error: Exception, model: nn.Module) -> LayerError | None:
             f"A method of this {name} was compiled (torch.compile), and what is compiled calls no "
             'hooks. Ask inside a block: with torch.compiler.set_stance("force_eager"):'
         )
+    if "Inference tensors cannot be saved for backward" in text:
+        return not_under_inference_mode(model)
     if "use_reentrant" in text or "Checkpointing is not compatible" in text:
         return LayerError(reentrant("after the layer"))
     quantised = ("torch.ao.nn", "torch.nn.quantized", "torchao")

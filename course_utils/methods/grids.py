@@ -84,6 +84,9 @@ def find_fold(
         batch_first = (shape[1], shape[0], shape[2])
         fold = find_fold(model, batch_first, size, patch_grids)
         return None if fold is None else lambda a: fold(a.transpose(0, 1))
+    if _places_last(model, shape, size, patch_grids):
+        fold = find_fold(model, (shape[0], shape[2], shape[1]), size, patch_grids)
+        return None if fold is None else lambda a: fold(a.mT)
     # N x C x 1 is pooled, and no C tokens of one channel
     several = len(shape) == 3 and shape[2] > 1
     tokens = several if len(size) > 1 else _tokens_of_a_signal(shape, size, patch_grids)
@@ -148,6 +151,21 @@ def _tokens_of_a_signal(shape: Sequence[int], size: Sequence[int], patch_grids: 
         return False
     lengths = {grid[0] for grid in patch_grids()[0] if len(grid) == 1} or {size[0]}
     return shape[2] not in lengths and bool({shape[1], shape[1] - 1} & lengths)  # a class token
+
+
+def _places_last(
+    model: nn.Module, shape: Sequence[int], size: Sequence[int], patch_grids: Grids
+) -> bool:
+    """Whether N x . x . is N x C x T, of an image's T places in a row, as nn.Conv1d gives it.
+
+    An earlier layer of such a kind gave as many, and as many as the other axis has fill no grid.
+    """
+    if len(shape) != 3 or len(size) < 2 or _prefix_tokens(model) is not None:
+        return False
+    grids = [tuple(grid) for grid in patch_grids()[0]]
+    rows = {grid[0] for grid in grids if len(grid) == 1}
+    filled = {prod(grid) for grid in grids if len(grid) == len(size)}
+    return bool(filled) and shape[2] in rows and shape[1] not in rows | filled
 
 
 def _prefix_tokens(model: nn.Module) -> int | None:

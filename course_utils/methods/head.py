@@ -11,6 +11,7 @@ from weakref import finalize
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.parameter import is_lazy
 
 from ..errors import LayerError, a_kind_of
 from .backward import backward
@@ -101,14 +102,21 @@ def hookable(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 def call(model: nn.Module, x: Inputs) -> Any:
     """What the network returns: a tuple of inputs is handed on in order, a dict by name."""
-    if isinstance(x, tuple):
-        return model(*x)
-    return model(**x) if isinstance(x, Mapping) else model(x)
+    try:
+        if isinstance(x, tuple):
+            return model(*x)
+        return model(**x) if isinstance(x, Mapping) else model(x)
+    except StopIteration as error:  # which would end the generators around this call
+        raise RuntimeError(
+            f"{type(model).__name__} itself fails: next() was called where nothing is left, as of "
+            "the parameters() of a part that has none, or of an iterator that is used up."
+        ) from error
 
 
 def copies(model: nn.Module) -> dict[str, Tensor]:
     """Ordinary copies of the weights that were made under inference_mode, which no graph takes."""
     named = chain(model.named_parameters(), model.named_buffers())
+    named = ((name, tensor) for name, tensor in named if not is_lazy(tensor))  # made in the pass
     return {name: tensor.clone() for name, tensor in named if tensor.is_inference()}
 
 
@@ -136,14 +144,13 @@ class _Start:
     Attributes:
         leaves: the layer's outputs, where graphs start; one, as a rule.
         changed: whether the layer's own hooks changed an output.
+        inference: whether the layer runs in a block of inference_mode of the network's own.
     """
 
-    def __init__(
-        self, model: nn.Module, name: str, layer: nn.Module, way: "FirstToken | None", first: bool
-    ):
+    def __init__(self, name: str, layer: nn.Module, way: "FirstToken | None", first: bool):
         self.leaves: list[Tensor] = []
-        self.changed = False
-        self._model, self._name, self._way = model, name, way
+        self.changed = self.inference = False
+        self._name, self._way = name, way
         self._handed_on: list[tuple[Tensor, int]] = []
         self._compares = first and bool(layer._forward_hooks)
         self._handles = [layer.register_forward_hook(self._begin, prepend=first)]
@@ -153,7 +160,14 @@ class _Start:
     def _begin(self, _module: nn.Module, _inputs: Any, value: Any) -> Any:
         if self._compares and not isinstance(value, Tensor):
             return value  # a hook may take a tensor out of it
-        _check_output(self._model, self._name, value)
+        _check_output(self._name, value)
+        if torch.is_inference_mode_enabled():  # in a block of the network's own
+            self.inference = True
+            with torch.inference_mode(False):
+                return self._hand_on(value.clone())
+        return self._hand_on(value)
+
+    def _hand_on(self, value: Tensor) -> Tensor:
         leaf = value.detach().clone().requires_grad_()
         self.leaves.append(leaf)
         torch.set_grad_enabled(True)  # until the no_grad block around the call ends
@@ -195,7 +209,7 @@ def run_from_layer(
     """
     # no graph before the layer, as a rule: nothing there is stored, nor differentiated
     with undisturbed(model), torch.inference_mode(False), torch.set_grad_enabled(before):
-        start = _Start(model, name, layer, way, first)
+        start = _Start(name, layer, way, first)
         try:
             returned = _forward(model, ordinary(x), start.leaves, way)
         finally:
@@ -210,11 +224,11 @@ def run_from_layer(
     if before and (
         not tensor.requires_grad or backward(tensor, leaf, torch.zeros_like(tensor)[None]) is None
     ):
-        raise not_on_the_way(name)
+        raise not_under_inference_mode(model) if start.inference else not_on_the_way(name)
     return leaf, tensor
 
 
-def _check_output(model: nn.Module, name: str, value: Any) -> None:
+def _check_output(name: str, value: Any) -> None:
     """Raise a LayerError unless a graph can start at what the layer returned."""
     if not isinstance(value, Tensor) or not value.is_floating_point():
         what = f"a tensor of {value.dtype}" if isinstance(value, Tensor) else a_kind_of(value)
@@ -222,8 +236,6 @@ def _check_output(model: nn.Module, name: str, value: Any) -> None:
             f"'{name}' returns {what}, not one tensor of floats. "
             "Choose a layer inside or after it whose output is a single tensor."
         )
-    if torch.is_inference_mode_enabled():
-        raise not_under_inference_mode(model)
 
 
 def _ran_once(name: str, times: int) -> None:
@@ -381,6 +393,7 @@ def not_on_the_way(name: str) -> LayerError:
 def not_under_inference_mode(model: nn.Module) -> LayerError:
     return LayerError(
         f"The forward method of this {type(model).__name__}, or of a part of it, runs under "
-        "torch.inference_mode, which keeps no gradient at any layer. Remove that decorator or "
-        "block; ForwardPass takes care of the gradient itself."
+        "torch.inference_mode, which keeps no gradient at any layer inside. Remove that decorator "
+        "or block, or write torch.no_grad in its place: ForwardPass takes care of the gradient "
+        "itself."
     )

@@ -82,14 +82,16 @@ def size_of(images: Tensor, model: nn.Module) -> tuple[int, ...]:
 
 
 def _size_of_three(shape: tuple[int, ...], model: nn.Module) -> tuple[int, ...]:
-    """(L,) of N x C x L, or of N x L x C if the first layer reads the last axis; (H, W) of N x H x
-    W if it is a convolution of images with one channel.
+    """(L,) of N x C x L, or of N x L x C if the first layer reads the last axis, or no axis, and C
+    is less than L; (H, W) of N x H x W if it is a convolution of images with one channel.
     """
     for m in model.modules():
         if isinstance(m, nn.Conv2d) and m.in_channels == 1:
             return shape[1:]
         reads = _READS.get(type(m))
         if reads is not None:
+            if reads(m) not in shape[1:]:  # what it reads is cut out of x, as patches are
+                return (max(shape[1:]),)
             return shape[1:2] if reads(m) == shape[2] != shape[1] else shape[2:]
     return shape[2:]
 

@@ -17,8 +17,16 @@ from .backward import random_like
 from .chance import dice, first_time, warn_of_chance
 from .first_token import Run, run_shorter
 from .grids import tokens_first
-from .head import Picker
-from .inputs import Inputs, beside_weights, first_convolution, images_of, in_words, size_of
+from .head import Picker, not_under_inference_mode
+from .inputs import (
+    Inputs,
+    beside_weights,
+    first_convolution,
+    images_of,
+    in_words,
+    name_of,
+    size_of,
+)
 from .watching import Watched, watch
 
 
@@ -177,7 +185,7 @@ def default_targets(
         yield known
     watched = watch(model, x, output)
     if not watched.fitting:
-        raise _nothing_fits(model, images_of(x), watched)
+        raise _nothing_fits(model, x, watched)
     if known is None and watched.known is not None:
         yield _of_known(model, watched.known)
     size = in_words(size_of(images_of(x), model))
@@ -190,17 +198,20 @@ def default_targets(
         del gives[tokens_first(gives, watched.n)]  # the batch's axis
         shape = " x ".join(map(str, gives))
         reason = f"{why}output from more than one place" + ", before the last attention" * before
-        linear = [] if before else _linear_behind(model, name, watched)
-        reason += f", but for the linear layer '{linear[0]}'" if linear else ""
+        reason += "" if before else _passed_over(model, name, watched)
         reason += f"; it gives {shape}"
         yield Target(name, model.get_submodule(name), reason, asked=None)
 
 
-def _linear_behind(model: nn.Module, name: str, watched: Watched) -> list[str]:
-    """Linear layers that run later, place by place, and pass the rule, too; the last first."""
+def _passed_over(model: nn.Module, name: str, watched: Watched) -> str:
+    """What runs later and passes the rule, too, in words: linear layers, maps of one channel."""
     end, others = watched.ends[name], [n for n in watched.fitting if n not in watched.inside]
-    later = [n for n in others if watched.ends[n] > end]
-    return [n for n in later if isinstance(model.get_submodule(n), nn.Linear)]
+    for later in [n for n in others if watched.ends[n] > end]:
+        if later in watched.gates:
+            return f", but for '{later}', which has one channel"
+        if isinstance(model.get_submodule(later), nn.Linear):
+            return f", but for the linear layer '{later}'"
+    return ""
 
 
 def default_layer(model: nn.Module, x: Inputs | None = None) -> str:
@@ -298,8 +309,10 @@ def _first_that_runs(
     raise fault
 
 
-def _nothing_fits(model: nn.Module, images: Tensor, watched: Watched) -> LayerError:
-    return LayerError(_no_gradient(model, watched) or _no_grid(model, images, watched))
+def _nothing_fits(model: nn.Module, x: Inputs, watched: Watched) -> LayerError:
+    if watched.cut and watched.inference:
+        return not_under_inference_mode(model)
+    return LayerError(_no_gradient(model, watched) or _no_grid(model, x, watched))
 
 
 def _no_gradient(model: nn.Module, watched: Watched) -> str | None:
@@ -315,15 +328,16 @@ def _no_gradient(model: nn.Module, watched: Watched) -> str | None:
         return (
             f"No gradient of {name}'s output reaches a layer with more than one place: the "
             "network's own code cuts it (no_grad, detach, argmax), or it is zero all over, as "
-            "where a softmax or sigmoid at the end answers exactly 1: then ask the logits. Name a "
-            "layer after the cut, or take the cut out; this network has: "
-            f"{', '.join(layer_names(model)[:12])}."
+            "where a softmax or sigmoid at the end answers exactly 1: then ask the logits. Take "
+            "the cut out, or let a layer hand on what comes behind it, as a = self.grid(a) with "
+            "self.grid = torch.nn.Identity() in the network."
         )
     return None
 
 
-def _no_grid(model: nn.Module, images: Tensor, watched: Watched) -> str:
+def _no_grid(model: nn.Module, x: Inputs, watched: Watched) -> str:
     """The sentence where no layer that runs once has places."""
+    images = images_of(x)
     name, size = type(model).__name__, size_of(images, model)
     modules = dict(model.named_modules())
     if all(any(modules[gave].children()) for gave in watched.shapes):
@@ -348,17 +362,35 @@ def _no_grid(model: nn.Module, images: Tensor, watched: Watched) -> str:
     if max(map(len, watched.shapes.values())) < 3:
         return (
             f"No layer of this {name} has places: it reads each image as one row of numbers. Where "
-            "x has places, explain x itself, by a layer that hands it on: "
-            f"GradCAM(torch.nn.Sequential(torch.nn.Identity(), model)). {names}"
+            f"x has places, explain x itself, by a layer that hands it on: {_x_itself(x)}. {names}"
         )
-    spectrograms = [layer for layer, shape in watched.shapes.items() if len(shape) == 4]
-    if len(size) == 1 and spectrograms:
-        return f"{_of_a_sound(name, spectrograms[-1])} {names}"
+    grids = [layer for layer, shape in watched.shapes.items() if len(shape) == 4]
+    if len(size) == 1 and grids:
+        of_a_signal = _of_variables(model, images, watched) or _of_a_sound(name, grids[-1])
+        return f"{of_a_signal} {names}"
     return (
         f"No layer of this {name} that runs once gives a grid of more than one place for "
         f"{in_words(size)}. Name one, with reshape_transform=, a function from its output to "
         f"N x C x {axes}, or pass a larger image. Where it takes none, explain x itself: "
-        f"GradCAM(torch.nn.Sequential(torch.nn.Identity(), model)). {names}"
+        f"{_x_itself(x)}. {names}"
+    )
+
+
+def _x_itself(x: Inputs) -> str:
+    """What puts a layer before the network that hands the images on, as code."""
+    if isinstance(x, Tensor):
+        return "GradCAM(torch.nn.Sequential(torch.nn.Identity(), model))"
+    images = name_of(images_of(x), x)
+    if isinstance(x, Mapping):
+        key = images[2:-1]
+        hook = f"lambda m, _, x: ((), {{**x, {key}: m.seen({images})}}), with_kwargs=True"
+    else:
+        items = [f"x[{i}]" for i in range(len(x))]
+        items[items.index(images)] = f"m.seen({images})"
+        hook = f"lambda m, x: ({', '.join(items)}{',' * (len(x) == 1)})"
+    return (
+        "model.seen = torch.nn.Identity(), then "
+        f"model.register_forward_pre_hook({hook}), then GradCAM(model, 'seen')"
     )
 
 
@@ -368,6 +400,23 @@ def _of_a_sound(name: str, layer: str) -> str:
         f"The layers of this {name} have a height and a width, as a spectrogram has, and x is "
         f"signals. Name one and take the mean over its height: GradCAM(model, '{layer}', "
         "reshape_transform=lambda a: a.mean(2))."
+    )
+
+
+def _of_variables(model: nn.Module, images: Tensor, watched: Watched) -> str | None:
+    """The sentence where each variable of a signal is cut into patches of its own; else None."""
+    shapes = {n: s for n, s in watched.shapes.items() if n not in watched.inside}
+    apart = [n for n, s in shapes.items() if len(s) == 4 and 1 < s[1] in images.shape[1:]]
+    if not apart or isinstance(first_convolution(model), nn.Conv2d):
+        return None
+    variables, patches = shapes[apart[-1]][1:3]
+    folded = [n for n, s in shapes.items() if len(s) == 3 and s[:2] == (variables, patches)]
+    one_by_one = f".unflatten(0, (-1, {variables}))" if folded else ""
+    return (
+        f"This {type(model).__name__} cuts each of the {variables} variables of x into {patches} "
+        "patches of its own. Name a layer of them and take the mean over the variables: "
+        f"GradCAM(model, '{(folded or apart)[-1]}', "
+        f"reshape_transform=lambda a: a{one_by_one}.mean(1).mT)."
     )
 
 

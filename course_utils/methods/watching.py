@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import accumulate
-from math import prod
+from math import inf, prod
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -32,7 +32,6 @@ from .head import (
     copies,
     every_module,
     hookable,
-    not_under_inference_mode,
     ordinary,
     the_output,
     undisturbed,
@@ -70,6 +69,8 @@ class Watched:
     repeated: str = ""  # the last module with a grid that ran more than once
     one_place: str = ""  # the last module with a grid of which the output reads one place
     cut: bool = False  # there were grids, but no gradient
+    gates: set[str] = field(default_factory=set)  # one channel: how much is read, not what is seen
+    inference: bool = False  # a part of the network runs under inference_mode of its own
     lengths: dict[str, int] = field(default_factory=dict)  # of signals, where the layer's kind says
     inside: set[str] = field(default_factory=set)  # the modules inside attentions and MLPs
     read: set[str] = field(default_factory=set)  # the modules that the best of the fitting reads
@@ -176,20 +177,25 @@ def _watch(
     def keep(name: str) -> Any:
         def hook(_module: nn.Module, _inputs: Any, value: Any) -> Tensor | None:
             watched.runs[name] += bool(recording)
-            if torch.is_inference_mode_enabled():
-                raise not_under_inference_mode(model)
             if not isinstance(value, Tensor) or not value.is_floating_point():
                 return None
-            # where the network's code cuts the gradient (no_grad, say), it starts anew
-            start = value if value.requires_grad else value.detach().requires_grad_()
-            torch.set_grad_enabled(True)
-            handed_on = start.clone()  # a clone: what follows may work in place
-            assert handed_on.grad_fn is not None
-            if recording:  # not where a checkpointed part runs again in the backward pass
-                tensors[name], watched.ends[name] = start, handed_on.grad_fn._sequence_nr()
-            return handed_on
+            if torch.is_inference_mode_enabled():  # in a block of the network's own
+                watched.inference = True
+                with torch.inference_mode(False):
+                    return begin(name, value.clone())
+            return begin(name, value)
 
         return hook
+
+    def begin(name: str, value: Tensor) -> Tensor:
+        # where the network's code cuts the gradient (no_grad, say), it starts anew
+        start = value if value.requires_grad else value.detach().requires_grad_()
+        torch.set_grad_enabled(True)
+        handed_on = start.clone()  # a clone: what follows may work in place
+        assert handed_on.grad_fn is not None
+        if recording:  # not where a checkpointed part runs again in the backward pass
+            tensors[name], watched.ends[name] = start, handed_on.grad_fn._sequence_nr()
+        return handed_on
 
     with undisturbed(model), torch.inference_mode(False), torch.enable_grad():
         handles = [m.register_forward_hook(keep(n), prepend=True) for n, m in hookable(model)]
@@ -388,10 +394,10 @@ def _apply_rule(
         if reached > 1:
             fitting.append(name)
             cancelling |= {name} if cancels(gradient.flatten(2)) else set()
+            watched.gates |= {name} if gradient.shape[1] == 1 else set()
         elif reached == 1:
             watched.one_place = watched.one_place or name
     watched.cut = bool(grids) and not fitting
-
     watched.fitting = _best_first(watched, modules, fitting, cancelling, fixed)
 
 
@@ -403,22 +409,29 @@ def _best_first(
     foreign = _foreign(watched, modules, fixed)
 
     def faults(name: str) -> tuple[bool, ...]:
-        other, inside = watched.tokens(name) in foreign, name in watched.inside
+        other = watched.ends[name] >= foreign.get(watched.tokens(name), inf)
+        inside = name in watched.inside
         # as patches are, before anything reads them
         early = not inside and watched.ends[name] < watched.heard
         behind, stage = watched.behind_attention(name), _is_a_stage(modules[name])
-        return name in cancelling, other, inside, behind, early, not stage
+        gate = name in watched.gates
+        return name in cancelling, other, inside, behind, early, gate, not stage
 
     return sorted(names, key=faults)
 
 
-def _foreign(watched: Watched, modules: dict[str, nn.Module], fixed: set[str]) -> set[int | None]:
-    """How many tokens a detector's queries, latents or a text are: they start without the image.
+def _foreign(
+    watched: Watched, modules: dict[str, nn.Module], fixed: set[str]
+) -> dict[int | None, int]:
+    """How many tokens a detector's queries, latents or a text are, and since when.
 
-    They may hear of the image later, by an attention, and their number may be a square by chance.
+    They start without the image. They may hear of it later, by an attention, and their number may
+    be a square by chance, or that of the patches: of these are the layers before.
     """
     starts = [n for n in fixed if isinstance(modules[n], (nn.LayerNorm, nn.Linear))]
-    return {watched.tokens(name) for name in starts} - {None}
+    starts = sorted(starts, key=watched.ends.__getitem__, reverse=True)
+    found = {watched.tokens(name): watched.ends[name] for name in starts}  # the first of each
+    return {tokens: end for tokens, end in found.items() if tokens is not None}
 
 
 def _most_places(gradient: Tensor) -> int:

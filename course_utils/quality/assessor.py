@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import ImageError
 from ..methods.forward_pass import ForwardPass
+from ..methods.head import undisturbed
 from ..networks.pictures import as_rgb
 from .distort import Distorted
 from .network import weighted_mean
@@ -102,7 +103,7 @@ class Assessor:
         Arguments and errors as `score`.
         """
         patches, wanted = self._patches(distorted, reference, step)
-        with torch.inference_mode():
+        with undisturbed(self.network), torch.inference_mode():
             parts = [self.network(*batch) for batch in self._batches(patches, wanted)]
         scores, weights = (torch.cat(part).view(patches.grid) for part in zip(*parts))
         return LocalScores(scores, weights)
@@ -233,7 +234,7 @@ class _PatchScores(nn.Module):
     def __init__(self, network: nn.Module, reference: Tensor | None = None):
         super().__init__()
         self.network = network
-        with torch.no_grad():
+        with undisturbed(network), torch.no_grad():
             self.wanted = None if reference is None else network.extract(reference)
 
     def scores_and_weights(self, patches: Tensor) -> tuple[Tensor, Tensor]:
