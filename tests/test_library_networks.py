@@ -249,7 +249,7 @@ class SomePatches(Queries):
 
 
 def test_some_of_the_patches_are_no_grid():
-    assert ForwardPass(SomePatches(), torch.randn(2, 3, 24, 24)).layer == "norm"
+    assert ForwardPass(SomePatches(), torch.randn(2, 3, 24, 24)).layer == "embed"
 
 
 class Places(nn.Module):

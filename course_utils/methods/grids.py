@@ -85,8 +85,8 @@ def find_fold(
         fold = find_fold(model, batch_first, size, patch_grids)
         return None if fold is None else lambda a: fold(a.transpose(0, 1))
     if _places_last(model, shape, size, patch_grids):
-        fold = find_fold(model, (shape[0], shape[2], shape[1]), size, patch_grids)
-        return None if fold is None else lambda a: fold(a.mT)
+        rows = find_fold(model, (shape[0], shape[2], shape[1]), size, patch_grids)
+        return None if rows is None else lambda a: rows(a.mT)
     # N x C x 1 is pooled, and no C tokens of one channel
     several = len(shape) == 3 and shape[2] > 1
     tokens = several if len(size) > 1 else _tokens_of_a_signal(shape, size, patch_grids)

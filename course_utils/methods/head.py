@@ -116,8 +116,8 @@ def call(model: nn.Module, x: Inputs) -> Any:
 def copies(model: nn.Module) -> dict[str, Tensor]:
     """Ordinary copies of the weights that were made under inference_mode, which no graph takes."""
     named = chain(model.named_parameters(), model.named_buffers())
-    named = ((name, tensor) for name, tensor in named if not is_lazy(tensor))  # made in the pass
-    return {name: tensor.clone() for name, tensor in named if tensor.is_inference()}
+    there = ((name, tensor) for name, tensor in named if not is_lazy(tensor))  # made in the pass
+    return {name: tensor.clone() for name, tensor in there if tensor.is_inference()}
 
 
 def call_with(model: nn.Module, weights: dict[str, Tensor], x: Inputs) -> Any:

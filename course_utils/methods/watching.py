@@ -179,23 +179,14 @@ def _watch(
             watched.runs[name] += bool(recording)
             if not isinstance(value, Tensor) or not value.is_floating_point():
                 return None
-            if torch.is_inference_mode_enabled():  # in a block of the network's own
-                watched.inference = True
-                with torch.inference_mode(False):
-                    return begin(name, value.clone())
-            return begin(name, value)
+            watched.inference |= torch.is_inference_mode_enabled()
+            start, handed_on = _start(value)
+            assert handed_on.grad_fn is not None
+            if recording:  # not where a checkpointed part runs again in the backward pass
+                tensors[name], watched.ends[name] = start, handed_on.grad_fn._sequence_nr()
+            return handed_on
 
         return hook
-
-    def begin(name: str, value: Tensor) -> Tensor:
-        # where the network's code cuts the gradient (no_grad, say), it starts anew
-        start = value if value.requires_grad else value.detach().requires_grad_()
-        torch.set_grad_enabled(True)
-        handed_on = start.clone()  # a clone: what follows may work in place
-        assert handed_on.grad_fn is not None
-        if recording:  # not where a checkpointed part runs again in the backward pass
-            tensors[name], watched.ends[name] = start, handed_on.grad_fn._sequence_nr()
-        return handed_on
 
     with undisturbed(model), torch.inference_mode(False), torch.enable_grad():
         handles = [m.register_forward_hook(keep(n), prepend=True) for n, m in hookable(model)]
@@ -213,6 +204,20 @@ def _watch(
     _apply_rule(watched, model, x, weights, dict(zip(tensors, gradients)))
     watched.read = {name for best in watched.fitting[:1] for name in _read(best, tensors)}
     return watched
+
+
+def _start(value: Tensor) -> tuple[Tensor, Tensor]:
+    """What a module gave, where its gradient is asked, and what it hands on.
+
+    That is a clone: what follows may work in place. Where the network's code cuts the gradient
+    (no_grad, inference_mode, detach), it starts anew.
+    """
+    if torch.is_inference_mode_enabled():
+        with torch.inference_mode(False):
+            return _start(value.clone())
+    start = value if value.requires_grad else value.detach().requires_grad_()
+    torch.set_grad_enabled(True)
+    return start, start.clone()
 
 
 def _read(best: str, tensors: dict[str, Tensor]) -> set[str]:
