@@ -16,6 +16,10 @@ import system_programs
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# A machine behind a proxy: what listens on this machine itself is asked directly
+for name in ("NO_PROXY", "no_proxy"):
+    os.environ[name] = ",".join(filter(None, ["127.0.0.1,localhost", os.environ.get(name)]))
+
 # jsonschema builds a grammar with it, for two seconds, to check addresses that no notebook has
 sys.modules.setdefault("rfc3987_syntax", None)
 

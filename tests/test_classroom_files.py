@@ -135,7 +135,8 @@ def test_a_learners_copy_is_made_once_and_never_written_over(tmp_path):
 
 def test_what_is_closed_to_learners_is_closed(tmp_path):
     for name in ("solutions", "lectures"):
-        (tmp_path / name).mkdir(mode=0o755)
+        (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(0o755)  # whatever the umask
     assert hand_out.close_to_learners(tmp_path) == ["solutions"]
     modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
     assert modes["solutions"] == 0o700 and modes["lectures"] & 0o005

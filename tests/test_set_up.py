@@ -301,7 +301,7 @@ def test_set_up_from_a_folder_of_wheels_needs_no_network(course, tmp_path, netwo
     (tmp_path / "wheels").mkdir()
     wheel(tmp_path / "wheels", "2.0")
     (course.folder / "requirements.lock").write_text("torch==2.0\n")
-    more = course.environment(PIP_FIND_LINKS=str(tmp_path / "wheels"), TORCH="")
+    more = course.environment(PIP_FIND_LINKS=(tmp_path / "wheels").as_uri(), TORCH="")
     call = [*network_cut, *course.command()]
     result = subprocess.run(call, cwd=course.folder, env=more, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
@@ -341,7 +341,7 @@ def indexes(tmp_path):
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/cpu", str(tmp_path / "ordinary")
+        yield f"http://127.0.0.1:{server.server_port}/cpu", (tmp_path / "ordinary").as_uri()
         server.shutdown()
 
 
