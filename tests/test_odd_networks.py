@@ -580,6 +580,43 @@ def test_patches_of_each_variable_are_explained_as_the_sentence_says(apart):
     torch.testing.assert_close(found.evidence[:, 0], (g.mean(1, keepdim=True) * a).sum(2))
 
 
+class Frames(Plain):
+    """Of N x T x C x H x W it reads each frame by itself, and takes the mean of their answers."""
+
+    def forward(self, x):
+        return super().forward(x.flatten(0, 1)).unflatten(0, x.shape[:2]).mean(dim=1)
+
+
+def test_frames_in_the_batch_are_explained_together_as_the_sentence_says():
+    x = images(6).unflatten(0, (2, 3))
+    with pytest.raises(LayerError) as error:
+        GradCAM(Frames())(x)
+    code = str(error.value).partition("at once: ")[2].partition(", a map of d x h x w")[0]
+    found = eval(code, {"GradCAM": GradCAM, "model": Frames()})(x, range(5))
+    assert found.maps.shape == (2, 5, 3, 16, 16)
+    kept, model = [], Frames()
+    model.f.register_forward_hook(lambda m, i, a: kept.append(a.retain_grad() or a))
+    model(x)[:, 4].sum().backward()
+    a, g = (t.unflatten(0, (2, 3)).movedim(1, 2) for t in (kept[0].detach(), kept[0].grad))
+    expected = (g.mean(dim=(2, 3, 4), keepdim=True) * a).sum(1)
+    torch.testing.assert_close(found.evidence[:, 4], expected)
+
+
+class Bag(Plain):
+    """All images together have one answer."""
+
+    def head(self, a):
+        return super().head(a).amax(dim=0, keepdim=True)
+
+
+def test_a_bag_of_images_with_one_answer_is_asked_as_the_sentence_says():
+    with pytest.raises(LayerError, match="gave 1 row for 4 images.*bag with one answer") as error:
+        GradCAM(Bag())(images(4))
+    code = str(error.value).partition("of each: output=")[2].partition(", whose")[0]
+    found = GradCAM(Bag(), output=eval(code, {"torch": torch}))(images(4), range(5)).evidence / 4
+    torch.testing.assert_close(found, by_autograd(Bag(), "f", images(4)))
+
+
 # --- the network's own ways to switch gradients off -----------------------------------------------
 
 
@@ -684,6 +721,22 @@ def test_a_gate_of_one_channel_gives_way_to_the_layer_that_it_weighs():
     found = GradCAM(Gated())(images(), range(5))
     assert found.layer == "f" and "but for 'gate', which has one channel" in found.layer_reason
     torch.testing.assert_close(found.evidence, by_autograd(Gated(), "f", images()))
+
+
+class Branches(nn.Module):
+    """Two networks whose answers are averaged."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = Plain(), Plain()
+
+    def forward(self, x):
+        return (self.one(x) + self.two(x)) / 2
+
+
+def test_of_a_layer_in_one_branch_of_several_the_reason_names_another():
+    assert "beside which 'one.f' stands" in GradCAM(Branches())(images()).layer_reason
+    assert "beside" not in GradCAM(Plain())(images()).layer_reason
 
 
 class InARow(nn.Module):

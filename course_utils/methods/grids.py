@@ -270,10 +270,15 @@ def check_grid(activations: Tensor, name: str, n: int, axes: int = 2, images: in
         images: how many there are in x.
     """
     if activations.dim() == axes + 2 and len(activations) == images != n:
+        bag = (
+            " If the images are a bag with one answer, ask it of each: output=lambda y: "
+            f"torch.cat([y] * {images}), whose evidence is {images} times as large."
+        )
         raise LayerError(
-            f"The network gave {n} rows for {'one image' if images == 1 else f'{images} images'}, "
-            "and must give one for each. If squeeze() or an index took the batch's axis away, give "
-            "it back: output=lambda y: y[None], of one image. If classes stand first: y.T."
+            f"The network gave {n} row{'s' * (n > 1)} for "
+            f"{'one image' if images == 1 else f'{images} images'}, and must give one for each. If "
+            "squeeze() or an index took the batch's axis away, give it back: output=lambda y: "
+            f"y[None], of one image. If classes stand first: y.T.{bag * (n == 1)}"
         )
     if activations.dim() != axes + 2 or len(activations) != n:
         shape = " x ".join(map(str, activations.shape)) or "a single number"

@@ -199,8 +199,18 @@ def default_targets(
         shape = " x ".join(map(str, gives))
         reason = f"{why}output from more than one place" + ", before the last attention" * before
         reason += "" if before else _passed_over(model, name, watched)
+        reason += _beside(name, watched)
         reason += f"; it gives {shape}"
         yield Target(name, model.get_submodule(name), reason, asked=None)
+
+
+def _beside(name: str, watched: Watched) -> str:
+    """A layer of another branch, in words, as of a second stream, member or expert."""
+    if name != watched.fitting[0]:
+        return ""
+    own = watched.read | watched.inside
+    apart = [n for n in watched.fitting if n not in own and watched.ends[n] < watched.ends[name]]
+    return f", beside which '{apart[0]}' stands in a branch of its own" if apart else ""
 
 
 def _passed_over(model: nn.Module, name: str, watched: Watched) -> str:
@@ -429,11 +439,19 @@ def _views_folded(name: str, images: Tensor, axes: str, watched: Watched) -> str
     last, grids = folded[-1] if folded else ("", 0)
     if grids <= watched.n:
         return None
+    cure = (
+        "name a layer that gives all of them at once, with reshape_transform=, a function from its "
+        f"output to N x C x {axes}."
+    )
+    if axes == "d x h x w" and grids == images.shape[1] * watched.n:
+        cure = (
+            f"explain all of them at once: GradCAM(model, '{last}', reshape_transform=lambda a: "
+            f"a.unflatten(0, (-1, {images.shape[1]})).transpose(1, 2)), a map of {axes} places."
+        )
     return (
         f"'{last}' gives {grids} grids for {watched.n} item of x: this {name} folds views or "
         "frames into the batch, so one map cannot stand for x. Let it take the views as images of "
-        "their own, N x C x H x W, and join the answers outside; or name a layer that gives all of "
-        f"them at once, with reshape_transform=, a function from its output to N x C x {axes}."
+        f"their own, N x C x H x W, and join the answers outside; or {cure}"
     )
 
 
