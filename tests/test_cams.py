@@ -643,6 +643,11 @@ class Ends(HandNet):
         (lambda y: torch.erfc(-y) / 2, "ends in a sigmoid"),
         (lambda y: 0.5 + torch.atan(y) / torch.pi, "ends in a sigmoid"),
         (lambda y: 0.5 * y.tanh() + 0.5, "ends in a sigmoid"),
+        (lambda y: (nn.functional.softsign(y) + 1) / 2, "ends in a sigmoid"),
+        (lambda y: 0.5 * y / (1 + y * y).sqrt() + 0.5, "ends in a sigmoid"),
+        (lambda y: (y * (1 + y**2).rsqrt() + 1) / 2, "ends in a sigmoid"),
+        (lambda y: (y / 60 + 0.5).clamp(0, 1), "in a clamp: .*A softmax flat.*before the clamp[.]"),
+        (lambda y: nn.functional.hardtanh(0.01 * y, 0, 1), "ends in a clamp"),
         (lambda y: 100 * y.softmax(1), "in a softmax: .* in percent.*output=torch.log,"),
         (lambda y: 100 * (y.softmax(1) + (2 * y).softmax(1)) / 2, "in a softmax: .* in percent"),
         (lambda y: y.sigmoid() / 0.01, r"in percent.*output=lambda y: torch.logit\(y / 100\)[.]"),
@@ -686,6 +691,9 @@ def test_probabilities_asked_of_a_pass_are_named():
         lambda y: 1 - torch.exp(-y / 99) + y / 99,
         lambda y: y * (1 + (y / 9).erf()) / 99,  # GELU by hand, all between 0 and 1
         lambda y: 5 * y.sigmoid(),  # stars
+        lambda y: (y / 60).clamp(torch.zeros(3), torch.full((3,), 5.0)),
+        lambda y: 0.5 + y / (y**2).sum(1, keepdim=True).add(1).sqrt() / 2,  # (1 + cosine) / 2
+        lambda y: y / (1 + y.abs()),
         lambda y: 4 / (1 + y.exp()) - 2,
         lambda y: torch.cat([y[:, :2].sigmoid(), y[:, 2:]], 1),
         lambda y: y * 0 + torch.tensor([0.2, 0.3, 0.6]),

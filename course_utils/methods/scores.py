@@ -87,6 +87,8 @@ _BY_HAND = re.compile(
     r"|Exp (LogSigmoid|SpecialLogNdtr|Neg Exp|Neg Softplus) "  # exp(-exp(-y))
     r"|(Rsub Exp|Neg Expm1) Neg (Exp|Softplus) "  # 1 - exp(-exp(y))
     r"|Rsub Sigmoid |(Mul|Div) Hardtanh Add "
+    r"|((Mul|Div) Add|Add( Mul| Div)?) "  # (1 + y / (1 + |y|)) / 2, (1 + y / sqrt(1 + y^2)) / 2
+    r"(Div[+] Add Abs|(Div[+] Sqrt|Mul[+] Rsqrt) Add (Pow|Mul[+])) "
 )
 # what probabilities are averaged by, multiplied, or chosen from
 _JOINING = ("Add", "Sub", "Rsub", "Mul", "Div", "Sum", "Stack", "Cat", "Maximum", "Minimum", "Sqrt")
@@ -118,13 +120,14 @@ def warn_of_probabilities(model: nn.Module, output: Tensor, stacklevel: int) -> 
     if found in _CURE:
         other = f"; or, where the network returns a tensor alone, pass output={_CURE[found]}"
     percent = " in percent" * (whole == 100)
+    second = "A softmax" if kind == "clamp" else f"A second {kind}"
     if isinstance(last, (nn.Softmax, nn.Sigmoid, nn.Hardsigmoid)) and whole == 1:
         way = f"model[{name}]" if name.isdecimal() else f"model.{name}"
         remove = f"take it off ({way} = torch.nn.Identity())"
     then = ", with which probabilities and contrasts are right and Grad-CAM asks about log p"
     warnings.warn(
         f"{type(model).__name__} ends in a {kind}: its output is probabilities{percent}, not "
-        f"logits. A second {kind} flattens them, and where p is nearly 1 hardly any gradient is "
+        f"logits. {second} flattens them, and where p is nearly 1 hardly any gradient is "
         f"left. To ask the logits, {remove}{other}{then * (kind == 'softmax')}.",
         ProbabilitiesWarning,
         stacklevel=stacklevel + 1,
@@ -132,7 +135,7 @@ def warn_of_probabilities(model: nn.Module, output: Tensor, stacklevel: int) -> 
 
 
 def _probabilities_by(output: Tensor) -> tuple[str, int] | None:
-    """What the probabilities come from, "softmax" or "sigmoid", and what certainty is, 1 or 100.
+    """What the probabilities come from, "softmax", "sigmoid" or "clamp"; certainty is 1 or 100.
 
     None for logits, or if nobody can tell. The graph knows its last operation. Where it does not
     say (compiled networks, averages of several softmaxes), rows that are >= 0 and sum to 1 or
@@ -144,19 +147,31 @@ def _probabilities_by(output: Tensor) -> tuple[str, int] | None:
     last = node.name() if node is not None else ""
     if last.startswith(("Softmax", "Sigmoid", "Hardsigmoid")):
         return last.removesuffix("0").removesuffix("Backward").lower(), whole
+    clamp = ("clamp", 1) if _is_clamped(output.grad_fn) else None
     if last.startswith(("Addmm", "Addbmm", "Mm", "Bmm")):
-        return None
+        return clamp
     by_hand = _BY_HAND.match(_operations(node)) or _sigmoids(node) > 1
     if by_hand and bool(((y >= 0) & (y <= 1)).all()):
         return "sigmoid", whole
     if is_one_logit(output):
-        return None
+        return clamp
     tolerance = 1e-5 if output.dtype in (torch.float32, torch.float64) else 1e-2
     sums = output.detach().float().sum(dim=1)
     for whole in (1, 100) if bool((y >= 0).all()) else ():
         if bool(((sums / whole - 1).abs() <= tolerance).all()):
             return "softmax", whole
-    return None
+    return clamp
+
+
+def _is_clamped(node: Any) -> bool:
+    """Whether the end is cut off below 0 and above 1."""
+    while node is not None and node.name().startswith(_PASSING):
+        # the other kinds of Clamp have tensors for limits, or one limit
+        if node.name() == "ClampBackward1" and (node._saved_min, node._saved_max) == (0, 1):
+            return True
+        node = node.next_functions[0][0]
+    hard = node is not None and node.name().startswith("Hardtanh")
+    return hard and (node._saved_min_val, node._saved_max_val) == (0, 1)
 
 
 def _times_a_hundred(node: Any) -> bool:
@@ -203,9 +218,9 @@ def _sigmoids(node: Any, steps: int = 6) -> int:
 
 
 def _operations(node: Any) -> str:
-    """The names of the last four operations, the last first."""
+    """The names of the last six operations, the last first."""
     names = ""
-    for _ in range(4):
+    for _ in range(6):
         if node is None:
             break
         before = _before(node)
