@@ -84,9 +84,10 @@ def find_fold(
         batch_first = (shape[1], shape[0], shape[2])
         fold = find_fold(model, batch_first, size, patch_grids)
         return None if fold is None else lambda a: fold(a.transpose(0, 1))
-    if _places_last(model, shape, size, patch_grids):
-        rows = find_fold(model, (shape[0], shape[2], shape[1]), size, patch_grids)
-        return None if rows is None else lambda a: rows(a.mT)
+    if _in_a_row(model, shape, size, patch_grids):
+        grids = [tuple(grid) for grid in patch_grids()[0] if len(grid) == len(size)]
+        whole = next((grid for grid in grids if prod(grid) == shape[2]), None)
+        return None if whole is None else lambda a: a.unflatten(2, whole)
     # N x C x 1 is pooled, and no C tokens of one channel
     several = len(shape) == 3 and shape[2] > 1
     tokens = several if len(size) > 1 else _tokens_of_a_signal(shape, size, patch_grids)
@@ -153,12 +154,12 @@ def _tokens_of_a_signal(shape: Sequence[int], size: Sequence[int], patch_grids: 
     return shape[2] not in lengths and bool({shape[1], shape[1] - 1} & lengths)  # a class token
 
 
-def _places_last(
+def _in_a_row(
     model: nn.Module, shape: Sequence[int], size: Sequence[int], patch_grids: Grids
 ) -> bool:
-    """Whether N x . x . is N x C x T, of an image's T places in a row, as nn.Conv1d gives it.
+    """Whether N x . x . is N x C x T, an image's places in a row as nn.Conv1d reads them.
 
-    An earlier layer of such a kind gave as many, and as many as the other axis has fill no grid.
+    An earlier layer of that kind gave as many, and as many as the other axis has fill no grid.
     """
     if len(shape) != 3 or len(size) < 2 or _prefix_tokens(model) is not None:
         return False

@@ -71,7 +71,7 @@ class Watched:
     cut: bool = False  # there were grids, but no gradient
     gates: set[str] = field(default_factory=set)  # one channel: how much is read, not what is seen
     inference: bool = False  # a part of the network runs under inference_mode of its own
-    lengths: dict[str, int] = field(default_factory=dict)  # of signals, where the layer's kind says
+    lengths: dict[str, int] = field(default_factory=dict)  # of rows, where the layer's kind says
     inside: set[str] = field(default_factory=set)  # the modules inside attentions and MLPs
     read: set[str] = field(default_factory=set)  # the modules that the best of the fitting reads
     known: Known | None = None  # of several networks of known families, the one that answers alone
@@ -373,7 +373,7 @@ def _apply_rule(
 ) -> None:  # fmt: skip
     modules, size = dict(model.named_modules()), size_of(images_of(x), model)
     size = size[::-1] if watched.turned else size
-    watched.lengths = _lengths(model, watched.shapes)
+    watched.lengths = _lengths(model, watched.shapes, of_signals=len(size) == 1)
     fixed = _look_for_the_image(watched, model, x, weights, gradients)
     watched.inside = {name for name in watched.shapes if _in_a_branch(modules, name)}
     fitting, cancelling, grids = [], set(), 0  # the modules with a grid that ran once
@@ -444,15 +444,15 @@ def _most_places(gradient: Tensor) -> int:
     return int(gradient.flatten(2).ne(0).any(dim=1).sum(dim=1).max())
 
 
-def _lengths(model: nn.Module, shapes: dict[str, torch.Size]) -> dict[str, int]:
-    """How long the signals N x C x L are, by the layers that read no other order of the axes.
+def _lengths(model: nn.Module, shapes: dict[str, torch.Size], of_signals: bool) -> dict[str, int]:
+    """How long the rows N x C x L are, by the layers that read no other order of the axes.
 
-    Where there are none: how many tokens N x T x C are normalised.
+    Where there are none, of signals: how many tokens N x T x C are normalised.
     """
     layers = {n: m for n, m in model.named_modules() if len(shapes.get(n, ())) == 3}
     last = {n: shapes[n][2] for n, m in layers.items() if isinstance(m, _ALONG_SIGNALS)}
     normalised = {n: shapes[n][1] for n, m in layers.items() if isinstance(m, nn.LayerNorm)}
-    if not last and normalised:  # known from the first layer on
+    if of_signals and not last and normalised:  # known from the first layer on
         normalised = {next(iter(shapes)): next(iter(normalised.values())), **normalised}
     return last or normalised
 
