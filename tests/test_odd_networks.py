@@ -760,6 +760,33 @@ def test_channels_before_a_row_of_places_are_not_taken_for_places():
     assert ForwardPass(InARow(), images(2, 32), "mix").activations.shape == (2, 16, 8, 8)
 
 
+class Between(nn.Module):
+    """Registers stand between the tokens of an image, as a class token in the middle does."""
+
+    def __init__(self, at):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.extra = nn.Conv2d(3, 8, 4, 4), nn.Parameter(torch.randn(len(at), 8))
+        self.norm, self.h, self.at = nn.LayerNorm(8), nn.Linear(8, 5), list(at)
+        self.eval()
+
+    def forward(self, x):
+        t = self.embed(x).flatten(2).mT
+        for i, extra in zip(self.at, self.extra):
+            t = torch.cat([t[:, :i], extra.expand(len(x), 1, -1), t[:, i:]], dim=1)
+        return self.h(self.norm(t).relu().cumsum(1)[:, self.at].mean(1))
+
+
+@pytest.mark.parametrize("at", [(32,), (5, 20, 50), (0, 40)])
+def test_tokens_between_those_of_the_image_are_no_places(at):
+    seen = ForwardPass(Between(at), images(2, 32))
+    assert seen.layer == "norm" and seen.activations.shape == (2, 8, 8, 8)
+    others = [i for i in range(64 + len(at)) if i not in at]
+    assert torch.equal(seen.activations.flatten(2).mT, seen._leaf.detach()[:, others])
+    expected = seen.gradients(torch.eye(5)).mean(dim=(3, 4))
+    torch.testing.assert_close(seen.weights(torch.eye(5)), expected)
+
+
 # --- networks that draw random numbers in evaluation mode -----------------------------------------
 
 

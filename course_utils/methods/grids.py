@@ -11,11 +11,11 @@ from ..networks.families import hands_on_channels_last
 from .inputs import first_convolution, in_words
 
 Fold = Callable[[Tensor], Tensor]
-Grids = Callable[[], tuple[Iterable[Sequence[int]], dict[int, tuple[int, int]]]]
+Grids = Callable[[], tuple[Iterable[Sequence[int]], dict[int, Sequence[int]]]]
 MOST_PREFIX_TOKENS = 16  # class token, distillation token, registers: no network has more
 
 
-def _no_grids() -> tuple[list[Sequence[int]], dict[int, tuple[int, int]]]:
+def _no_grids() -> tuple[list[Sequence[int]], dict[int, Sequence[int]]]:
     return [], {}
 
 
@@ -100,9 +100,10 @@ def find_fold(
     if tokens:
         found = _token_grid(model, shape[1], size, patch_grids)
         if found is not None:
-            prefix, grid = found
-            end = prefix + prod(grid)
-            return lambda a: a[:, prefix:end].unflatten(1, grid).movedim(-1, 1)
+            places, grid = found
+            row = _is_row(places)
+            here = slice(places[0], places[-1] + 1) if row else list(places)
+            return lambda a: a[:, here].unflatten(1, grid).movedim(-1, 1)
     return None
 
 
@@ -188,44 +189,52 @@ def _of_the_images_shape(tokens: int, size: Sequence[int]) -> tuple[int, ...] | 
     return None
 
 
+def _is_row(places: Sequence[int]) -> bool:
+    """Whether tokens stand one behind the other."""
+    return places[-1] - places[0] < len(places)
+
+
 def _token_grid(
     model: nn.Module, tokens: int, size: Sequence[int], patch_grids: Grids
-) -> tuple[int, tuple[int, ...]] | None:
-    """How many tokens come first, and the grid of those that follow.
+) -> tuple[Sequence[int], tuple[int, ...]] | None:
+    """Which tokens are the image's, and their grid.
 
     A ViT itself says the first, and its grid has the image's proportions. In a wrapper, which may
     resize the image, the grid is that of the patches: the output of an earlier layer. Where class
-    token, queries or text may stand behind, it was seen which tokens are the image's.
+    token, queries or text may stand behind or between, it was seen which tokens are the image's.
     """
     own = _prefix_tokens(model)
     grid = None if own is None else _of_the_images_shape(tokens - own, size)
     if own is not None and grid is not None:
-        return own, grid
+        return range(own, tokens), grid
     known = next((n for n in map(_prefix_tokens, model.modules()) if n is not None), None)
     sides = len(size)
     before, placed = patch_grids()
-    start, stop = placed.get(tokens, (0, tokens))
+    seen = placed.get(tokens, range(tokens))
     grids = [tuple(grid) for grid in before if len(grid) == sides and min(grid) > 1]
     if sides == 1 and not grids:  # nothing shortens a sequence
         grids = [tuple(size)]
-    whole = next((grid for grid in grids if prod(grid) == stop - start), None)
+    whole = next((grid for grid in grids if prod(grid) == len(seen)), None)
     if whole is not None and tokens in placed:
-        return start, whole
+        return seen, whole
+    seen = seen if _is_row(seen) else range(tokens)
+    start, stop = seen[0], seen[-1] + 1
     left = [(tokens - prod(grid), grid) for grid in grids if stop == tokens]
     left = [(prefix, grid) for prefix, grid in left if prefix >= start]
     fits = [pair for pair in left if pair[0] == known]
     fits = fits or [pair for pair in left if 0 <= pair[0] <= MOST_PREFIX_TOKENS]
     if fits:
-        return min(fits, key=lambda pair: pair[0])
+        prefix, grid = min(fits, key=lambda pair: pair[0])
+        return range(prefix, tokens), grid
     prefixes = [0, 1] if known is None else [known]
-    if tokens in placed:
+    if len(seen) < tokens:
         prefixes = [start] if known in (None, start) else []
     for prefix in prefixes:
         grid = _of_the_images_shape(stop - prefix, size)
         if grid is None or (grids and not any(_joined(grid, earlier) for earlier in grids)):
             continue  # as of queries and text, of which any number may look like a square
         if known is not None or skew(grid, size) < 0.1:
-            return prefix, grid
+            return range(prefix, stop), grid
     return None
 
 

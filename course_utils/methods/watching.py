@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from ..networks.families import Known, known_inside
 from .backward import cancels, random_like
-from .grids import find_fold, skew, tokens_first
+from .grids import MOST_PREFIX_TOKENS, find_fold, skew, tokens_first
 from .head import (
     Picker,
     call,
@@ -53,8 +53,8 @@ class Watched:
         attentions: number of tokens: when the last attention over so many began.
         heard: when the first attention of all began.
         n: number of images.
-        placed: number of tokens: the first that hears of the image, and the first that does not
-            any more, where others (class token, queries, text) stand before or behind.
+        placed: number of tokens: those that hear of the image, where others (class token, queries,
+            text) stand before, behind or between.
     """
 
     runs: Counter[str] = field(default_factory=Counter)
@@ -65,7 +65,7 @@ class Watched:
     heard: int = 0
     n: int = 1
     output: Picker | None = None  # held, so that no other function gets its id
-    placed: dict[int, tuple[int, int]] = field(default_factory=dict)
+    placed: dict[int, Sequence[int]] = field(default_factory=dict)
     repeated: str = ""  # the last module with a grid that ran more than once
     one_place: str = ""  # the last module with a grid of which the output reads one place
     cut: bool = False  # there were grids, but no gradient
@@ -79,7 +79,7 @@ class Watched:
 
     def grids_before(
         self, name: str, size: Sequence[int]
-    ) -> tuple[list[Sequence[int]], dict[int, tuple[int, int]]]:
+    ) -> tuple[list[Sequence[int]], dict[int, Sequence[int]]]:
         """Earlier layers' grids (l, h x w or d x h x w), the nearest first; placed.
 
         Of channels first and channels last, each is read as what is more of the image's shape.
@@ -315,7 +315,7 @@ def _differ(a: Tensor | None, b: Tensor | None) -> Tensor | None:
 
 
 def _place(watched: Watched, differ: Tensor | None) -> None:
-    """Keep which tokens are the image's, where some are not: they stand in a row, and differ.
+    """Keep which tokens are the image's, where a few are not: they differ.
 
     The first time counts: behind an attention all of them do.
 
@@ -327,8 +327,8 @@ def _place(watched: Watched, differ: Tensor | None) -> None:
     first = tokens_first((*differ.shape, 0), watched.n)
     found = differ.any(dim=1 if first else 0).nonzero().flatten().tolist()
     tokens = differ.shape[0 if first else 1]
-    if 0 < len(found) < tokens and found[-1] - found[0] < len(found):
-        watched.placed.setdefault(tokens, (found[0], found[-1] + 1))
+    if 0 < len(found) < tokens and found[-1] - found[0] < len(found) + MOST_PREFIX_TOKENS:
+        watched.placed.setdefault(tokens, found)
 
 
 def _gradients(y: Tensor, tensors: list[Tensor]) -> list[Tensor | None]:
