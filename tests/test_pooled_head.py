@@ -76,10 +76,21 @@ HEADS = {
         lambda: nn.Linear(4, 7, bias=False),
         lambda: nn.Linear(7, 5, bias=False),
     ),
+    "functions without a second derivative": Net(
+        lambda a, f, g: g(F.hardsigmoid(f(F.hardsigmoid(a).mean((2, 3)))) ** 2),
+        lambda: nn.Linear(4, 7),
+        lambda: nn.Linear(7, 5),
+    ),
     "a norm of single numbers, which leaves nothing": Net(
         lambda a, n, f: f(n(a.mean((2, 3), keepdim=True)).flatten(1)),
         lambda: nn.LayerNorm((1, 1)),
         lambda: nn.Linear(4, 5),
+    ),
+    "a convolution that reads its padding": Net(
+        convolved,
+        lambda: nn.Conv2d(4, 7, 1, stride=3, padding=1),
+        norm_of_7,
+        lambda: nn.Linear(7, 5),
     ),
     "a convolution of one channel": Net(
         lambda a, c, f: f(c(a.mean((2, 3)).view(-1, 1, 1, 4)).flatten(1)),
@@ -148,7 +159,10 @@ HEADS = {
     "largest of all": Net(lambda a, f: f(a.amax((2, 3))), lambda: nn.Linear(4, 5)),
     "a norm at every place": Net(last, lambda: layer_norm(4), lambda: nn.Linear(4, 5)),
 }
-PLAIN = ("the second half of what a layer gives", "largest of all", "a norm at every place")
+PLAIN = (
+    *("the second half of what a layer gives", "largest of all", "a norm at every place"),
+    "functions without a second derivative",
+)
 POOLED = [name for name in HEADS if name not in PLAIN]
 
 
@@ -163,6 +177,16 @@ def test_the_answers_are_those_of_a_backward_pass_to_the_grid(name, count):
     got = ForwardPass(HEADS[name], images(), "target").weights(v)
     plain = ForwardPass(HEADS[name], images(), "target", reshape_transform=lambda a: a)
     torch.testing.assert_close(got, plain.weights(v), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["a norm over the batch", "mean, two layers"])
+def test_answers_are_the_same_after_class_maps_were_made(name):
+    """Other images' v counts where a norm mixes the batch, which class maps do not tell."""
+    v = torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(3))
+    seen = ForwardPass(HEADS[name], images(), "target")
+    before = seen.evidence(v)
+    seen.class_maps()
+    torch.testing.assert_close(seen.evidence(v), before, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", HEADS)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import LayerError, a_kind_of
-from .backward import backward, cancels
+from .backward import alike, backward, cancels, random_like
 from .closed_form import CHUNK, ClosedForm, LastLinear, pooling_linear_head
 from .diagnosis import diagnosed, of_the_network
 from .first_token import find_shorter
@@ -286,7 +286,18 @@ class ForwardPass:
         """Whether to answer from class maps: kept ones, or where they are cheap and asked for."""
         if self._closed_form is not None:
             return self._closed_form.prefers_class_maps(v)
-        return self._class_maps is not None
+        return self._class_maps is not None and self._maps_add_up
+
+    @cached_property
+    def _maps_add_up(self) -> bool:
+        """Whether the kept class maps answer any v: not where a norm over the batch mixes images,
+        since v of the others counts there, too.
+        """
+        if len(self) == 1:
+            return True
+        v = random_like(self.logits)[:, None]
+        evidence = _weighted_sum(self._weights(v), self.activations)
+        return alike(evidence, _weighted_sum(v, self.class_maps()))
 
     def _per_image(self, v: Tensor) -> Tensor:
         """N x K x classes, checked; K x classes are asked of every image."""

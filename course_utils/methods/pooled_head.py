@@ -25,9 +25,11 @@ _ELEMENTWISE = {
     f"{name}Backward0"
     for name in (
         *("Clone", "Relu", "LeakyRelu", "Hardtanh", "Hardswish", "Silu", "Gelu", "Elu"),
-        *("Tanh", "Sigmoid", "Hardsigmoid", "Softplus", "Mish", "Pow"),  # Pow: to a fixed power
+        *("Tanh", "Sigmoid", "Softplus", "Mish"),
     )
 }
+# behind z only: PyTorch has no second derivative of them, as c needs (Pow: to a fixed power, 0 say)
+_ONCE = {"HardsigmoidBackward0", "PowBackward0"}
 _POOLS = {
     f"{name}Backward0"
     for name in ("AdaptiveAvgPool2D", "AdaptiveMaxPool2D", "AvgPool2D", "MaxPool2DWithIndices")
@@ -126,7 +128,7 @@ class PooledHead:
                 steps.append(Linear(matrix))
             elif not self._gives_vectors(number):
                 return None
-            elif node.name() in _ELEMENTWISE or _is_fixed_norm(node):
+            elif node.name() in _ELEMENTWISE | _ONCE or _is_fixed_norm(node):
                 steps.append(Each(self._derivative(number).flatten(1)[:, None]))
             elif is_norm_of_vectors(node):
                 steps += steps_of_norm(node)
@@ -212,6 +214,7 @@ class PooledHead:
         weight, before = node._saved_weight.detach(), self.path[number + 1]
         one_place = prod(_shape(node)[2:]) == prod(_shape(before)[2:]) == 1
         plain = node._saved_groups == 1 and not node._saved_transposed
+        plain = plain and not any(node._saved_padding)  # the one place might be of the padding
         if not (one_place and plain and weight[0, 0].numel() == 1):
             return None
         return weight.flatten(1) if node.next_functions[0][0] is before else None
