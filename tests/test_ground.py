@@ -64,7 +64,11 @@ def test_every_entry_of_the_lock_installs_wherever_it_is_promised(python):
     """The oldest Python and the newest, on every platform; `make lock` asks for the others, too."""
     if "No matching distribution" in make_lock.missing(python, "Linux x86-64", ["pip>=23"]):
         pytest.skip("not tested here: no package registry answers")
-    assert make_lock.faults(python) == {}
+    found = make_lock.faults(python)
+    full = {platform for platform, why in found.items() if "No space left on device" in why}
+    assert found.keys() <= full, found
+    if full:
+        pytest.skip("not tested here: pip unpacks a gigabyte below TMPDIR, and that disk is full")
 
 
 def test_the_benchmarked_libraries_are_those_of_the_extra():

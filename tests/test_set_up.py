@@ -198,6 +198,11 @@ def wait_for(question, seconds: float = 60) -> None:
 
 
 class TestAFolderThatIsSomebodyElses:
+    @pytest.fixture(autouse=True)
+    def no_handler(self, monkeypatch):
+        """A set-up's answer to SIGTERM must not become that of the tests."""
+        monkeypatch.setattr(signal, "signal", lambda *_: None)
+
     def test_a_finished_environment_is_ready_without_writing_anything(self, made, monkeypatch):
         monkeypatch.setattr(set_up, "ROOT", str(made.folder))
         monkeypatch.setattr(set_up, "only_one_at_a_time", lambda: 1 / 0)
