@@ -208,6 +208,7 @@ def test_make_lab_serves_the_first_lecture_and_prints_the_address(tmp_path):
         "DISPLAY": "",
         "WAYLAND_DISPLAY": "",
         "JUPYTER_RUNTIME_DIR": str(tmp_path),
+        "JUPYTER_CONFIG_DIR": str(tmp_path),  # not what this user has set for every JupyterLab
     }
     log = tmp_path / "log"
     with log.open("w") as out:

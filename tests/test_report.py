@@ -471,6 +471,7 @@ def scheduler(tmp_path):
         address = f"127.0.0.1:{free.getsockname()[1]}"
     paths = os.pathsep.join([str(ROOT / "tools"), str(EXTRA)])
     env = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+    env["DASK_TEMPORARY_DIRECTORY"] = str(tmp_path)  # killed, it tidies nothing up
 
     def started(program: str, *options: str) -> subprocess.Popen:
         command = [sys.executable, "-m", f"distributed.cli.{program}", *options, "--no-dashboard"]
