@@ -54,7 +54,7 @@ def _cause(
     except Exception:
         pass  # the network itself fails
     else:
-        return _of_the_answer(model, answer, output) or _of_the_surroundings(error)
+        return _of_the_answer(model, answer, output) or _of_the_surroundings(error, model)
     try:
         images = images_of(x)
         check_images(images, model, name_of(images, x))
@@ -148,8 +148,14 @@ def _of_the_answer(model: nn.Module, answer: Any, output: Picker | None) -> Exce
     return None
 
 
-def _of_the_surroundings(error: Exception) -> RuntimeError | None:
-    """What stands around the call, where the network by itself answers."""
+def _of_the_surroundings(error: Exception, model: nn.Module) -> RuntimeError | None:
+    """What stands around the call, or what was cut, where the network by itself answers."""
+    if "not have been used in the graph" in str(error):
+        return RuntimeError(
+            f"{type(model).__name__} takes gradients of its own in its forward method, back to "
+            "before the layer, where the graph of an explanation begins. Name a layer behind them: "
+            "self.grid = torch.nn.Identity() in the network, say, which hands on what it reads."
+        )
     if "functorch transform" in str(error) or str(error).startswith("vmap:"):
         return RuntimeError(
             "Inside torch.func (grad, vmap and their like) no explanation can be made, because it "

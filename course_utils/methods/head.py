@@ -393,7 +393,7 @@ def not_on_the_way(name: str) -> LayerError:
 def not_under_inference_mode(model: nn.Module) -> LayerError:
     return LayerError(
         f"The forward method of this {type(model).__name__}, or of a part of it, runs under "
-        "torch.inference_mode, which keeps no gradient at any layer inside. Remove that decorator "
-        "or block, or write torch.no_grad in its place: ForwardPass takes care of the gradient "
-        "itself."
+        "torch.inference_mode, which keeps no gradient at any layer inside but the last. Remove "
+        "that decorator or block; ForwardPass takes care of the gradient itself, and "
+        "requires_grad_(False) on a part keeps its weights as they are, too."
     )
