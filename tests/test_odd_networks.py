@@ -783,6 +783,14 @@ def test_channels_before_a_row_of_places_are_not_taken_for_places():
     assert ForwardPass(InARow(), images(2, 32), "mix").activations.shape == (2, 16, 8, 8)
 
 
+def test_a_layer_that_gives_no_token_at_all_has_the_sentence_of_a_layer_without_places():
+    model = Plain()
+    model.prompts = nn.Identity()
+    model.head = lambda a: model.prompts(a.new_zeros(2, 0, 5)).sum(1) + Plain.head(model, a)
+    with pytest.raises(LayerError, match="'prompts' gives 2 x 0 x 5, which is not N x C x h x w"):
+        GradCAM(model, "prompts")(images())
+
+
 class Between(nn.Module):
     """Registers stand between the tokens of an image, as a class token in the middle does."""
 

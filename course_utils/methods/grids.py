@@ -89,7 +89,7 @@ def find_fold(
         whole = next((grid for grid in grids if prod(grid) == shape[2]), None)
         return None if whole is None else lambda a: a.unflatten(2, whole)
     # N x C x 1 is pooled, and no C tokens of one channel
-    several = len(shape) == 3 and shape[2] > 1
+    several = len(shape) == 3 and shape[1] > 0 and shape[2] > 1
     tokens = several if len(size) > 1 else _tokens_of_a_signal(shape, size, patch_grids)
     if len(size) == 3 and _frames_first(model, shape, size):
         return lambda a: a.movedim(2, 1)
