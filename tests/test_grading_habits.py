@@ -183,6 +183,13 @@ def test_what_is_absent_says_so_where_it_is_used(staged):
     assert marks == {"mine": 0} and "“import nobody_has_this as other”" in remarks[0]
 
 
+def test_imports_of_version_1_cost_nothing_and_are_told_where_it_is_now(staged):
+    old = "from course_utils import checks, layers, widgets\nfrom course_utils.heads import Head\n"
+    marks, remarks = graded(staged, [old + "import torch\n" + MEAN, "Head(1)"], ["row_means"])
+    assert marks == {"row_means": 1}
+    assert "moved to course_utils.methods.head in version 2.0" in remarks[0], remarks
+
+
 def test_an_exit_below_an_answer_costs_nothing(staged):
     codes = ["import sys, torch\n" + MEAN + "\nsys.exit()", "later = 1"]
     marks, _ = graded(staged, codes, ["row_means"])

@@ -68,6 +68,8 @@ LAZY = '''"""course_utils as it is while your work is graded."""
 
 from importlib import import_module
 
+from .errors import MOVED
+
 _HOMES = {homes!r}
 __version__ = {version!r}
 
@@ -75,8 +77,8 @@ __version__ = {version!r}
 def __getattr__(name):
     if name in _HOMES:
         return getattr(import_module("." + _HOMES[name], __name__), name)
-    if name == "checks":  # hand-ins of version 1 import it from here
-        return import_module("course_checks")
+    if name in MOVED:  # hand-ins of version 1 import it from here
+        return import_module(MOVED[name])
     raise AttributeError(f"module course_utils has no attribute {{name!r}}")
 '''
 ABSENT = 'raise ImportError("{name} is not there while your work is graded: write your own")\n'

@@ -19,6 +19,8 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.text import SList
 from traitlets.config import Config
 
+from course_utils.errors import MOVED
+
 Note = Callable[[str], None]
 CELL = "<ipython-input-"  # how the names begin under which IPython compiles cells
 AROUND = (
@@ -205,6 +207,9 @@ class Absent:
     def __getattr__(self, name):
         if name.startswith("__"):
             raise AttributeError(name)
+        package, _, module = self._error.name.partition(".")
+        if package == "course_utils" and module in MOVED:
+            raise ModuleNotFoundError(f"{self._error}: it moved to {MOVED[module]} in version 2.0")
         raise ModuleNotFoundError(
             f"{self._error}, while your work is graded", name=self._error.name
         )
