@@ -572,6 +572,17 @@ def test_one_logit_takes_two_names_or_one(categories, question):
     assert ContrastCAM(model)(PHOTO, rather_than="cat").questions == [[question]]
 
 
+def test_names_changed_in_place_are_the_new_ones_everywhere():
+    model = HandNet()
+    model.categories = ["dog", "cat", "cup"]
+    cam = GradCAM(model)
+    assert cam(PHOTO, "cup").questions == [["Why cup?"]]
+    model.categories[2] = "mug"
+    assert cam(PHOTO, "mug").questions == [["Why mug?"]]
+    with pytest.raises(ClassError, match="'cup'"):
+        cam(PHOTO, "cup")
+
+
 # Several labels at once
 
 

@@ -134,8 +134,14 @@ class _CAM:
 
     def _read_names(self) -> None:
         """The classes' names, which may be set or replaced after the method was made."""
-        self._stated = getattr(self.model, "categories", None)
+        stated = getattr(self.model, "categories", None)
+        self._stated = stated, stated[:] if isinstance(stated, list) else None
         self.categories = names_in(self.model)
+
+    def _names_changed(self) -> bool:
+        """Whether others were set, or those in a list were changed."""
+        (then, names), now = self._stated, getattr(self.model, "categories", None)
+        return now is not then or names is not None and now != names
 
     def _asks_elsewhere(self, x: ForwardPass) -> bool:
         """Whether a kept pass is at another layer, and one of the two was named."""
@@ -175,7 +181,7 @@ class _CAM:
                 ".ask(lambda y: y[:, 0].flatten(1).sum(1)), say, asks about the sum of all that "
                 "stands under index 0."
             )
-        if getattr(self.model, "categories", None) is not self._stated:
+        if self._names_changed():
             self._read_names()
         warn_of_probabilities(self.model, x._output, stacklevel=4)
         return _Answer(x, names_of(self.categories, x.logits, self.model))
