@@ -311,3 +311,31 @@ def test_a_contrast_after_another_is_as_exact_as_alone_where_p_is_nearly_1():
         exact = v.double() @ matrix.double()
         error = (products.times(v, matrix) - exact).abs().max() / exact.abs().max()
         assert error < 1e-5
+
+
+QUESTIONS = {
+    "a contrast": lambda p, q: p - q,
+    "a weak contrast": lambda p, q: 1e-4 * (p - q),
+    "why not 100 %": lambda p, q: p - F.one_hot(p.argmax(-1), 400),
+    "a class": lambda p, q: q,
+    "a difference": lambda p, q: F.one_hot(p.argmax(-1), 400) - q,
+    "another image's posterior": lambda p, q: p.flip(0) - q,
+    "all classes": lambda p, q: p.flip(-1).log() + q,
+    "nothing": lambda p, q: 0 * q,
+}
+
+
+@pytest.mark.parametrize("first", QUESTIONS)
+def test_a_question_is_answered_alike_whatever_was_asked_before(first):
+    """What all contrasts share is kept: after each kind of question, each other is right."""
+    generator = torch.Generator().manual_seed(0)
+    matrix = torch.randn(400, 30, generator=generator)
+    p = (6 * torch.randn(2, 1, 400, generator=generator)).softmax(-1)
+    for second in QUESTIONS:
+        products = Products()
+        for kind in (first, second, first):
+            q = F.one_hot(torch.randint(400, (2, 3), generator=generator), 400).float()
+            v = QUESTIONS[kind](p, q).expand(2, 3, 400)
+            exact = v.double() @ matrix.double()
+            error = (products.times(v, matrix) - exact).abs().amax(-1)
+            assert (error <= 1e-5 * exact.abs().amax(-1)).all(), (kind, second)
