@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from course_utils import ForwardPass
 from course_utils.methods.closed_form import LARGE, Products, product
@@ -85,6 +86,18 @@ HEADS = {
         lambda a, n, f: f(n(a.mean((2, 3), keepdim=True)).flatten(1)),
         lambda: nn.LayerNorm((1, 1)),
         lambda: nn.Linear(4, 5),
+    ),
+    "a scale and a shift that were learned": Net(
+        lambda a, f, g: g(
+            1.5 * f(a.mean((2, 3))).relu() * g.weight[0].detach() - g.weight[1].detach()
+        ),
+        lambda: nn.Linear(4, 7),
+        lambda: nn.Linear(7, 5),
+    ),
+    "a scale that repeats the values": Net(
+        lambda a, f, g: g(f(a.mean((2, 3))) * g.weight.data[0]),
+        lambda: nn.Linear(4, 1),
+        lambda: nn.Linear(7, 5),
     ),
     "a convolution that reads its padding": Net(
         convolved,
@@ -242,6 +255,53 @@ def test_a_head_that_resembles_pooling_is_answered_rightly(head):
     torch.testing.assert_close(got, plain.weights(torch.eye(5)))
 
 
+class Checkpointed(nn.Module):
+    """A part of its head runs again in each backward pass."""
+
+    def __init__(self, part=lambda f, z: f(z).relu()):
+        super().__init__()
+        torch.manual_seed(1)
+        self.target, self.f, self.g = nn.Conv2d(3, 4, 3), nn.Linear(4, 7), nn.Linear(7, 5)
+        self.part = part
+
+    def forward(self, x):
+        pooled = self.target(x).mean((2, 3))
+        return self.g(checkpoint(lambda z: self.part(self.f, z), pooled, use_reentrant=False))
+
+
+@pytest.mark.parametrize("way", ["a module", "weights", "one weight"])
+def test_what_was_put_in_a_checkpointed_weights_place_is_noticed(way):
+    model, v = Checkpointed(), torch.eye(5)
+    seen = ForwardPass(model, images(), "target")
+    before = seen.weights(v)
+    model.load_state_dict(copy.deepcopy(model.state_dict()), assign=True)
+    torch.testing.assert_close(seen.weights(v), before)  # the same numbers: nothing has changed
+    if way == "a module":
+        model.f = nn.Linear(4, 7)
+    elif way == "weights":
+        model.load_state_dict({k: 2 * w for k, w in model.state_dict().items()}, assign=True)
+    else:
+        model.f.weight = nn.Parameter(2 * model.f.weight.detach())
+    with pytest.raises(RuntimeError, match="weights changed"):
+        seen.weights(v)
+
+
+@pytest.mark.parametrize("part", [lambda f, z: f(z), lambda f, z: f(z).relu()])
+def test_a_checkpointed_head_is_asked_under_inference_mode_too(part):
+    model = Checkpointed(part)
+    wanted = ForwardPass(model, images(), "target").weights(torch.eye(5))
+    with torch.inference_mode():
+        kept = ForwardPass(model, images(), "target")
+        got = ForwardPass(model, images(), "target").weights(torch.eye(5))
+    torch.testing.assert_close(got, wanted)
+    torch.testing.assert_close(kept.weights(torch.eye(5)), wanted)
+
+
+def test_answers_hold_no_graph_of_the_question():
+    v = torch.eye(5, requires_grad=True)
+    assert not ForwardPass(HEADS["mean, two layers"], images(), "target").evidence(v).requires_grad
+
+
 def test_weights_changed_between_two_questions_are_noticed():
     model = Net(HEADS["mean, two layers"].head, lambda: nn.Linear(4, 7), lambda: nn.Linear(7, 5))
     seen = ForwardPass(model, images(), "target")
@@ -271,6 +331,10 @@ MANY = {
         "mean, norm without weights, tanh, layers without bias",
         lambda: nn.LayerNorm(4, elementwise_affine=False),
         lambda: nn.Linear(4, 7, bias=False), lambda: nn.Linear(7, 40, bias=False),
+    ),
+    "a scale and a shift": (
+        "a scale and a shift that were learned",
+        lambda: nn.Linear(4, 7), lambda: nn.Linear(7, 40),
     ),
     "a norm of each half": (
         "a norm of each half", lambda: nn.LayerNorm(2), lambda: nn.Linear(4, 40)

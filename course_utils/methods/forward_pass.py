@@ -5,9 +5,9 @@ in v. So with Grad-CAM's class maps S^c (Selvaraju et al. 2017, eq. 1 and 2) the
 question is S = sum_c v_c S^c. "Places" are spatial positions: the h x w of a layer's output.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from functools import cached_property, wraps
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cached_property, partial, wraps
 from typing import Any, Self
 
 import torch
@@ -91,10 +91,10 @@ class ForwardPass:
     ):
         self._run(model, x, layer, reshape_transform, output)
         if self._closed_form is not None:
-            weights = [self._closed_form.stored]
-        else:
-            weights = weights_of_head(model, self._output, self._leaf, self._shift)
-        self._unchanged.record(weights, self._output)
+            self._unchanged.record([self._closed_form.stored], self._output)
+            return
+        of_head = partial(weights_of_head, model, self._output, self._leaf, self._shift)
+        self._unchanged.record(of_head(), self._output, of_head if self._runs_own_code else None)
 
     @classmethod
     def at_once(cls, *how: Any) -> Self:
@@ -184,7 +184,7 @@ class ForwardPass:
 
     def _undisturbed(self) -> AbstractContextManager[None]:
         """For a backward pass: the network is touched only where code of its own runs."""
-        return undisturbed(self.model) if self._runs_own_code else nullcontext()
+        return _run_again(self.model) if self._runs_own_code else nullcontext()
 
     def __len__(self) -> int:
         return len(self.logits)
@@ -409,6 +409,13 @@ class ForwardPass:
         >>> seen.ask(lambda y: y[:, 282] - y[:, 285])  # why tiger cat, rather than Egyptian cat?
         """
         return self.evidence(self.cotangent(question))
+
+
+@contextmanager
+def _run_again(model: nn.Module) -> Iterator[None]:
+    """Parts of a network may run again inside, which keep nothing under inference_mode."""
+    with undisturbed(model), torch.inference_mode(False), torch.no_grad():
+        yield
 
 
 def _weighted_sum(weights: Tensor, maps: Tensor) -> Tensor:

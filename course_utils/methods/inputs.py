@@ -254,7 +254,7 @@ def cotangents(v: Any, device: torch.device) -> Tensor:
         kind = str(v.dtype if v.is_complex() else v.device if v.is_meta else v.layout)
         kind = kind.removeprefix("torch.")
         raise ValueError(f"Cotangents are real numbers in a plain tensor, but these are {kind}.")
-    return v
+    return v.detach()
 
 
 def check_logits(y: Tensor) -> None:

@@ -30,6 +30,10 @@ _ELEMENTWISE = {
 }
 # behind z only: PyTorch has no second derivative of them, as c needs (Pow: to a fixed power, 0 say)
 _ONCE = {"HardsigmoidBackward0", "PowBackward0"}
+# likewise with a number beside it that does not depend on A: a scale that was learned, say
+_BESIDE_A_CONSTANT = {
+    *("AddBackward0", "SubBackward0", "RsubBackward1", "MulBackward0", "DivBackward0"),
+}
 _POOLS = {
     f"{name}Backward0"
     for name in ("AdaptiveAvgPool2D", "AdaptiveMaxPool2D", "AvgPool2D", "MaxPool2DWithIndices")
@@ -128,13 +132,21 @@ class PooledHead:
                 steps.append(Linear(matrix))
             elif not self._gives_vectors(number):
                 return None
-            elif node.name() in _ELEMENTWISE | _ONCE or _is_fixed_norm(node):
+            elif self._is_elementwise(number) or _is_fixed_norm(node):
                 steps.append(Each(self._derivative(number).flatten(1)[:, None]))
             elif is_norm_of_vectors(node):
                 steps += steps_of_norm(node)
             elif not _keeps_order(node) or not self._gives_vectors(number + 1):
                 return None
         return steps
+
+    def _is_elementwise(self, number: int) -> bool:
+        """Whether an operation acts on each value alone."""
+        node, before = self.path[number : number + 2]
+        if node.name() in _BESIDE_A_CONSTANT:  # which may repeat the values, or widen their type
+            one, two = (n._input_metadata[0] for n in (node, before))
+            return (one.shape, one.dtype) == (two.shape, two.dtype)
+        return node.name() in _ELEMENTWISE | _ONCE
 
     def _derivative(self, number: int) -> Tensor:
         """dz/dx of an operation z(x) on each value alone, N x values; the usual two without

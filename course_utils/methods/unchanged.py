@@ -7,7 +7,7 @@ weights would cost more than an answer. The limit: a few single numbers of a lar
 changed through `.data` without being seen.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from math import gcd
 from typing import Any
@@ -33,9 +33,19 @@ class Unchanged:
     def __init__(self, weights: Iterable[Tensor] = (), output: Tensor | None = None):
         self.record(weights, output)
 
-    def record(self, weights: Iterable[Tensor], output: Tensor | None = None) -> None:
-        """Record these weights as they are now."""
-        self._weights, self._output = list(weights), output
+    def record(
+        self,
+        weights: Iterable[Tensor],
+        output: Tensor | None = None,
+        again: Callable[[], list[Tensor]] | None = None,
+    ) -> None:
+        """Record these weights as they are now.
+
+        Args:
+            again: finds them anew, where code of the network's own runs for each answer: it reads
+                what has been put in their place.
+        """
+        self._weights, self._output, self._again = list(weights), output, again
         self._states = [_state(weight) for weight in self._weights]
         self._views = [_sample(weight) for weight in self._weights]
         self._values = self._read()
@@ -49,6 +59,8 @@ class Unchanged:
 
     def check(self) -> None:
         """Raise a RuntimeError if a weight has changed."""
+        if self._again is not None:
+            self._weights = self._again()
         same = self._states == [_state(weight) for weight in self._weights] and all(
             torch.equal(now, before) or torch.allclose(now, before, rtol=0, atol=0, equal_nan=True)
             for now, before in zip(self._read(), self._values)
