@@ -122,16 +122,23 @@ MOVED = {
 }
 
 
+def moved_to(name: str) -> str | None:
+    """Where a module that version 1 had under this whole name is now; None for others."""
+    package, _, old = name.partition(".")
+    return MOVED.get(old) if package == "course_utils" else None
+
+
 class MovedModules:
     """Answers the import of a module of version 1 with its new place; asked last of all finders."""
 
     @staticmethod
     def find_spec(name: str, path: object = None, target: object = None) -> None:
         """Raise an ImportError that names the new place; None for other modules."""
-        package, _, old = name.partition(".")
-        if package != "course_utils" or old not in MOVED:
+        now = moved_to(name)
+        if now is None:
             return
-        package, _, last = MOVED[old].rpartition(".")
+        package, _, last = now.rpartition(".")
+        old = name.rpartition(".")[2]
         line = f"from {package} import {last}" if package else f"import {last} as {old}"
         # no ModuleNotFoundError, which `from course_utils import ...` would swallow
         raise ImportError(f"{name} moved in version 2.0: write `{line}`.", name=name)

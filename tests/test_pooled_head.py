@@ -237,6 +237,21 @@ def test_outputs_of_other_shapes_are_answered_too(shape):
     torch.testing.assert_close(got, plain.weights(v))
 
 
+@pytest.mark.parametrize("shape", [(-1, 5, 1, 1), (-1,)])
+def test_outputs_of_other_shapes_are_answered_from_class_maps_too(shape):
+    def head(a, f, g):
+        y = g(f(a.mean((2, 3))).relu())
+        return (y if len(shape) > 1 else y[:, :1]).reshape(shape)
+
+    seen = ForwardPass(
+        Net(head, lambda: nn.Linear(4, 7), lambda: nn.Linear(7, 5)), images(), "target"
+    )
+    v = torch.randn(2, 3, *seen.logits.shape[1:], generator=torch.Generator().manual_seed(3))
+    before = seen.evidence(v)
+    seen.class_maps()
+    torch.testing.assert_close(seen.evidence(v), before)
+
+
 def mixed(a, linear):
     """The weights depend on A: the second way must not be forgotten."""
     return F.linear(a.relu().mean((2, 3)), linear.weight * a.mean())

@@ -7,7 +7,7 @@ question is S = sum_c v_c S^c. "Places" are spatial positions: the h x w of a la
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cached_property, partial, wraps
+from functools import cache, cached_property, partial, wraps
 from typing import Any, Self
 
 import torch
@@ -156,7 +156,8 @@ class ForwardPass:
         read = leaf.transpose(0, 1) if first else leaf
         turned = flat and len(self.size) == 2 and watched().turned
         size = self.size[::-1] if turned else self.size
-        fold = grid_fold(self.model, name, read, size, lambda: watched().grids_before(name, size))
+        before = cache(lambda: watched().grids_before(name, size))  # asked for several times
+        fold = grid_fold(self.model, name, read, size, before)
         if turned:
             return lambda a: fold(a).mT
         return (lambda a: fold(a.transpose(0, 1))) if first else fold
@@ -250,7 +251,7 @@ class ForwardPass:
         v = self._per_image(v)
         if self._reads_class_maps(v):
             self.check_weights()
-            evidence = _weighted_sum(v, self.class_maps())  # S = sum_c v_c S^c, the same
+            evidence = self._sum_of_class_maps(v)  # S = sum_c v_c S^c, the same
         else:
             evidence = _weighted_sum(self._weights(v), self.activations)
         return check_evidence(evidence, self.logits)
@@ -297,7 +298,11 @@ class ForwardPass:
             return True
         v = random_like(self.logits)[:, None]
         evidence = _weighted_sum(self._weights(v), self.activations)
-        return alike(evidence, _weighted_sum(v, self.class_maps()))
+        return alike(evidence, self._sum_of_class_maps(v))
+
+    def _sum_of_class_maps(self, v: Tensor) -> Tensor:
+        """sum_c v_c S^c; v of an output N, or N x classes x 1 x 1, has other sides."""
+        return _weighted_sum(v.reshape(*v.shape[:2], -1), self.class_maps())
 
     def _per_image(self, v: Tensor) -> Tensor:
         """N x K x classes, checked; K x classes are asked of every image."""

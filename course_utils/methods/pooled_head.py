@@ -225,8 +225,8 @@ class PooledHead:
             return self._linear(number)
         weight, before = node._saved_weight.detach(), self.path[number + 1]
         one_place = prod(_shape(node)[2:]) == prod(_shape(before)[2:]) == 1
-        plain = node._saved_groups == 1 and not node._saved_transposed
-        plain = plain and not any(node._saved_padding)  # the one place might be of the padding
+        # the one place might be of the padding
+        plain = node._saved_groups == 1 and not (node._saved_transposed or any(node._saved_padding))
         if not (one_place and plain and weight[0, 0].numel() == 1):
             return None
         return weight.flatten(1) if node.next_functions[0][0] is before else None

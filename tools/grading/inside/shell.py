@@ -19,7 +19,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.text import SList
 from traitlets.config import Config
 
-from course_utils.errors import MOVED
+from course_utils.errors import moved_to
 
 Note = Callable[[str], None]
 CELL = "<ipython-input-"  # how the names begin under which IPython compiles cells
@@ -207,9 +207,9 @@ class Absent:
     def __getattr__(self, name):
         if name.startswith("__"):
             raise AttributeError(name)
-        package, _, module = self._error.name.partition(".")
-        if package == "course_utils" and module in MOVED:
-            raise ModuleNotFoundError(f"{self._error}: it moved to {MOVED[module]} in version 2.0")
+        now = moved_to(self._error.name)
+        if now is not None:
+            raise ModuleNotFoundError(f"{self._error}: it moved to {now} in version 2.0")
         raise ModuleNotFoundError(
             f"{self._error}, while your work is graded", name=self._error.name
         )
