@@ -589,8 +589,7 @@ def test_names_changed_in_place_are_the_new_ones_everywhere():
 def test_the_published_loss_with_sigmoids_is_the_binary_cross_entropy_of_q():
     model = undecided()  # all three logits are 0
     got = ContrastCAM(model, sigmoid=True)(PHOTO, why=2, rather_than=[0, 1])
-    share = 0.5
-    close(got.evidence, -share * torch.stack([S0, S1])[None], 1e-5)
+    close(got.evidence, -0.5 * torch.stack([S0, S1])[None], 1e-5)
 
 
 def test_sigmoids_do_not_change_the_logit_difference():
@@ -746,7 +745,8 @@ def test_the_cures_for_probabilities_are_right():
         (lambda m: GradCAM(m, target_layers=[m.layer1]), "no target_layers=: write layer="),
         (lambda m: ContrastCAM(m, target_layer="layer1"), "no target_layer=: write layer="),
         (lambda m: GradCAM(m)(PHOTO, targets=[1]), "GradCAM has no targets=: write why="),
-        (lambda m: GradCAM(m)(class_idx=1, scores=PHOTO), "write (why=|x, the images)"),
+        (lambda m: GradCAM(m)(class_idx=1, scores=PHOTO), "no class_idx=: write why="),
+        (lambda m: GradCAM(m)(whatever=1, targets=[1]), "no targets=: write why="),
         (lambda m: CounterfactualCAM(m)(PHOTO, target=1), "no target=: write why="),
         (lambda m: GradCAM(m)(input_tensor=PHOTO), "no input_tensor=: write x"),
         (lambda m: GradCAM(m, use_cuda=True), "move network and images yourself"),

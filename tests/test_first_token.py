@@ -138,8 +138,11 @@ def test_gradients_at_every_place_are_the_plain_ones():
     torch.testing.assert_close(seen.gradients(v), plain.gradients(v), rtol=1e-4, atol=1e-6)
 
 
-def test_a_layer_that_is_also_added_further_on():
-    assert agree(drawn("timm"), images(), layer="blocks.0")._shift is not None
+@pytest.mark.parametrize(
+    ("name", "layer"), [("timm", "blocks.0"), ("torchvision", "encoder.layers.encoder_layer_0")]
+)
+def test_a_layer_that_is_also_added_further_on(name, layer):
+    assert agree(drawn(name), images(), layer=layer)._shift is not None
 
 
 @pytest.mark.parametrize("name", ["timm", "two tokens read"])

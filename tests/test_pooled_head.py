@@ -331,6 +331,9 @@ MANY = {
     "relu, then flattened": (
         "relu, then flattened", lambda: nn.Linear(16, 7), lambda: nn.Linear(7, 40)
     ),
+    "maximum, flattened": (
+        "maximum, flattened", lambda: nn.Linear(24, 7), lambda: nn.Linear(7, 40)
+    ),
     "averages that overlap": (
         "averages that overlap", lambda: nn.Linear(24, 7), lambda: nn.Linear(7, 40)
     ),

@@ -7,6 +7,7 @@ import pickle
 import random
 import sys
 import warnings
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -48,16 +49,18 @@ def warn_of_chance(model: nn.Module, x: Inputs, layer: str, output: Picker | Non
     if layer not in differ and "" not in differ:
         return
     name, first, axes = type(model).__name__, differ[0], images_of(x).dim()
-    early = [name for name in list(one)[: list(one).index(first)] if one[name].dim() == axes]
     cure = "lies anywhere but on the image. Name a layer before that"
-    cure += "".join(f": layer='{name}'" for name in early[-1:])
+    # with as many axes as the images have, as grids do
+    grids = [n for n in takewhile(lambda n: n != first, one) if one[n].dim() == axes]
+    if grids:
+        cure += f": layer='{grids[-1]}'"
     if layer in differ and alike(*(run[layer].flatten().sort().values for run in (one, two))):
         said = (
             f"{name} puts the places of '{layer}' into another random order in each pass, from "
             f"'{first}' on: a map of them {cure}"
         )
     else:
-        begins = f"from '{first}' on" * bool(first) or "at its end"
+        begins = f"from '{first}' on" if first else "at its end"
         said = (
             f"{name} draws random numbers in each pass, in evaluation mode, too: two passes of one "
             f"image differ {begins}, and a map shows one draw of many. Switch that off (F.dropout, "

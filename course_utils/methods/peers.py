@@ -28,10 +28,12 @@ def own_keywords(call: Callable) -> Callable:
     takes = ", ".join(known)
 
     def refusal(name: str, error: TypeError, keywords: dict[str, Any]) -> str:
-        for keyword in OURS.keys() & keywords.keys():
-            return f"{name} has no {keyword}=: write {OURS[keyword]}."
-        for keyword in keywords.keys() - set(known):
-            return f"{name} has no {keyword}= here. It takes {takes}."
+        foreign = [keyword for keyword in keywords if keyword not in known]
+        for keyword in foreign:
+            if keyword in OURS:
+                return f"{name} has no {keyword}=: write {OURS[keyword]}."
+        if foreign:
+            return f"{name} has no {foreign[0]}= here. It takes {takes}."
         return f"{name} takes {takes} here." if "positional argument" in str(error) else str(error)
 
     @wraps(call)
@@ -39,9 +41,9 @@ def own_keywords(call: Callable) -> Callable:
         try:
             return call(self, *args, **keywords)
         except TypeError as error:
-            inside = error.__traceback__ is not None and error.__traceback__.tb_next is not None
-            if inside:
-                raise
+            frame = error.__traceback__
+            if frame is not None and frame.tb_next is not None:
+                raise  # the call began: the fault is inside of it
             raise TypeError(refusal(type(self).__name__, error, keywords)) from None
 
     return checked

@@ -23,7 +23,7 @@ from .unchanged import runs_own_code
 
 
 def is_one_logit(output: Tensor) -> bool:
-    """Whether the output, N or N x 1, is one logit: of a question with the answers no and yes."""
+    """Whether the output is one logit for each image, of the answers no and yes: N, N x 1, ..."""
     return prod(output.shape[1:]) == 1
 
 
@@ -32,15 +32,20 @@ def are_classes(output: Tensor) -> bool:
     return output.dim() == 1 or prod(output.shape[1:]) == output.shape[1]
 
 
+def _rows(output: Tensor) -> Tensor:
+    """The output as N x classes, N x 1 of one logit."""
+    return output.flatten(1) if output.dim() > 1 else output[:, None]
+
+
 def class_logits(output: Tensor) -> Tensor:
     """y, N x classes; the pair (-y/2, +y/2), N x 2, of a network with one logit."""
-    y = output.flatten(1) if output.dim() > 1 else output[:, None]
+    y = _rows(output)
     return torch.cat([-y / 2, y / 2], dim=1) if is_one_logit(output) else y
 
 
 def predicted(output: Tensor) -> Tensor:
     """The class of the largest logit, N numbers; of one logit y, 0 ("no") where y < 0, else 1."""
-    y = output.flatten(1) if output.dim() > 1 else output[:, None]
+    y = _rows(output)
     return (y[:, 0] >= 0).long() if is_one_logit(output) else y.argmax(dim=1)
 
 
@@ -114,24 +119,30 @@ def warn_of_probabilities(model: nn.Module, output: Tensor, stacklevel: int) -> 
         return
     _warned.add(model)
     kind, whole = found
-    name, last = next(reversed(list(model.named_children())), ("", None))
-    remove = f"return what comes before the {kind}"
-    other = ""
-    if found in _CURE:
-        other = f"; or, where the network returns a tensor alone, pass output={_CURE[found]}"
-    percent = " in percent" * (whole == 100)
+    percent = " in percent" if whole == 100 else ""
     second = "A softmax" if kind == "clamp" else f"A second {kind}"
-    if isinstance(last, (nn.Softmax, nn.Sigmoid, nn.Hardsigmoid)) and whole == 1:
-        way = f"model[{name}]" if name.isdecimal() else f"model.{name}"
-        remove = f"take it off ({way} = torch.nn.Identity())"
-    then = ", with which probabilities and contrasts are right and Grad-CAM asks about log p"
     warnings.warn(
         f"{type(model).__name__} ends in a {kind}: its output is probabilities{percent}, not "
         f"logits. {second} flattens them, and where p is nearly 1 hardly any gradient is "
-        f"left. To ask the logits, {remove}{other}{then * (kind == 'softmax')}.",
+        f"left. To ask the logits, {_way_to_logits(model, kind, whole)}.",
         ProbabilitiesWarning,
         stacklevel=stacklevel + 1,
     )
+
+
+def _way_to_logits(model: nn.Module, kind: str, whole: int) -> str:
+    """What to do about probabilities of this kind, as the end of a sentence."""
+    way = f"return what comes before the {kind}"
+    name, last = next(reversed(list(model.named_children())), ("", None))
+    if isinstance(last, (nn.Softmax, nn.Sigmoid, nn.Hardsigmoid)) and whole == 1:
+        place = f"model[{name}]" if name.isdecimal() else f"model.{name}"
+        way = f"take it off ({place} = torch.nn.Identity())"
+    if (kind, whole) in _CURE:
+        cure = _CURE[kind, whole]
+        way += f"; or, where the network returns a tensor alone, pass output={cure}"
+    if kind == "softmax":
+        way += ", with which probabilities and contrasts are right and Grad-CAM asks about log p"
+    return way
 
 
 def _probabilities_by(output: Tensor) -> tuple[str, int] | None:
@@ -153,25 +164,30 @@ def _probabilities_by(output: Tensor) -> tuple[str, int] | None:
     by_hand = _BY_HAND.match(_operations(node)) or _sigmoids(node) > 1
     if by_hand and bool(((y >= 0) & (y <= 1)).all()):
         return "sigmoid", whole
-    if is_one_logit(output):
-        return clamp
+    return _softmax_by_sums(output) or clamp
+
+
+def _softmax_by_sums(output: Tensor) -> tuple[str, int] | None:
+    """As `_probabilities_by`, where every row is >= 0 and sums to 1 or 100."""
+    if is_one_logit(output) or bool((output < 0).any()):
+        return None
     tolerance = 1e-5 if output.dtype in (torch.float32, torch.float64) else 1e-2
     sums = output.detach().float().sum(dim=1)
-    for whole in (1, 100) if bool((y >= 0).all()) else ():
+    for whole in (1, 100):
         if bool(((sums / whole - 1).abs() <= tolerance).all()):
             return "softmax", whole
-    return clamp
+    return None
 
 
 def _is_clamped(node: Any) -> bool:
     """Whether the end is cut off below 0 and above 1."""
-    while node is not None and node.name().startswith(_PASSING):
-        # the other kinds of Clamp have tensors for limits, or one limit
-        if node.name() == "ClampBackward1" and (node._saved_min, node._saved_max) == (0, 1):
-            return True
-        node = node.next_functions[0][0]
-    hard = node is not None and node.name().startswith("Hardtanh")
-    return hard and (node._saved_min_val, node._saved_max_val) == (0, 1)
+    *passing, last = _from_the_end(node)
+    # the other kinds of Clamp have tensors for limits, or one limit
+    clamps = [one for one in passing if one.name() == "ClampBackward1"]
+    if any((one._saved_min, one._saved_max) == (0, 1) for one in clamps):
+        return True
+    hard = last is not None and last.name().startswith("Hardtanh")
+    return hard and (last._saved_min_val, last._saved_max_val) == (0, 1)
 
 
 def _times_a_hundred(node: Any) -> bool:
@@ -192,13 +208,21 @@ def _before(node: Any) -> list[Any]:
     return [before for before, _ in reversed(node.next_functions) if before is not None]
 
 
+def _from_the_end(node: Any) -> list[Any]:
+    """The last nodes of autograd's graph, back to the one that says what comes out, or to None."""
+    nodes = [node]
+    while node is not None and node.name().startswith(_PASSING):
+        node = node.next_functions[0][0]
+        nodes.append(node)
+    return nodes
+
+
 def _last_operation(node: Any) -> Any:
     """The last node of autograd's graph that says what comes out, None without one.
 
     Where heads are put together, each of its own, that of the first if all end alike.
     """
-    while node is not None and node.name().startswith(_PASSING):
-        node = node.next_functions[0][0]
+    node = _from_the_end(node)[-1]
     if node is not None and node.name().startswith(("Cat", "Stack")):
         ends = [_last_operation(part) for part, _ in node.next_functions]
         if len({end and end.name() for end in ends}) == 1:
