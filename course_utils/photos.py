@@ -147,6 +147,8 @@ def _content(file) -> bytes:
     """What an open file holds, from where it stands."""
     try:
         content = file.read(MAX_BYTES + 1)
+        while 0 < len(content) <= MAX_BYTES and (more := file.read(MAX_BYTES)):  # of a pipe: parts
+            content += more
     except UnicodeDecodeError:
         content = ""
     except ValueError:  # closed, or open for writing only

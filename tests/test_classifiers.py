@@ -184,10 +184,11 @@ def test_what_is_no_photo_is_refused(classifier):
 
 @pytest.mark.parametrize("size", [(30, 400), (700, 25), (46, 800)])
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize(("resize", "crop"), [(256, 224), (90, 120)], ids=["inside", "padded"])
 def test_a_thin_photo_is_seen_as_if_it_had_been_enlarged_as_a_whole(
-    size, interpolation, monkeypatch
+    size, interpolation, resize, crop, monkeypatch
 ):
-    own = Preprocess(256, 224, (0.5,) * 3, (0.5,) * 3, interpolation)
+    own = Preprocess(resize, crop, (0.5,) * 3, (0.5,) * 3, interpolation)
     seen = np.asarray(own.crop_photo(noise(size)), int)
     monkeypatch.setattr(preprocess, "THIN", 1000)
     assert np.abs(seen - np.asarray(own.crop_photo(noise(size)), int)).max() <= 1
@@ -206,6 +207,9 @@ def test_a_thin_photo_takes_no_memory(size, monkeypatch):
     monkeypatch.setattr(Image.Image, "resize", watched)
     assert PLAIN(noise(size)).shape == (3, 224, 224)
     assert enlarged == [(224, 224)]
+    enlarged.clear()
+    padded = Preprocess(224, 256, (0, 0, 0), (1, 1, 1))(noise(size))
+    assert padded.shape == (3, 256, 256) and sorted(enlarged[0]) == [224, 256]
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16])

@@ -723,6 +723,21 @@ def test_of_nothing_there_is_nothing_to_show(call):
         call()
 
 
+def test_a_large_photo_is_drawn_no_larger_than_a_page_shows():
+    """A phone's photo took a minute and gigabytes."""
+    picture = figures.photos([Image.new("RGB", (6000, 300), "red")], ["one"], "A red one.")
+    drawn = picture.figure.axes[0].images[0].get_array()
+    assert drawn.shape == (100, 2000, 3) and np.array_equal(drawn[50, 50], [1, 0, 0])
+
+
+@pytest.mark.parametrize("size", [(1, 20_000), (20_000, 3)])
+def test_on_a_whole_photo_like_a_line_the_map_has_a_pixel(size):
+    preprocess = Preprocess(256, 224, (0, 0, 0), (1, 1, 1))
+    picture = figures.on_whole_photo(Image.new("RGB", size), preprocess, torch.ones(224, 224))
+    drawn = picture.figure.axes[0].images[0].get_array()
+    assert min(drawn.shape[:2]) == 1 and drawn.max() > 0.5
+
+
 def test_as_many_titles_as_photos():
     with pytest.raises(ValueError, match="1 images, 2 titles"):
         figures.photos([GREY], ["a", "b"], alt="grey")

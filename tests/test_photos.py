@@ -174,6 +174,21 @@ def test_an_open_file_is_read(tmp_path):
         load_photo(text)
 
 
+def test_what_a_stream_gives_in_parts_is_read_to_its_end():
+    """As a pipe or a socket does: `read(n)` gives what has come by now."""
+
+    class Pipe(io.BytesIO):
+        def read(self, size=-1):
+            return super().read(50)
+
+    assert load_photo(Pipe(encoded(Image.new("RGB", (30, 20), BLUE)))).size == (30, 20)
+
+
+def test_a_path_in_bytes_is_said_to_be_one(tmp_path):
+    with pytest.raises(ValueError, match="a path in bytes will not do"):
+        load_photo(os.fsencode(tmp_path / "a.png"))
+
+
 def test_a_folders_entry_is_a_path(tmp_path):
     Image.new("RGB", (5, 4)).save(tmp_path / "a.png")
     with os.scandir(tmp_path) as entries:

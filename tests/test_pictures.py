@@ -63,6 +63,8 @@ KINDS = {
     "booleans": (GREY > 99, 255 * (GREY > 99)[..., None]),
     "tensor": (torch.from_numpy(BYTES), BYTES),
     "float16 tensor": (torch.from_numpy(BYTES / 255).half(), BYTES),
+    "objects": (BYTES.astype(object), BYTES),
+    "longdouble": ((BYTES / 255).astype(np.longdouble), BYTES),
     "needs a gradient": (torch.tensor(BYTES / 255, requires_grad=True), BYTES),
 }
 PLAIN = Preprocess(90, 90, (0, 0, 0), (1, 1, 1))
@@ -110,6 +112,7 @@ def test_bfloat16_has_eight_bits_and_is_read_as_near_as_they_allow():
         (BYTES.astype(int) - 1, "from -1 to 254, so white is unknown"),
         (BYTES.astype(int) // 128, "from 0 to 1, so white may be 1 or 255: give floats"),
         (BYTES * np.nan, "hold NaN or infinity: np.nan_to_num"),
+        (np.full((9, 9), "a", object), "real numbers, but these are object"),
         (BYTES.astype(complex), "real numbers, but these are complex128"),
         (BYTES * 1e6, "so white is unknown"),
         (np.dstack([BYTES, GREY > 99]), "opacity, the last channel, to 1 only.*by 255"),
@@ -147,6 +150,10 @@ def test_a_tensor_is_read_however_it_lies_in_memory(pack):
 def test_a_tensor_without_numbers_is_named():
     with pytest.raises(ValueError, match="on the device 'meta'"):
         as_rgb(torch.empty(4, 4, 3, device="meta"))
+
+
+def test_a_longdouble_can_be_drawn():
+    assert as_pixels((BYTES / 255).astype(np.longdouble)).dtype == np.float64
 
 
 def test_float16_up_to_255_is_read_without_a_warning(recwarn):

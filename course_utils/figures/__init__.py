@@ -64,12 +64,21 @@ def photos(
         columns: at most so many in a row.
     """
     same_length(images=images, titles=titles)
-    pictures = [as_pixels(image) for image in images]
+    pictures = [as_pixels(_not_larger(image)) for image in images]
     tallest = max(pixels.shape[0] / pixels.shape[1] for pixels in pictures)
     figure, drawn = axes(len(images), columns, False, most_lines(titles), tallest)
     for axis, pixels, title in zip(drawn, pictures, titles):
         panel(axis, pixels, title)
     return Picture(figure, alt, caption)
+
+
+def _not_larger(image):
+    """The image with as many pixels as a page can show: matplotlib takes minutes for more."""
+    photo = as_rgb(image)
+    if max(photo.size) <= 2 * LARGEST:
+        return image
+    photo.thumbnail((2 * LARGEST, 2 * LARGEST))
+    return photo
 
 
 def questions(
@@ -298,6 +307,7 @@ def on_whole_photo(
     left, top, right, bottom = (round(edge * scale) for edge in preprocess.crop_box(photo.size))
     pixels = as_pixels(small)
     whole = DARK * pixels
+    right, bottom = max(right, left + 1), max(bottom, top + 1)  # of a photo like a line
     large = Image.fromarray(as_map(values, 0, 1).astype("float32"))
     large = np.asarray(large.resize((right - left, bottom - top), Image.Resampling.BILINEAR))
     # a photo narrower than the crop is padded: the box then reaches outside it

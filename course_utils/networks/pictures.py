@@ -7,6 +7,7 @@ import io
 import os
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -107,8 +108,11 @@ def _as_array(picture) -> np.ndarray:
     if np.ma.is_masked(picture):
         raise ValueError("Some of its pixels are masked: .filled(0) makes them black.")
     values = np.asarray(_numbers(picture) if _is_tensor(picture) else picture)
-    if values.dtype == np.float16:  # ends at 65504, below the white of 16 bits
-        values = values.astype(np.float32)
+    if values.dtype == object and values.ndim > 1:
+        with suppress(TypeError, ValueError):  # numbers, packed as objects
+            values = values.astype(float)
+    if values.dtype.kind == "f" and values.dtype.itemsize not in (4, 8):
+        values = values.astype(float)  # float16 ends below white, longdouble cannot be drawn
     if values.dtype.kind not in "buif":
         raise ValueError(f"A picture's pixels are real numbers, but these are {values.dtype}.")
     return values
@@ -207,4 +211,5 @@ def _not_opened(content) -> str:
         return "a TIFF, but damaged or with pixels that are not read here, such as float RGB"
     if kind is not None:
         return f"it begins as a {kind}, but is damaged"
-    return f"not one of {', '.join(FORMATS)}; a web page or a phone's HEIC will not do"
+    others = "a web page, a phone's HEIC or a path in bytes will not do"
+    return f"not one of {', '.join(FORMATS)}; {others}"

@@ -61,7 +61,7 @@ class Preprocess:
                 "classifier.preprocess(load_photo(...))."
             )
         photo = as_rgb(photo)
-        if max(photo.size) > THIN * min(photo.size) and self.crop <= self.resize:
+        if max(photo.size) > THIN * min(photo.size):
             return self._crop_thin(photo)
         photo = TF.resize(photo, self.resize, InterpolationMode(self.interpolation))
         return TF.center_crop(photo, [self.crop, self.crop])
@@ -70,15 +70,21 @@ class Preprocess:
         """As `crop_photo`, within a grey level; a photo of 1 x 20000 pixels enlarged as a whole
         would
         take gigabytes."""
+        from torchvision.transforms.v2 import functional as TF
+
+        (width, height), scale = photo.size, self.resize / min(photo.size)
         left, top, right, bottom = self.crop_box(photo.size)
+        # a crop larger than the resized photo reaches beside it, and is padded there
+        left, top, right, bottom = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
+        sides = tuple(min(self.crop, round(s * scale)) for s in (right - left, bottom - top))
         # the interpolation also reads pixels beside the box
-        margin = 2 * math.ceil(max(1, (right - left) / self.crop)) + 1
+        margin = 2 * math.ceil(max(1, 1 / scale)) + 1
         x, y = max(0, int(left) - margin), max(0, int(top) - margin)
-        width, height = photo.size
         ends = (min(width, math.ceil(right) + margin), min(height, math.ceil(bottom) + margin))
         box = (left - x, top - y, right - x, bottom - y)
         resampling = Image.Resampling[self.interpolation.upper()]
-        return photo.crop((x, y, *ends)).resize((self.crop, self.crop), resampling, box)
+        seen = photo.crop((x, y, *ends)).resize(sides, resampling, box)
+        return TF.center_crop(seen, [self.crop, self.crop])
 
     def show(self, x: Tensor) -> Tensor:
         """Normalised ... x 3 x H x W back to ... x H x W x 3 in [0, 1], for drawing."""
