@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ..errors import ClassError, LayerError
 from .classes import class_indices, class_name, names_in, names_of
+from .closed_form import one_hot
 from .forward_pass import ForwardPass
 from .layers import Target, find_layer
 from .maps import positive_maps, relative_strength
@@ -202,10 +203,9 @@ class _Answer:
         indices = class_indices(which, n, classes, self.categories)
         return indices.to(self.logits.device)
 
-    def one_hot(self, indices: Tensor) -> Tensor:
+    def one_hot(self, classes: Tensor) -> Tensor:
         """N x K class numbers -> N x K x classes, 1 at the class."""
-        zeros = self.forward_pass.activations.new_zeros(*indices.shape, self.logits.shape[1])
-        return zeros.scatter_(2, indices.unsqueeze(2), 1)  # F.one_hot checks and converts once more
+        return one_hot(classes, self.logits)
 
     def probabilities(self, sigmoid: bool = False) -> Tensor:
         """p, N x classes."""
@@ -216,7 +216,9 @@ class _Answer:
         kept, key = self.forward_pass.grad_cams, (p.shape, *p.flatten().tolist())
         if key in kept:
             self.forward_pass.check_weights()
-        else:
+        elif self.forward_pass.logits.shape == self.logits.shape:
+            kept[key] = self.forward_pass.evidence_for(p)
+        else:  # one logit, or N x classes x 1 x 1
             kept[key] = self.evidence(self.one_hot(p))
         return kept[key]
 

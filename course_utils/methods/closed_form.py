@@ -3,6 +3,9 @@
 Most CNNs end in y = W mean_ij(A) + b, the mean over all places (spatial positions). Then alpha^c is
 row c of W / (hw), the same for every image, and no backward pass is needed: the answers are those
 of `ForwardPass`, in a hundredth of the time.
+
+Questions v are N x K x classes, as everywhere; or, where each is about one class, its number:
+N x K whole numbers, which stand for one-hot v. Then v W is a row of W.
 """
 
 from functools import cached_property
@@ -50,7 +53,7 @@ class ClosedForm:
 
     def weights(self, v: Tensor) -> Tensor:
         """alpha = v W / (hw): N x K x classes -> N x K x C."""
-        return self._products.times(v.to(self._activations.dtype), self.matrix) / self._places
+        return self._products.times(v, self.matrix) / self._places
 
     def class_maps(self) -> Tensor:
         """S^c for every class c, N x classes x h x w."""
@@ -72,7 +75,10 @@ class Products:
         self._shared: tuple[Tensor, Tensor] | None = None  # N x 1 x classes, and its v W
 
     def times(self, v: Tensor, matrix: Tensor) -> Tensor:
-        """N x K x classes -> N x K x columns."""
+        """N x K x classes -> N x K x columns, in the matrix's numbers."""
+        if not v.is_floating_point():
+            return matrix[v]
+        v = v.to(matrix.dtype)
         if v.shape[-1] <= FEW:
             return v @ matrix
         asked = _asked_about(v)
@@ -88,6 +94,17 @@ class Products:
         return v @ matrix
 
 
+def one_hot(classes: Tensor, y: Tensor) -> Tensor:
+    """N x K class numbers -> N x K x classes, 1 at the class; in the numbers of y, N x classes."""
+    zeros = y.new_zeros(*classes.shape, y.shape[1])
+    return zeros.scatter_(2, classes.unsqueeze(2), 1)  # F.one_hot checks and converts once more
+
+
+def spelled_out(v: Tensor, y: Tensor) -> Tensor:
+    """N x K x classes, also of class numbers."""
+    return v if v.is_floating_point() else one_hot(v, y)
+
+
 def _without_peaks(v: Tensor) -> Tensor:
     """The many small numbers of v alone: what is large, as at P and Q, would be added and taken
     away again, and where p is nearly 1 little else than its rounding would be left."""
@@ -96,6 +113,8 @@ def _without_peaks(v: Tensor) -> Tensor:
 
 def _asked_about(v: Tensor) -> Tensor:
     """The classes that any of the questions is about."""
+    if not v.is_floating_point():
+        return v.unique()
     questions = v.flatten(0, -2)
     asked = questions.any(dim=0) if len(questions) > 1 else questions[0]
     return asked.nonzero().flatten()
@@ -178,12 +197,13 @@ class LastLinear:
             v: dJ/dy, N x K x classes.
 
         Returns:
-            z and dJ/dz, N x K x C. Where there is no such layer, the output itself, and v.
+            z and dJ/dz, N x K x C. Where there is no such layer, the output itself, and v as
+            N x K x classes.
         """
         if self._layer is None:
-            return self._output, v
+            return self._output, spelled_out(v, self._output)
         z, matrix = self._layer
-        return z, self._products.times(v.to(matrix.dtype), matrix)
+        return z, self._products.times(v, matrix)
 
     @cached_property
     def _layer(self) -> tuple[GradientEdge, Tensor] | None:

@@ -7,7 +7,7 @@ question is S = sum_c v_c S^c. "Places" are spatial positions: the h x w of a la
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cache, cached_property, partial, wraps
+from functools import cached_property, partial, wraps
 from typing import Any, Self
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..errors import LayerError, a_kind_of
 from .backward import alike, backward, cancels, random_like
-from .closed_form import CHUNK, ClosedForm, LastLinear, pooling_linear_head
+from .closed_form import CHUNK, ClosedForm, LastLinear, pooling_linear_head, spelled_out
 from .diagnosis import diagnosed, of_the_network
 from .first_token import find_shorter
 from .grids import Fold, check_grid, grid_fold, own_grid, tokens_first
@@ -156,8 +156,7 @@ class ForwardPass:
         read = leaf.transpose(0, 1) if first else leaf
         turned = flat and len(self.size) == 2 and watched().turned
         size = self.size[::-1] if turned else self.size
-        before = cache(lambda: watched().grids_before(name, size))  # asked for several times
-        fold = grid_fold(self.model, name, read, size, before)
+        fold = grid_fold(self.model, name, read, size, lambda: watched().grids_before(name, size))
         if turned:
             return lambda a: fold(a).mT
         return (lambda a: fold(a.transpose(0, 1))) if first else fold
@@ -225,7 +224,7 @@ class ForwardPass:
         return self._weights(self._per_image(v))
 
     def _weights(self, v: Tensor) -> Tensor:
-        """alpha, of questions that are N x K x classes."""
+        """alpha, of questions that are N x K x classes, or N x K class numbers."""
         if self._closed_form is not None:
             return self._closed_form.weights(v)
         if self._pooled_head is not None:
@@ -248,7 +247,19 @@ class ForwardPass:
             LayerError: nothing but round-off is left of the weights.
             ImageError: the evidence is NaN or infinite.
         """
-        v = self._per_image(v)
+        return self._evidence(self._per_image(v))
+
+    @without_autocast
+    def evidence_for(self, classes: Tensor) -> Tensor:
+        """S^c of classes c, N x K x h x w: as `evidence` of one-hot v, in less time.
+
+        Args:
+            classes: N x K class numbers; the output is N x classes.
+        """
+        return self._evidence(classes)
+
+    def _evidence(self, v: Tensor) -> Tensor:
+        """S of questions that are N x K x classes, or N x K class numbers."""
         if self._reads_class_maps(v):
             self.check_weights()
             evidence = self._sum_of_class_maps(v)  # S = sum_c v_c S^c, the same
@@ -259,7 +270,7 @@ class ForwardPass:
     def _weights_by_backward(self, v: Tensor) -> Tensor:
         """alpha by a backward pass: N x K x C."""
         if self._shift is None:
-            gradient = self._wide(self._backward(v)).flatten(3)
+            gradient = self._wide(self._backward(spelled_out(v, self.logits))).flatten(3)
             self._check_sums(gradient)
             return gradient.mean(dim=3)
         with self._undisturbed():
@@ -302,6 +313,8 @@ class ForwardPass:
 
     def _sum_of_class_maps(self, v: Tensor) -> Tensor:
         """sum_c v_c S^c; v of an output N, or N x classes x 1 x 1, has other sides."""
+        if not v.is_floating_point():
+            return torch.stack([maps[c] for maps, c in zip(self.class_maps(), v)])
         return _weighted_sum(v.reshape(*v.shape[:2], -1), self.class_maps())
 
     def _per_image(self, v: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """How a layer's output is read as a grid of places (spatial positions), N x C x h x w."""
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from math import log, prod
 from typing import Any
 
@@ -84,6 +85,8 @@ def find_fold(
         batch_first = (shape[1], shape[0], shape[2])
         fold = find_fold(model, batch_first, size, patch_grids)
         return None if fold is None else lambda a: fold(a.transpose(0, 1))
+    if len(shape) == 3:  # of tokens the grids are asked for several times
+        patch_grids = cache(patch_grids)
     if _in_a_row(model, shape, size, patch_grids):
         grids = [tuple(grid) for grid in patch_grids()[0] if len(grid) == len(size)]
         whole = next((grid for grid in grids if prod(grid) == shape[2]), None)

@@ -26,6 +26,7 @@ Picker = Callable[[Any], Tensor]  # from what the network returned to the tensor
 # its lock, whatever else they consist of. They are taken in the order of their numbers.
 # By id: a WeakKeyDictionary looks up ten times as slowly, which small networks would feel.
 _locks: dict[int, tuple[int, Any]] = {}
+_together: dict[tuple[int, ...], list[Any]] = {}  # of all modules of a network, found before
 _numbers = count()
 _guard = threading.Lock()
 
@@ -35,6 +36,7 @@ def _unlocked() -> None:
     global _guard
     _guard = threading.Lock()
     _locks.clear()
+    _together.clear()
 
 
 if hasattr(os, "register_at_fork"):
@@ -43,21 +45,29 @@ if hasattr(os, "register_at_fork"):
 
 def _locks_of(modules: list[nn.Module]) -> list[Any]:
     """What keeps other threads away: flags and hooks of these modules are changed by one only."""
+    ids = tuple(map(id, modules))
     with _guard:
-        try:
-            found = set(map(_locks.__getitem__, map(id, modules)))
-        except KeyError:  # modules not seen before
+        locks = _together.get(ids)
+        if locks is None:
             new = next(_numbers), threading.RLock()
             found = {_lock_of(module, new) for module in modules}
-    return [lock for _, lock in sorted(found, key=lambda pair: pair[0])]
+            locks = [lock for _, lock in sorted(found, key=lambda pair: pair[0])]
+            _together[ids] = locks
+    return locks
 
 
 def _lock_of(module: nn.Module, new: tuple[int, Any]) -> tuple[int, Any]:
     """The module's lock, which is forgotten with it; the new one if it has none."""
     if id(module) not in _locks:
         _locks[id(module)] = new
-        finalize(module, _locks.pop, id(module), None)
+        finalize(module, _forget, id(module))
     return _locks[id(module)]
+
+
+def _forget(number: int) -> None:
+    """A module is gone, and another may get its number."""
+    _locks.pop(number, None)
+    _together.clear()
 
 
 @contextmanager

@@ -254,7 +254,7 @@ def cotangents(v: Any, device: torch.device) -> Tensor:
         kind = str(v.dtype if v.is_complex() else v.device if v.is_meta else v.layout)
         kind = kind.removeprefix("torch.")
         raise ValueError(f"Cotangents are real numbers in a plain tensor, but these are {kind}.")
-    return v.detach()
+    return v.detach() if v.is_floating_point() else v.float()
 
 
 def check_logits(y: Tensor) -> None:

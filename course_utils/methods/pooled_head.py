@@ -14,7 +14,15 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from .backward import backward
-from .closed_form import LARGE, LastLinear, Node, is_parameter, linear_reads, only_restrided
+from .closed_form import (
+    LARGE,
+    LastLinear,
+    Node,
+    is_parameter,
+    linear_reads,
+    only_restrided,
+    spelled_out,
+)
 from .grids import Fold
 from .vector_steps import Each, Linear, Step, is_norm_of_vectors, steps_of_norm
 
@@ -107,7 +115,7 @@ class PooledHead:
     def _gradient(self, v: Tensor, number: int) -> Tensor:
         """dJ / d(what an operation of the path gives), N x K x ... ."""
         if number == 0:
-            return v
+            return spelled_out(v, self._output)
         start, v = self._last.behind(v)
         done = int(start is not self._output)
         if self._steps is not None:
@@ -119,6 +127,11 @@ class PooledHead:
         gradient = backward(start, GradientEdge(self.path[number], 0), v.transpose(0, 1))
         assert gradient is not None  # the operation lies on the way
         return gradient.transpose(0, 1)
+
+    @cached_property
+    def _shapes(self) -> list[tuple[int, ...]]:
+        """What each operation of the path gives."""
+        return [_shape(node) for node in self.path]
 
     @cached_property
     def _steps(self) -> list[Step] | None:
@@ -151,7 +164,7 @@ class PooledHead:
     def _derivative(self, number: int) -> Tensor:
         """dz/dx of an operation z(x) on each value alone, N x values; the usual two without
         autograd, which takes ten times as long."""
-        node, ones = self.path[number], self._leaf.new_ones(_shape(self.path[number]))
+        node, ones = self.path[number], self._leaf.new_ones(self._shapes[number])
         if node.name() == "ReluBackward0":
             return ones * (node._saved_result.detach() > 0)
         if node.name() == "HardswishBackward0":
@@ -169,12 +182,12 @@ class PooledHead:
         windows, so that their mean is the same for all.
         """
         if all(node.name() in _WEIGHTS_SUM_TO_1 for node in self.path[self._waist :]):
-            each = prod(_shape(self.path[self._waist])[1:]) // self._channels
+            each = prod(self._shapes[self._waist][1:]) // self._channels
             places = prod(self._leaf.shape[1:]) // self._channels
             return self._leaf.new_full((1, self._channels, each), 1 / places)
         end = GradientEdge(self.path[self._waist], 0)
         with torch.inference_mode(False), torch.enable_grad():
-            z = torch.ones(_shape(end.node), dtype=self._leaf.dtype, device=self._leaf.device)
+            z = torch.ones(self._shapes[self._waist], dtype=self._leaf.dtype, device=self._leaf.device)
             z.requires_grad_()
             (gradient,) = torch.autograd.grad(end, self._leaf, z, create_graph=True)
             grid = self._fold(gradient)
@@ -215,7 +228,7 @@ class PooledHead:
         """Whether a large linear layer reads z, so that it pays to read it once."""
         if not self._is_linear(self._waist - 1):
             return False
-        inputs, outputs = (prod(_shape(self.path[self._waist - k])[1:]) for k in (0, 1))
+        inputs, outputs = (prod(self._shapes[self._waist - k][1:]) for k in (0, 1))
         return inputs * outputs > LARGE
 
     def _matrix(self, number: int) -> Tensor | None:
@@ -224,7 +237,7 @@ class PooledHead:
         if node.name() != "ConvolutionBackward0":
             return self._linear(number)
         weight, before = node._saved_weight.detach(), self.path[number + 1]
-        one_place = prod(_shape(node)[2:]) == prod(_shape(before)[2:]) == 1
+        one_place = prod(self._shapes[number][2:]) == prod(self._shapes[number + 1][2:]) == 1
         # the one place might be of the padding
         plain = node._saved_groups == 1 and not (node._saved_transposed or any(node._saved_padding))
         if not (one_place and plain and weight[0, 0].numel() == 1):
@@ -242,7 +255,7 @@ class PooledHead:
 
     def _gives_vectors(self, number: int) -> bool:
         """Whether an operation gives one vector for each image, with sides of length 1 beside."""
-        images, *sides = _shape(self.path[number])
+        images, *sides = self._shapes[number]
         return images == len(self._leaf) and prod(sides) == max(sides, default=1)
 
 
