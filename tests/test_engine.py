@@ -780,3 +780,35 @@ def test_a_gradient_of_nan_is_refused():
 
     with pytest.raises(ImageError, match="evidence holds NaN or infinity"):
         GradCAM(Root(), "layer1")(PHOTO)
+
+
+HEADS = {
+    "pooling and a linear layer": lambda: [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)],
+    "pooling and two": lambda: [
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 6), nn.Hardswish(), nn.Linear(6, 5))
+    ],
+    "classes, then pooling": lambda: [nn.Conv2d(4, 5, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()],
+    "flattened": lambda: [nn.Flatten(), nn.Linear(4 * 6 * 6, 5)],
+    "a norm of each image": lambda: [
+        *(nn.GroupNorm(1, 4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 6 * 6, 5))
+    ],
+}
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("maps_first", [False, True])
+def test_class_numbers_ask_what_one_hot_cotangents_ask(head, maps_first):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), *HEADS[head]()).eval()
+    seen = ForwardPass(model, torch.randn(2, 3, 8, 8), "1")
+    if maps_first:
+        seen.class_maps()
+    classes = torch.tensor([[3, 0], [1, 1]])
+    wanted = seen.evidence(F.one_hot(classes, 5).float())
+    assert torch.allclose(seen.evidence_for(classes), wanted, rtol=1e-5, atol=1e-7)
+
+
+def test_whole_numbers_as_cotangents_are_cotangents_and_no_class_numbers():
+    seen = ForwardPass(HandNet(), PHOTO)
+    ask = torch.tensor([[1, 0, 2]])
+    assert torch.equal(seen.evidence(ask), seen.evidence(ask.double()))

@@ -262,6 +262,36 @@ def transposed(a, linear):
     return linear(a[..., :4].transpose(1, 2).relu().mean((2, 3)))
 
 
+@pytest.mark.parametrize("axis", [-1, -2, 1, 2])
+def test_axes_counted_from_the_end_are_those_counted_from_the_front(axis):
+    """Of a signal, N x C x L: autograd stores -1 as 2^64 - 1, which divided by 3 leaves 0."""
+    model = Net(lambda a, f: f(a.mean(axis)), lambda: nn.Linear(4 if axis in (-1, 2) else 24, 5))
+    model.target = nn.Conv1d(3, 4, 1)
+    seen = ForwardPass(model, images().flatten(2), "target")
+    plain = ForwardPass(model, images().flatten(2), "target", reshape_transform=lambda a: a)
+    torch.testing.assert_close(seen.weights(torch.eye(5)), plain.weights(torch.eye(5)))
+    assert (seen._pooled_head is not None) == (axis in (-1, 2))
+
+
+class Exchanged(nn.Module):
+    """Tokens N x T x C are pooled as N x C x T."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(1)
+        self.embed, self.target, self.h = nn.Conv2d(3, 4, 1), nn.LayerNorm(4), nn.Linear(4, 5)
+
+    def forward(self, x):
+        tokens = self.target(self.embed(x).flatten(2).mT)
+        return self.h(tokens.permute(0, -1, 1).mean(-1))
+
+
+def test_tokens_whose_axes_are_exchanged_are_answered():
+    seen = ForwardPass(Exchanged(), images(), "target")
+    expected = seen.gradients(torch.eye(5)).mean(dim=(3, 4))
+    torch.testing.assert_close(seen.weights(torch.eye(5)), expected)
+
+
 @pytest.mark.parametrize("head", [mixed, transposed], ids=lambda h: h.__name__)
 def test_a_head_that_resembles_pooling_is_answered_rightly(head):
     model = Net(head, lambda: nn.Linear(4, 5))

@@ -8,6 +8,7 @@ Questions v are N x K x classes, as everywhere; or, where each is about one clas
 N x K whole numbers, which stand for one-hot v. Then v W is a row of W.
 """
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -160,6 +161,11 @@ def linear_reads(node: Node) -> tuple[tuple[Node, int], list[Node]] | None:
     return z, [stored for stored, _ in (*bias, matrix)]
 
 
+def axes_of(saved: Sequence[int], count: int) -> list[int]:
+    """Axes that a graph's node has saved, counted from the front: -1 is stored as 2^64 - 1."""
+    return [(axis - 2**64 if axis >= 2**63 else axis) % count for axis in saved]
+
+
 _RESHAPING = ("ViewBackward0", "UnsafeViewBackward0", "SqueezeBackward1")
 
 
@@ -236,8 +242,7 @@ def pooling_linear_head(output: Tensor, leaf: Tensor) -> Tensor | None:
         return None
     while node.name() in _RESHAPING or only_restrided(node, leaf, leaf.shape[1]):
         node = node.next_functions[0][0]
-    # pooled over dimensions 2 and 3; counted from the end, autograd stores them modulo 2^64
-    if node.name() != "MeanBackward1" or sorted(d % 2**64 % 4 for d in node._saved_dim) != [2, 3]:
+    if node.name() != "MeanBackward1" or sorted(axes_of(node._saved_dim, 4)) != [2, 3]:
         return None
     node = node.next_functions[0][0]
     if node.name() == "CloneBackward0":

@@ -18,6 +18,7 @@ from .closed_form import (
     LARGE,
     LastLinear,
     Node,
+    axes_of,
     is_parameter,
     linear_reads,
     only_restrided,
@@ -187,7 +188,9 @@ class PooledHead:
             return self._leaf.new_full((1, self._channels, each), 1 / places)
         end = GradientEdge(self.path[self._waist], 0)
         with torch.inference_mode(False), torch.enable_grad():
-            z = torch.ones(self._shapes[self._waist], dtype=self._leaf.dtype, device=self._leaf.device)
+            z = torch.ones(
+                self._shapes[self._waist], dtype=self._leaf.dtype, device=self._leaf.device
+            )
             z.requires_grad_()
             (gradient,) = torch.autograd.grad(end, self._leaf, z, create_graph=True)
             grid = self._fold(gradient)
@@ -322,10 +325,10 @@ def _channels_after(node: Node, axis: int, shape: tuple[int, ...], leaf: Tensor)
     if name in _POOLS:
         return axis if axis == 1 and len(shape) == 4 else -1
     if name == "PermuteBackward0":
-        dims = [d % 2**64 % len(shape) for d in node._saved_dims]
+        dims = axes_of(node._saved_dims, len(shape))
         return dims.index(axis) if dims[0] == 0 else -1
     if name == "MeanBackward1":
-        dims = [d % 2**64 % len(shape) for d in node._saved_dim]
+        dims = axes_of(node._saved_dim, len(shape))
         if axis in dims or 0 in dims:
             return -1
         return axis if len(after) == len(shape) else axis - sum(d < axis for d in dims)
