@@ -146,16 +146,18 @@ def load_photo(source) -> Image.Image:
 def _content(file) -> bytes:
     """What an open file holds, from where it stands."""
     try:
-        content = file.read(MAX_BYTES + 1)
-        while 0 < len(content) <= MAX_BYTES and (more := file.read(MAX_BYTES)):  # of a pipe: parts
-            content += more
+        parts, size = [], 0
+        while size <= MAX_BYTES and (part := file.read(MAX_BYTES + 1 - size)):  # a pipe gives parts
+            parts.append(part)
+            size += len(part)
     except UnicodeDecodeError:
-        content = ""
+        parts = [""]
     except ValueError:  # closed, or open for writing only
         raise ValueError('The file cannot be read from: open it with open(path, "rb").') from None
-    if isinstance(content, str):
+    if any(isinstance(part, str) for part in parts):
         raise TypeError('The file is open for text. Open it with open(path, "rb"), or give a path.')
-    if len(content) > MAX_BYTES:
+    content = b"".join(parts)
+    if size > MAX_BYTES:
         raise ValueError(f"The open file is larger than {MAX_BYTES / 1e6:g} MB.")
     if not content:
         raise ValueError("Nothing is left to read in the open file: file.seek(0) rewinds it.")

@@ -805,7 +805,7 @@ def test_class_numbers_ask_what_one_hot_cotangents_ask(head, maps_first):
         seen.class_maps()
     classes = torch.tensor([[3, 0], [1, 1]])
     wanted = seen.evidence(F.one_hot(classes, 5).float())
-    assert torch.allclose(seen.evidence_for(classes), wanted, rtol=1e-5, atol=1e-7)
+    assert torch.allclose(seen._evidence(classes), wanted, rtol=1e-5, atol=1e-7)
 
 
 def test_whole_numbers_as_cotangents_are_cotangents_and_no_class_numbers():

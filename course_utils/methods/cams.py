@@ -217,7 +217,7 @@ class _Answer:
         if key in kept:
             self.forward_pass.check_weights()
         elif self.forward_pass.logits.shape == self.logits.shape:
-            kept[key] = self.forward_pass.evidence_for(p)
+            kept[key] = self.forward_pass._evidence(p)
         else:  # one logit, or N x classes x 1 x 1
             kept[key] = self.evidence(self.one_hot(p))
         return kept[key]

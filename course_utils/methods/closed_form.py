@@ -77,7 +77,7 @@ class Products:
 
     def times(self, v: Tensor, matrix: Tensor) -> Tensor:
         """N x K x classes -> N x K x columns, in the matrix's numbers."""
-        if not v.is_floating_point():
+        if are_class_numbers(v):
             return matrix[v]
         v = v.to(matrix.dtype)
         if v.shape[-1] <= FEW:
@@ -95,6 +95,11 @@ class Products:
         return v @ matrix
 
 
+def are_class_numbers(v: Tensor) -> bool:
+    """Whether questions are N x K class numbers, and not N x K x classes cotangents."""
+    return not v.is_floating_point()
+
+
 def one_hot(classes: Tensor, y: Tensor) -> Tensor:
     """N x K class numbers -> N x K x classes, 1 at the class; in the numbers of y, N x classes."""
     zeros = y.new_zeros(*classes.shape, y.shape[1])
@@ -103,7 +108,7 @@ def one_hot(classes: Tensor, y: Tensor) -> Tensor:
 
 def spelled_out(v: Tensor, y: Tensor) -> Tensor:
     """N x K x classes, also of class numbers."""
-    return v if v.is_floating_point() else one_hot(v, y)
+    return one_hot(v, y) if are_class_numbers(v) else v
 
 
 def _without_peaks(v: Tensor) -> Tensor:
@@ -114,7 +119,7 @@ def _without_peaks(v: Tensor) -> Tensor:
 
 def _asked_about(v: Tensor) -> Tensor:
     """The classes that any of the questions is about."""
-    if not v.is_floating_point():
+    if are_class_numbers(v):
         return v.unique()
     questions = v.flatten(0, -2)
     asked = questions.any(dim=0) if len(questions) > 1 else questions[0]

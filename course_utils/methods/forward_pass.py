@@ -15,7 +15,14 @@ from torch import Tensor, nn
 
 from ..errors import LayerError, a_kind_of
 from .backward import alike, backward, cancels, random_like
-from .closed_form import CHUNK, ClosedForm, LastLinear, pooling_linear_head, spelled_out
+from .closed_form import (
+    CHUNK,
+    ClosedForm,
+    LastLinear,
+    are_class_numbers,
+    pooling_linear_head,
+    spelled_out,
+)
 from .diagnosis import diagnosed, of_the_network
 from .first_token import find_shorter
 from .grids import Fold, check_grid, grid_fold, own_grid, tokens_first
@@ -235,7 +242,6 @@ class ForwardPass:
         chunks = v.split(max(1, chunk // len(self)), dim=1)
         return torch.cat([self._weights_by_backward(few) for few in chunks], dim=1)
 
-    @without_autocast
     def evidence(self, v: Tensor) -> Tensor:
         """S = sum_k alpha_k A^k (eq. 2), signed, before the ReLU: N x K x h x w.
 
@@ -250,16 +256,8 @@ class ForwardPass:
         return self._evidence(self._per_image(v))
 
     @without_autocast
-    def evidence_for(self, classes: Tensor) -> Tensor:
-        """S^c of classes c, N x K x h x w: as `evidence` of one-hot v, in less time.
-
-        Args:
-            classes: N x K class numbers; the output is N x classes.
-        """
-        return self._evidence(classes)
-
     def _evidence(self, v: Tensor) -> Tensor:
-        """S of questions that are N x K x classes, or N x K class numbers."""
+        """S of questions that are N x K x classes, or N x K class numbers, which take less time."""
         if self._reads_class_maps(v):
             self.check_weights()
             evidence = self._sum_of_class_maps(v)  # S = sum_c v_c S^c, the same
@@ -313,7 +311,7 @@ class ForwardPass:
 
     def _sum_of_class_maps(self, v: Tensor) -> Tensor:
         """sum_c v_c S^c; v of an output N, or N x classes x 1 x 1, has other sides."""
-        if not v.is_floating_point():
+        if are_class_numbers(v):
             return torch.stack([maps[c] for maps, c in zip(self.class_maps(), v)])
         return _weighted_sum(v.reshape(*v.shape[:2], -1), self.class_maps())
 

@@ -67,9 +67,8 @@ class Preprocess:
         return TF.center_crop(photo, [self.crop, self.crop])
 
     def _crop_thin(self, photo: Image.Image) -> Image.Image:
-        """As `crop_photo`, within a grey level; a photo of 1 x 20000 pixels enlarged as a whole
-        would
-        take gigabytes."""
+        """As `crop_photo`, within a grey level, for photos of which the whole, enlarged, would take
+        gigabytes, such as 1 x 20000 pixels."""
         from torchvision.transforms.v2 import functional as TF
 
         (width, height), scale = photo.size, self.resize / min(photo.size)
