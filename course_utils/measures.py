@@ -19,12 +19,13 @@ from numpy.typing import ArrayLike
 from scipy.ndimage import distance_transform_edt
 from scipy.stats import spearmanr
 from torch import Tensor
+from torch.nn import functional as F
 
 from .errors import ClassError, a_kind_of
 from .methods.classes import class_indices, names_for
 from .methods.diagnosis import diagnosed
-from .methods.head import the_output, undisturbed
-from .methods.scores import class_logits
+from .methods.head import Picker, the_output, undisturbed
+from .methods.scores import are_classes, class_logits, warn_of_probabilities
 
 LEAST_MARGIN = 1.0  # logits: P is then e times as probable as Q
 BATCH = 16  # pictures put to the network at once
@@ -50,8 +51,8 @@ def pointing_game(evidence: ArrayLike, mask: ArrayLike, tolerance: float = 0.0) 
         ValueError: the shapes differ, or the tolerance is negative.
     """
     evidence, mask = _pair(evidence, mask)
-    if tolerance < 0:
-        raise ValueError(f"tolerance={tolerance} is negative; give pixels, 0 or more.")
+    if not tolerance >= 0:  # of NaN nothing is true
+        raise ValueError(f"tolerance={tolerance} is not 0 or more pixels.")
     if evidence.max() <= 0 or not mask.any():
         return float("nan")
     near = distance_transform_edt(~mask) <= tolerance
@@ -194,30 +195,43 @@ class Deletion(NamedTuple):
 
 
 def margin_between(
-    model: Callable[[Tensor], Any], p: int | str, q: int | str
+    model: Callable[[Tensor], Any], p: int | str, q: int | str, output: Picker | None = None
 ) -> Callable[[Tensor], Tensor]:
     """The margin y_P - y_Q of a network, as a function from N x 3 x H x W to N numbers.
 
     Args:
         model: a network from N x 3 x H x W to N x classes; it runs in evaluation mode. One logit
             is read as the classes 0 ("no") and 1 ("yes"), and `logits` are looked for in a dict or
-            an object, as in `GradCAM`.
+            an object, as in `GradCAM`. Signals and volumes are pictures, too.
         p, q: P and Q, by number or name.
+        output: a function from what the network returns to the logits, as in `GradCAM`.
 
-    Raises (the function that is returned):
-        ClassError: no such class, or several in place of one.
-        ImageError: the network does not read such pictures.
+    Raises:
+        TypeError: `model` is no network, nor another function.
+        (the function that is returned) ClassError: no such class, or several in place of one, or
+        the output is not N x classes. ImageError: the network does not read such pictures.
     """
+    if not callable(model):
+        raise TypeError(f"margin_between takes a network, not {a_kind_of(model)}.")
 
     def margin(pictures: Tensor) -> Tensor:
-        categories = None
-        if isinstance(model, torch.nn.Module):
-            with undisturbed(model), diagnosed(model, pictures, None, None):
-                output = the_output(model, model(pictures))
-            categories = names_for(model, output)
+        categories, network = None, isinstance(model, torch.nn.Module)
+        if network:
+            with undisturbed(model), diagnosed(model, pictures, None, output):
+                found = the_output(model, model(pictures), output)
+            if are_classes(found):
+                warn_of_probabilities(model, found, stacklevel=2)
+                categories = names_for(model, found)
         else:
-            output = model(pictures)
-        y = class_logits(output)
+            found = output(model(pictures)) if output else model(pictures)
+        if not are_classes(found):
+            shape = " x ".join(map(str, found.shape))
+            raise ClassError(
+                f"The network's output is {shape}, not N x classes: a margin is between two "
+                "classes. Say with output= which numbers are meant: of each class's map, say, the "
+                "largest, output=lambda y: y.flatten(2).amax(2)."
+            )
+        y = class_logits(found)
         pair = [class_indices(c, 1, y.shape[1], categories) for c in (p, q)]
         if pair[0].numel() + pair[1].numel() > 2:
             raise ClassError("A margin is between two classes: one P and one Q.")
@@ -243,9 +257,10 @@ def contrastive_deletion(
 
     Args:
         margin: N x 3 x H x W -> N numbers, y_P - y_Q; see `margin_between`.
-        x: 3 x H x W, one picture as the network reads it.
-        evidence: H x W map; its highest pixels go (of those that tie, in reading order), positive
-            ones only.
+        x: 3 x H x W, one picture as the network reads it; of signals C x L, of volumes
+            C x D x H x W.
+        evidence: H x W map (L, D x H x W); its highest pixels go (of those that tie, in reading
+            order), positive ones only.
         share: of all pixels, in (0, 1]; fewer go where fewer are positive.
         blank: what removed pixels become, broadcastable to x; None: a strong blur of x, which
             leaves no hole with sharp edges for the network to see.
@@ -261,15 +276,17 @@ def contrastive_deletion(
 
     >>> print(contrastive_deletion(margin_between(network, p, q), x[0], answer.maps[0, 0]))
     """
-    if not 0 < share <= 1 or regions < 2:
-        raise ValueError(f"share={share} must be in (0, 1] and regions={regions} at least 2.")
+    if not 0 < share <= 1 or not isinstance(regions, Integral) or regions < 2:
+        raise ValueError(
+            f"share={share} must be in (0, 1] and regions={regions} a whole number from 2."
+        )
     order, rank = _ranked(x, evidence)
     mask = (rank < max(1, round(share * rank.numel()))) & torch.from_numpy(order > 0)
     masks = [torch.zeros_like(mask), mask]
     generator = np.random.default_rng(seed)
     for _ in range(regions):
-        down, right = (int(generator.integers(side)) for side in mask.shape)
-        masks.append(mask.roll((down, right), dims=(0, 1)))
+        steps = [int(generator.integers(side)) for side in mask.shape]
+        masks.append(mask.roll(steps, dims=list(range(mask.dim()))))
     before, after, *others = _margins(margin, x, masks, blank)
     if not mask.any():
         return Deletion(math.nan, math.nan, math.nan, before, math.nan)
@@ -304,8 +321,10 @@ def relative_deletion(
         ValueError: the map's size is not the picture's, `steps` or `until` is out of range, or a
             margin is no finite number.
     """
-    if steps < 1 or not 0 < until <= 1:
-        raise ValueError(f"steps={steps} must be at least 1 and until={until} in (0, 1].")
+    if not isinstance(steps, Integral) or steps < 1 or not 0 < until <= 1:
+        raise ValueError(
+            f"steps={steps} must be a whole number from 1 and until={until} in (0, 1]."
+        )
     _, rank = _ranked(x, evidence)
     removed = torch.linspace(0, until, steps + 1) * rank.numel()
     values = np.array(_margins(margin, x, [rank < n.round() for n in removed], blank))
@@ -322,15 +341,22 @@ def relative_deletion(
 
 def _ranked(x: Tensor, evidence: ArrayLike) -> tuple[np.ndarray, Tensor]:
     """The map as an array, and the rank of each pixel, H x W, 0 the highest."""
-    if not isinstance(x, Tensor) or x.dim() != 3:
+    if not isinstance(x, Tensor) or x.dim() not in (2, 3, 4):
         got = " x ".join(map(str, getattr(x, "shape", [type(x).__name__])))
         raise ValueError(f"x is {got}; one picture, a tensor C x H x W, is needed, such as x[0].")
     if not x.is_floating_point():
         raise ValueError(f"x holds {x.dtype} values; a picture as the network reads it is floats.")
-    values = _array(evidence)
-    if values.shape != tuple(x.shape[-2:]):
+    values = _array(evidence, (1, 2, 3))
+    if values.ndim != x.dim() - 1:
+        got = " x ".join(map(str, x.shape))
+        one = " Of a batch give one, such as x[0]." * (values.shape == x.shape[2:])
         raise ValueError(
-            f"A map of {values.shape} cannot order the pixels of {tuple(x.shape[-2:])}: bring it "
+            f"x is {got}, and the map {values.shape}: one picture C x H x W and its map H x W are "
+            f"needed (of signals C x L and L, of volumes C x D x H x W and D x H x W).{one}"
+        )
+    if values.shape != tuple(x.shape[1:]):
+        raise ValueError(
+            f"A map of {values.shape} cannot order the pixels of {tuple(x.shape[1:])}: bring it "
             "to the picture's size first, as an Explanation's .maps are."
         )
     rank = np.empty(values.size, int)
@@ -345,23 +371,31 @@ def _margins(
     blank = _blurred(x) if blank is None else _filling(blank, x)
     found: list[float] = []
     with torch.no_grad():
-        for start in range(0, len(masks), BATCH):
-            some = masks[start : start + BATCH]
-            pictures = torch.stack([torch.where(m.to(x.device), blank, x) for m in some])
-            falls = torch.as_tensor(margin(pictures))
-            if falls.numel() != len(some):
-                got = " x ".join(map(str, falls.shape)) or "one"
-                raise ValueError(
-                    f"A margin is one number for each of {len(some)} pictures, but it gave {got}: "
-                    "margin_between(model, p, q) makes one of a network."
-                )
-            found += falls.double().flatten().tolist()
+        # even batches, so that none is of one picture: a squeeze() would take its axis away
+        for some in np.array_split(np.arange(len(masks)), -(-len(masks) // BATCH)):
+            pictures = torch.stack([torch.where(masks[i].to(x.device), blank, x) for i in some])
+            found += _numbers_of(margin(pictures), len(some))
     if not np.isfinite(found).all():
         raise ValueError(
             "The margin of a picture is NaN or infinite: look at the picture's values and at the "
             "network's weights, and try float32 if the network runs in half precision."
         )
     return found
+
+
+def _numbers_of(margins: Any, count: int) -> list[float]:
+    """What a margin gave for so many pictures, as a list."""
+    try:
+        numbers = torch.as_tensor(margins)
+        got = " x ".join(map(str, numbers.shape)) or "one"
+    except (TypeError, ValueError, RuntimeError):
+        numbers, got = torch.empty(0), a_kind_of(margins)
+    if numbers.numel() != count:
+        raise ValueError(
+            f"A margin is one number for each of {count} pictures, but it gave {got}: "
+            "margin_between(model, p, q) makes one of a network."
+        )
+    return numbers.double().flatten().tolist()
 
 
 def _filling(blank: Any, x: Tensor) -> Tensor:
@@ -404,30 +438,60 @@ def average(values: Sequence[float]) -> tuple[float, int]:
 def _blurred(x: Tensor) -> Tensor:
     """Every pixel the mean of a window a quarter of the picture wide, clipped at the edge."""
     reach = max(x.shape[-1] // 8, 1)
-    return torch.nn.functional.avg_pool2d(
-        x[None], 2 * reach + 1, stride=1, padding=reach, count_include_pad=False
-    )[0]
+    for axis in range(1, x.dim()):  # a box's mean is the mean of means, side by side
+        rows = x.movedim(axis, -1)
+        flat = rows.reshape(1, -1, rows.shape[-1])
+        mean = F.avg_pool1d(flat, 2 * reach + 1, 1, reach, count_include_pad=False)
+        x = mean.reshape(rows.shape).movedim(-1, axis)
+    return x
 
 
-def _array(values: ArrayLike) -> np.ndarray:
-    """A map as an H x W float array."""
+def _array(values: ArrayLike, sides: Sequence[int] = (2,), what: str = "map") -> np.ndarray:
+    """A map as an H x W float array; as one of several numbers of sides, where they are given."""
     if isinstance(values, Tensor):
         values = values.detach().cpu().double().numpy()  # numpy knows no bfloat16
     if hasattr(values, "maps"):  # an Explanation
         raise TypeError("A measure reads one map, not a whole Explanation: give its .maps[0, 0].")
     values = np.asarray(values, float)
-    if values.ndim != 2 or not values.size:
-        raise ValueError(f"A measure reads one map, H x W, not an array of shape {values.shape}.")
+    if values.ndim not in sides or not values.size:
+        kind = "one map, H x W," if what == "map" else "a mask, H x W,"
+        raise ValueError(
+            f"A measure reads {kind} not an array of shape {values.shape}.{_way_to_one(values)}"
+        )
     if not np.isfinite(values).all():
-        raise ValueError("The map holds NaN or infinity: no measure can read it.")
+        raise ValueError(f"The {what} holds NaN or infinity: no measure can read it.")
     return values
+
+
+def _way_to_one(values: np.ndarray) -> str:
+    """How an array of other axes becomes H x W, in words."""
+    if not values.size or values.ndim < 1:
+        return ""
+    if values.squeeze().ndim == 2:
+        return " .squeeze() takes the other axes away."
+    if values.ndim == 4:
+        return " Pick one of several: maps[0, 0]."
+    if values.ndim == 3:
+        return (
+            " Pick one of several: maps[0]. A volume's map and mask can be read as one row: "
+            ".reshape(1, -1) of both."
+        )
+    return " A signal's map and mask are one row: .reshape(1, -1) of both." * (values.ndim == 1)
 
 
 def _pair(evidence: ArrayLike, mask: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     swapped = str(getattr(evidence, "dtype", "")).endswith("bool")
-    evidence, mask = _array(evidence), _array(mask)
-    if swapped and not np.isin(mask, (0, mask.max())).all():
+    evidence, mask = _array(evidence), _array(mask, what="mask")
+    high, several = mask.max(), len(np.unique(mask[mask > 0])) > 1
+    if swapped and several:
         raise ValueError("The map stands first, then the mask: here the map is one of booleans.")
+    if several:  # soft, with the noise of a JPEG, of class numbers, or a map in the mask's place
+        half = 0.5 if high <= 1 else 127 if high <= 255 else high / 2
+        raise ValueError(
+            f"The mask holds values between {mask.min():.3g} and {high:.3g}, and must say True or "
+            f"False: mask > {half:g} of a soft one, mask == 1 of class numbers. (The map stands "
+            "first, then the mask.)"
+        )
     mask = mask > 0
     if evidence.shape != mask.shape:
         raise ValueError(

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from course_utils.errors import ClassError
+from course_utils.errors import ClassError, ProbabilitiesWarning
 from course_utils.measures import (
     Deletion,
     average,
@@ -256,7 +256,8 @@ def test_averages_leave_out_what_has_no_answer_and_count_the_rest():
     "call, words",
     [
         (lambda: pointing_game(MAP, np.ones((2, 2))), "bring the map"),
-        (lambda: pointing_game(MAP, mask(), -1), "negative"),
+        (lambda: pointing_game(MAP, mask(), -1), "not 0 or more pixels"),
+        (lambda: pointing_game(MAP, mask((0, 0)), math.nan), "not 0 or more pixels"),
         (lambda: energy_inside(np.ones(3), np.ones(3)), "H x W"),
         (lambda: energy_inside(MAP * np.nan, mask((0, 0))), "NaN"),
         (lambda: grid_pointing_game(MAP, (0, 0)), "equal cells"),
@@ -271,7 +272,7 @@ def test_averages_leave_out_what_has_no_answer_and_count_the_rest():
         (lambda: contrastive_deletion(first_row, X.numpy(), np.ones((2, 2))), "one picture"),
         (
             lambda: contrastive_deletion(lambda x: x.sum(), X, np.ones((2, 2))),
-            "each of 16 pictures, but it gave one: margin_between",
+            "each of 11 pictures, but it gave one: margin_between",
         ),
         (lambda: grid_pointing_game(np.ones((4, 4)), (0, 0), 0), "cells=0 is the number of"),
         (lambda: grid_pointing_game(np.ones((4, 4)), (0, 0), 2.0), "cells=2.0 is the number of"),
@@ -286,12 +287,93 @@ def test_averages_leave_out_what_has_no_answer_and_count_the_rest():
             "a colour, C",
         ),
         (lambda: relative_deletion(first_row, X, MAP), "order the pixels"),
+        (lambda: relative_deletion(first_row, X, np.ones((2, 2)), steps=2.5), "steps=2.5"),
+        (lambda: contrastive_deletion(first_row, X, np.ones((2, 2)), regions=9.0), "regions=9.0"),
+        (lambda: contrastive_deletion(lambda x: "y", X, np.ones((2, 2))), "it gave a str: margin"),
+        (lambda: energy_inside(MAP, mask((0, 0)) * np.nan), "The mask holds NaN"),
+        (lambda: energy_inside(MAP, MAP[None]), r"a mask, .*\.squeeze\(\) takes the other axes"),
+        (
+            lambda: energy_inside(np.ones((4, 3, 3)), MAP),
+            r"one of several: maps\[0\].* \.reshape\(1",
+        ),
+        (lambda: energy_inside(MAP, MAP), "mask holds values between -9 and 4.*first, then the"),
+        (lambda: energy_inside(MAP, np.array([2, 253, 1])), "a mask, H x W,"),
         (lambda: relative_deletion(first_row, X, np.ones((2, 2)), until=2), "until"),
     ],
 )
 def test_bad_input_is_answered_in_words(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+@pytest.mark.parametrize(
+    "values, cure",
+    [
+        ([[2, 253], [1, 255]], "mask > 127"),  # a JPEG of a mask: nothing in it is 0
+        ([[0.1, 0.9], [0.2, 1.0]], "mask > 0.5"),  # enlarged bilinearly
+        ([[1, 2], [1, 2]], "mask == 1 of class numbers"),
+    ],
+)
+def test_a_mask_that_is_not_true_or_false_is_not_read_as_everywhere(values, cure):
+    with pytest.raises(ValueError, match=cure):
+        energy_inside(np.ones((2, 2)), np.array(values))
+
+
+@pytest.mark.parametrize("high, low", [(1, 0), (255, 0), (1.0, -1.0), (0.5, 0)])
+def test_a_mask_of_two_values_is_read_by_the_larger(high, low):
+    assert energy_inside([[1, 3], [0, 0]], np.array([[low, high], [low, low]])) == 0.75
+
+
+@pytest.mark.parametrize(
+    "shape", [(3, 4), (3, 2, 2), (3, 1, 2, 2)], ids=["L", "H x W", "D x H x W"]
+)
+def test_signals_and_volumes_are_deleted_as_pictures_are(shape):
+    # every place of the first channel counts 1; the map's two largest of four go
+    x, blank = torch.ones(shape), torch.zeros(3, *[1] * (len(shape) - 1))
+    evidence = torch.tensor([4.0, 1, 3, 2]).reshape(shape[1:])
+    margin = lambda x: x[:, 0].flatten(1) @ torch.tensor([10.0, 1, 1, 1])  # noqa: E731
+    found = contrastive_deletion(margin, x, evidence, share=0.5, blank=blank)
+    assert (found.before, found.after, found.fall) == (13, 2, 11)
+    area, curve = relative_deletion(margin, x, evidence, steps=2, until=1, blank=blank)
+    assert curve.tolist() == pytest.approx([1, 2 / 13, 0])
+    assert contrastive_deletion(margin, x, evidence).fall == pytest.approx(0)  # an even blur
+
+
+@pytest.mark.parametrize("regions", [14, 15, 16, 31])
+def test_no_batch_of_one_picture_loses_its_axis_to_a_squeeze(regions):
+    counts = []
+
+    def margin(pictures):
+        counts.append(len(pictures))
+        return first_row(pictures).squeeze()
+
+    contrastive_deletion(margin, X, np.eye(2), regions=regions)
+    assert sum(counts) == regions + 2 and min(counts) > 1 and max(counts) <= 16
+
+
+def test_a_margin_picks_what_output_says_and_refuses_dense_answers():
+    class Dense(torch.nn.Module):
+        def forward(self, x):
+            return {"maps": x}
+
+    x = torch.arange(12.0).reshape(1, 3, 2, 2)
+    largest = lambda y: y["maps"].flatten(2).amax(2)  # noqa: E731
+    assert margin_between(Dense(), 2, 0, output=largest)(x).tolist() == [11 - 3]
+    with pytest.raises(ClassError, match=r"output is 1 x 3 x 2 x 2, not N x classes.*amax\(2\)"):
+        margin_between(Dense(), 2, 0, output=lambda y: y["maps"])(x)
+    with pytest.raises(ClassError, match="1 x 3 x 2 x 2, not N x classes"):
+        margin_between(lambda x: x, 2, 0)(x)
+    with pytest.raises(TypeError, match="takes a network, not a str"):
+        margin_between("resnet50", 2, 0)
+
+
+def test_a_margin_of_probabilities_is_no_margin_of_logits_and_says_so():
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Softmax(1))
+    with pytest.warns(ProbabilitiesWarning, match="ends in a softmax"):
+        margin_between(model, 1, 0)(torch.rand(2, 3))
+    y = torch.tensor([[1.0, 3.0, 0.0]])
+    asked = margin_between(model, 1, 0, output=torch.log)  # the cure that the warning names
+    assert asked(y).item() == pytest.approx(2)
 
 
 def test_a_whole_explanation_is_no_map():
