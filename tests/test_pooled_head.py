@@ -451,3 +451,14 @@ def test_a_question_is_answered_alike_whatever_was_asked_before(first):
             exact = v.double() @ matrix.double()
             error = (products.times(v, matrix) - exact).abs().amax(-1)
             assert (error <= 1e-5 * exact.abs().amax(-1)).all(), (kind, second)
+
+
+def test_a_logit_that_lost_its_axis_and_got_it_back_is_answered_as_autograd_does():
+    """sigmoid(y.squeeze(1)).unsqueeze(1), as heads for regression are written."""
+    head = lambda a, f: f(a.relu().mean((2, 3))).squeeze(1).sigmoid()[:, None]  # noqa: E731
+    model, kept = Net(head, lambda: nn.Linear(4, 1)), []
+    got = ForwardPass(model, images(), "target").weights(torch.ones(2, 1, 1))
+    with model.target.register_forward_hook(lambda m, i, a: kept.append(a)):
+        y = model(images())
+    (gradient,) = torch.autograd.grad(y.sum(), kept[0])
+    torch.testing.assert_close(got[:, 0], gradient.mean((2, 3)))

@@ -147,7 +147,8 @@ class PooledHead:
             elif not self._gives_vectors(number):
                 return None
             elif self._is_elementwise(number) or _is_fixed_norm(node):
-                steps.append(Each(self._derivative(number).flatten(1)[:, None]))
+                slopes = self._derivative(number)  # N alone, where a logit lost its axis
+                steps.append(Each(slopes.reshape(len(self._leaf), 1, -1)))
             elif is_norm_of_vectors(node):
                 steps += steps_of_norm(node)
             elif not _keeps_order(node) or not self._gives_vectors(number + 1):
