@@ -392,12 +392,12 @@ def test_a_layer_named_in_a_network_without_convolutions_is_used():
 
 
 def test_a_grid_passes():
-    check_grid(torch.zeros(2, 3, 4, 5), "stem", 2)
+    check_grid(torch.zeros(2, 3, 4, 5), "stem", [2])
 
 
 @pytest.mark.parametrize(("shape", "n"), [((2, 3, 4), 2), ((4, 3, 2, 2), 2)])
 def test_what_is_no_grid_of_the_batch_is_refused(shape, n):
-    text = fault(lambda: check_grid(torch.zeros(shape), "stem", n))
+    text = fault(lambda: check_grid(torch.zeros(shape), "stem", [n]))
     assert (
         f"'stem', read as a grid, is {' x '.join(map(str, shape))}, not N x C x h x w with N = {n}"
         in text

@@ -3,7 +3,8 @@
 import operator
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from numbers import Integral
+from enum import Enum
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,8 @@ def class_names(categories: Any) -> list[str] | None:
 
     Args:
         categories: a list, tuple, array or series of names; a mapping from number to name (such as
-            id2label, the numbers also as text) or from name to number (such as class_to_idx).
+            id2label, the numbers also as text) or from name to number (such as class_to_idx, or an
+            Enum).
 
     Raises:
         ClassError: it is a set, which has no order, or can be read only once.
@@ -63,9 +65,10 @@ def class_names(categories: Any) -> list[str] | None:
             f"model.categories is {a_kind_of(categories)}, which can be read only once. Make "
             "a list of it: list(...)."
         )
-    return [
-        f"class {i}" if name is None else _text(name) for i, name in enumerate(categories)
-    ] or None
+    names = list(categories)
+    if all(isinstance(name, Enum) and _is_number(name.value) for name in names):
+        return _names_of_mapping({name.name: name.value for name in names})
+    return [f"class {i}" if name is None else _text(name) for i, name in enumerate(names)]
 
 
 def _text(name: Any) -> str:
@@ -76,6 +79,8 @@ def _text(name: Any) -> str:
     """
     if isinstance(name, Mapping):
         name = name.get("name", name)
+    if isinstance(name, Enum):
+        name = name.value if isinstance(name.value, str) else name.name
     if isinstance(name, (list, tuple, np.ndarray)) and len(name):
         name = next((part for part in reversed(name) if not _is_number(part)), name[-1])
     return (name.decode() if isinstance(name, bytes) else str(name)).strip()
@@ -84,7 +89,7 @@ def _text(name: Any) -> str:
 def _names_of_mapping(categories: Mapping) -> list[str] | None:
     """Names by number: read as name -> number where the values are numbers and the keys are not."""
     pairs = list(categories.items())
-    if all(isinstance(v, Integral) and not isinstance(k, Integral) for k, v in pairs) or all(
+    if all(_is_whole(v) and not _is_whole(k) for k, v in pairs) or all(
         _is_number(v) and not _is_number(k) for k, v in pairs
     ):
         pairs = [(number, name) for name, number in pairs]
@@ -100,7 +105,13 @@ def _names_of_mapping(categories: Mapping) -> list[str] | None:
 
 def _is_number(value: Any) -> bool:
     """Whether a key or value of a mapping is a class's number, also as text."""
-    return isinstance(value, Integral) or str(value).strip().isdecimal()
+    return _is_whole(value) or str(value).strip().isdecimal()
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether it is a whole number, also in a tensor of one or as a float."""
+    number = value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
+    return isinstance(number, Real) and number == number // 1
 
 
 def names_of(
@@ -270,6 +281,7 @@ def _were(items: Any) -> str:
 
 def _index(which: Any, categories: list[str] | None, classes: int) -> int:
     """The number of one class, given by number or name."""
+    which = which.value if isinstance(which, Enum) else which
     if isinstance(which, str):
         return _index_of_name(which, categories)
     try:

@@ -61,7 +61,8 @@ class ForwardPass:
 
     The layers before the target run without a graph; the graph starts at the target layer and
     ends at the output. Frozen parameters, `torch.no_grad()` and `torch.inference_mode()` around
-    the call make no difference, and the network is left exactly as it was found.
+    the call make no difference, and the network is left exactly as it was found (but for what its
+    own code changes in every forward pass, such as the observers before a quantisation).
 
     Args:
         model: any `nn.Module` from N x 3 x H x W to a tensor N x ... (class scores: N x classes).
@@ -144,7 +145,7 @@ class ForwardPass:
             self.logits = self._output.detach()
             grid, leaf = self._reshape_transform, self._leaf.detach()
             self.activations = self._wide(own_grid(grid, leaf) if own_reshape else grid(leaf))
-            check_grid(self.activations, self.layer, len(self), len(self.size), len(images))
+            check_grid(self.activations, self.layer, self.logits.shape, len(self.size), len(images))
         self._read_head(own_reshape)
         self._class_maps: Tensor | None = None
         self._last = LastLinear(self._output)

@@ -206,13 +206,15 @@ def _token_grid(
     resize the image, the grid is that of the patches: the output of an earlier layer. Where class
     token, queries or text may stand behind or between, it was seen which tokens are the image's.
     """
+    before, placed = patch_grids()
+    if placed.get(tokens) == []:
+        return None
     own = _prefix_tokens(model)
     grid = None if own is None else _of_the_images_shape(tokens - own, size)
     if own is not None and grid is not None:
         return range(own, tokens), grid
     known = next((n for n in map(_prefix_tokens, model.modules()) if n is not None), None)
     sides = len(size)
-    before, placed = patch_grids()
     seen = placed.get(tokens, range(tokens))
     grids = [tuple(grid) for grid in before if len(grid) == sides and min(grid) > 1]
     if sides == 1 and not grids:  # nothing shortens a sequence
@@ -275,13 +277,16 @@ def own_grid(reshape_transform: Callable[[Tensor], Tensor], leaf: Tensor) -> Ten
     return grid
 
 
-def check_grid(activations: Tensor, name: str, n: int, axes: int = 2, images: int = 1) -> None:
+def check_grid(
+    activations: Tensor, name: str, answer: Sequence[int], axes: int = 2, images: int = 1
+) -> None:
     """Raise a LayerError unless the layer's output, read as a grid, is N x C x h x w.
 
     Args:
-        n: rows of the network's output.
+        answer: the shape of the network's output.
         images: how many there are in x.
     """
+    n, exchanged = answer[0], "y.T" if len(answer) < 3 else "y.transpose(0, 1)"
     if activations.dim() == axes + 2 and len(activations) == images != n:
         bag = (
             " If the images are a bag with one answer, ask it of each: output=lambda y: "
@@ -291,7 +296,8 @@ def check_grid(activations: Tensor, name: str, n: int, axes: int = 2, images: in
             f"The network gave {n} row{'s' * (n > 1)} for "
             f"{'one image' if images == 1 else f'{images} images'}, and must give one for each. If "
             "squeeze() or an index took the batch's axis away, give it back: output=lambda y: "
-            f"y[None], of one image. If classes stand first: y.T.{bag * (n == 1)}"
+            f"y[None], of one image. If classes, or times, stand first: {exchanged}."
+            f"{bag * (n == 1)}"
         )
     if activations.dim() != axes + 2 or len(activations) != n:
         shape = " x ".join(map(str, activations.shape)) or "a single number"

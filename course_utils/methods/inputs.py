@@ -1,6 +1,6 @@
 """Images as a learner passes them in, alone or among other inputs."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
@@ -25,8 +25,7 @@ def images_of(x: Inputs) -> Tensor:
     if isinstance(x, Tensor):
         images = x
     else:
-        values = x.values() if isinstance(x, Mapping) else x if isinstance(x, tuple) else ()
-        tensors = [value for value in values if isinstance(value, Tensor)]
+        tensors = [] if isinstance(x, list) else [tensor for _, tensor in _tensors_in(x, "x")]
         if not tensors:
             raise ImageError(f"x must be a tensor, not {type(x).__name__}. {_way_to_a_tensor(x)}")
         images = max(tensors, key=lambda t: (t.is_floating_point(), t.dim()))
@@ -54,7 +53,7 @@ def _way_to_a_tensor(x: Any) -> str:
         return (
             "Images of one size, C x H x W each, make a batch by torch.stack(x). Of [images, "
             "labels], as a DataLoader gives them, take the images, x[0]. For a network with "
-            "several inputs: tuple(x)."
+            "several inputs: tuple(x); for one that takes a list: (x,)."
         )
     if isinstance(x, DataLoader):
         return "Ask about its batches one by one: for images, labels in x: ..."
@@ -118,19 +117,30 @@ def first_convolution(model: nn.Module) -> nn.Conv1d | nn.Conv2d | nn.Conv3d | N
     return next((m for m in model.modules() if isinstance(m, kinds)), None)
 
 
-def each_tensor(x: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
-    """The same inputs, with every tensor changed."""
+def each_tensor(x: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """The same inputs, with every tensor changed, also in lists, tuples and dicts inside."""
+    if isinstance(x, Tensor):
+        return change(x)
     if isinstance(x, Mapping):
-        return {k: change(v) if isinstance(v, Tensor) else v for k, v in x.items()}
-    if isinstance(x, tuple):
-        return tuple(change(v) if isinstance(v, Tensor) else v for v in x)
-    return change(x)
+        return {key: each_tensor(value, change) for key, value in x.items()}
+    if type(x) in (list, tuple):
+        return type(x)(each_tensor(value, change) for value in x)
+    return x
 
 
 def name_of(images: Tensor, x: Inputs) -> str:
     """How a learner reaches the images in x, as code: "x", "x[0]" or "x['pixel_values']"."""
-    items = x.items() if isinstance(x, Mapping) else enumerate(x if isinstance(x, tuple) else ())
-    return next((f"x[{key!r}]" for key, value in items if value is images), "x")
+    return next((code for code, tensor in _tensors_in(x, "x") if tensor is images), "x")
+
+
+def _tensors_in(value: Any, code: str) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor among the inputs, and how it is reached, as code."""
+    if isinstance(value, Tensor):
+        yield code, value
+    elif isinstance(value, (Mapping, tuple, list)):
+        items = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for key, item in items:
+            yield from _tensors_in(item, f"{code}[{key!r}]")
 
 
 def check_images(x: Tensor, model: nn.Module, name: str = "x") -> None:

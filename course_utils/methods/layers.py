@@ -17,16 +17,16 @@ from .backward import random_like
 from .chance import dice, first_time, warn_of_chance
 from .first_token import Run, run_shorter
 from .grids import tokens_first
-from .head import Picker, not_under_inference_mode
+from .head import Picker
 from .inputs import (
     Inputs,
     beside_weights,
     first_convolution,
     images_of,
     in_words,
-    name_of,
     size_of,
 )
+from .no_layer import nothing_fits
 from .watching import Watched, watch
 
 
@@ -185,7 +185,7 @@ def default_targets(
         yield known
     watched = watch(model, x, output)
     if not watched.fitting:
-        raise _nothing_fits(model, x, watched)
+        raise nothing_fits(model, x, watched)
     if known is None and watched.known is not None:
         yield _of_known(model, watched.known)
     size = in_words(size_of(images_of(x), model))
@@ -317,142 +317,6 @@ def _first_that_runs(
         return partial
     assert fault is not None
     raise fault
-
-
-def _nothing_fits(model: nn.Module, x: Inputs, watched: Watched) -> LayerError:
-    if watched.cut and watched.inference:
-        return not_under_inference_mode(model)
-    return LayerError(_no_gradient(model, watched) or _no_grid(model, x, watched))
-
-
-def _no_gradient(model: nn.Module, watched: Watched) -> str | None:
-    """The sentence where there are layers with places, but hardly a gradient; else None."""
-    name = type(model).__name__
-    if watched.one_place:
-        return (
-            f"{name} reads each class at one place only of every layer, as where the largest of "
-            "all places is taken: no layer shows what else speaks for it. Where one place is what "
-            f"you want to see, name a layer: layer='{watched.one_place}'."
-        )
-    if watched.cut:
-        return (
-            f"No gradient of {name}'s output reaches a layer with more than one place: the "
-            "network's own code cuts it (no_grad, detach, argmax), or it is zero all over, as "
-            "where a softmax or sigmoid at the end answers exactly 1: then ask the logits. Take "
-            "the cut out, or let a layer hand on what comes behind it, as a = self.grid(a) with "
-            "self.grid = torch.nn.Identity() in the network."
-        )
-    return None
-
-
-def _no_grid(model: nn.Module, x: Inputs, watched: Watched) -> str:
-    """The sentence where no layer that runs once has places."""
-    images = images_of(x)
-    name, size = type(model).__name__, size_of(images, model)
-    modules = dict(model.named_modules())
-    if all(any(modules[gave].children()) for gave in watched.shapes):
-        return (
-            f"No layer of this {name} gave a tensor of floats. An exported network calls no layer: "
-            "ask the nn.Module that it was made from. Where one forward method does it all, let a "
-            "layer hand the grid on, as a = self.grid(a) with self.grid = nn.Identity()."
-        )
-    if watched.repeated:
-        again = watched.repeated
-        return (
-            f"Each layer of this {name} that has places runs more than once in one forward pass, "
-            f"'{again}' {watched.runs[again]} times, as where several views go through the same "
-            "layers. Give the run that you mean a layer of its own: self.view = nn.Identity() in "
-            "the network, self.view(...) around that call, and layer='view'."
-        )
-    axes = " x ".join("dhw"[3 - len(size) :])
-    folded = _views_folded(name, images, axes, watched)
-    if folded is not None:
-        return folded
-    names = f"This network has: {', '.join(layer_names(model)[:12])}."
-    if max(map(len, watched.shapes.values())) < 3:
-        return (
-            f"No layer of this {name} has places: it reads each image as one row of numbers. Where "
-            f"x has places, explain x itself, by a layer that hands it on: {_x_itself(x)}. {names}"
-        )
-    grids = [layer for layer, shape in watched.shapes.items() if len(shape) == 4]
-    if len(size) == 1 and grids:
-        of_a_signal = _of_variables(model, images, watched) or _of_a_sound(name, grids[-1])
-        return f"{of_a_signal} {names}"
-    return (
-        f"No layer of this {name} that runs once gives a grid of more than one place for "
-        f"{in_words(size)}. Name one, with reshape_transform=, a function from its output to "
-        f"N x C x {axes}, or pass a larger image. Where it takes none, explain x itself: "
-        f"{_x_itself(x)}. {names}"
-    )
-
-
-def _x_itself(x: Inputs) -> str:
-    """What puts a layer before the network that hands the images on, as code."""
-    if isinstance(x, Tensor):
-        return "GradCAM(torch.nn.Sequential(torch.nn.Identity(), model))"
-    images = name_of(images_of(x), x)
-    if isinstance(x, Mapping):
-        key = images[2:-1]
-        hook = f"lambda m, _, x: ((), {{**x, {key}: m.seen({images})}}), with_kwargs=True"
-    else:
-        items = [f"x[{i}]" for i in range(len(x))]
-        items[items.index(images)] = f"m.seen({images})"
-        hook = f"lambda m, x: ({', '.join(items)}{',' * (len(x) == 1)})"
-    return (
-        "model.seen = torch.nn.Identity(), then "
-        f"model.register_forward_pre_hook({hook}), then GradCAM(model, 'seen')"
-    )
-
-
-def _of_a_sound(name: str, layer: str) -> str:
-    """The sentence where signals become pictures in the network."""
-    return (
-        f"The layers of this {name} have a height and a width, as a spectrogram has, and x is "
-        f"signals. Name one and take the mean over its height: GradCAM(model, '{layer}', "
-        "reshape_transform=lambda a: a.mean(2))."
-    )
-
-
-def _of_variables(model: nn.Module, images: Tensor, watched: Watched) -> str | None:
-    """The sentence where each variable of a signal is cut into patches of its own; else None."""
-    shapes = {n: s for n, s in watched.shapes.items() if n not in watched.inside}
-    apart = [n for n, s in shapes.items() if len(s) == 4 and 1 < s[1] in images.shape[1:]]
-    if not apart or isinstance(first_convolution(model), nn.Conv2d):
-        return None
-    variables, patches = shapes[apart[-1]][1:3]
-    folded = [n for n, s in shapes.items() if len(s) == 3 and s[:2] == (variables, patches)]
-    one_by_one = f".unflatten(0, (-1, {variables}))" if folded else ""
-    return (
-        f"This {type(model).__name__} cuts each of the {variables} variables of x into {patches} "
-        "patches of its own. Name a layer of them and take the mean over the variables: "
-        f"GradCAM(model, '{(folded or apart)[-1]}', "
-        f"reshape_transform=lambda a: a{one_by_one}.mean(1).mT)."
-    )
-
-
-def _views_folded(name: str, images: Tensor, axes: str, watched: Watched) -> str | None:
-    """The sentence where a layer gives more grids than there are items of x; else None."""
-    # views may have an axis of their own in x, or be made in the network
-    sides = (images.dim() - 1, images.dim())
-    shapes = {n: s for n, s in watched.shapes.items() if n not in watched.inside}  # no heads
-    folded = [(n, s[0]) for n, s in shapes.items() if len(s) in sides and len(s) > 3]
-    last, grids = folded[-1] if folded else ("", 0)
-    if grids <= watched.n:
-        return None
-    cure = (
-        "name a layer that gives all of them at once, with reshape_transform=, a function from its "
-        f"output to N x C x {axes}."
-    )
-    if axes == "d x h x w" and grids == images.shape[1] * watched.n:
-        cure = (
-            f"explain all of them at once: GradCAM(model, '{last}', reshape_transform=lambda a: "
-            f"a.unflatten(0, (-1, {images.shape[1]})).transpose(1, 2)), a map of {axes} places."
-        )
-    return (
-        f"'{last}' gives {grids} grids for {watched.n} item of x: this {name} folds views or "
-        "frames into the batch, so one map cannot stand for x. Let it take the views as images of "
-        f"their own, N x C x H x W, and join the answers outside; or {cure}"
-    )
 
 
 def main_layers(model: nn.Module) -> list[str]:

@@ -9,12 +9,10 @@ where all tokens are averaged in the end: behind an attention each token has hea
 and the largest evidence may sit in tokens that carry nothing of what is asked about.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import accumulate
 from math import inf, prod
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -37,6 +35,7 @@ from .head import (
     undisturbed,
 )
 from .inputs import Inputs, each_tensor, first_convolution, images_of, size_of
+from .roles import inside_branches, is_a_stage, row_lengths
 from .scores import are_classes
 from .unchanged import graph_nodes
 
@@ -52,6 +51,8 @@ class Watched:
         ends: when each module ended, as autograd counts its nodes.
         attentions: number of tokens: when the last attention over so many began.
         heard: when the first attention of all began.
+        picked: when tokens were first picked from others or put into another order, as those that
+            are most attended to: their places are lost, whatever their number.
         n: number of images.
         placed: number of tokens: those that hear of the image, where others (class token, queries,
             text) stand before, behind or between.
@@ -63,6 +64,7 @@ class Watched:
     ends: dict[str, int] = field(default_factory=dict)
     attentions: dict[int | None, int] = field(default_factory=dict)
     heard: int = 0
+    picked: float = inf
     n: int = 1
     output: Picker | None = None  # held, so that no other function gets its id
     placed: dict[int, Sequence[int]] = field(default_factory=dict)
@@ -90,7 +92,10 @@ class Watched:
         lengths = [(self.lengths[n],) for n in reversed([*before, name]) if n in self.lengths]
         readings = [[g for g in (s[2:], s[1:-1]) if len(g) == len(size)] for s in shapes]
         grids = [min(each, key=lambda grid: skew(grid, size)) for each in readings if each]
-        return [*lengths, *grids], self.placed
+        tokens = self.tokens(name) if self.ends.get(name, 0) > self.picked else None
+        if tokens is None or any(0 <= tokens - prod(g) <= MOST_PREFIX_TOKENS for g in grids):
+            return [*lengths, *grids], self.placed
+        return [*lengths, *grids], {**self.placed, tokens: []}
 
     def _may_be_a_grid(self, name: str) -> bool:
         """Not windows, which are counted as images, nor heads x tokens x tokens in an attention."""
@@ -363,8 +368,24 @@ def _note_attentions(watched: Watched, y: Tensor) -> None:
             shape = node._input_metadata[0].shape
             tokens = tuple(shape[-2:]) if len(shape) > 2 else ()
         found += [(node._sequence_nr(), count) for count in tokens]
+        if _picks(node):
+            watched.picked = min(watched.picked, node._sequence_nr())
     watched.attentions = {tokens: begin for begin, tokens in sorted(found)}
     watched.heard = min(found)[0] if found else 0
+
+
+def _picks(node: Any) -> bool:
+    """Whether an operation gives some of its input's tokens, T x C or N x T x C, or reorders them.
+
+    A table with a number for each pair of places, as Swin's, gives more than it has.
+    """
+    if not node.name().startswith(("Gather", "Index", "Topk")):
+        return False
+    gather = hasattr(node, "_saved_self")
+    before = node._saved_self.shape if gather else node._saved_self_sym_sizes
+    after = node._input_metadata[0].shape
+    whole = len(before) in (2, 3) and len(after) in (2, 3) and before[-1] == after[-1]
+    return whole and 1 < prod(after[:-1]) <= prod(before[:-1])
 
 
 def _apply_rule(
@@ -373,9 +394,9 @@ def _apply_rule(
 ) -> None:  # fmt: skip
     modules, size = dict(model.named_modules()), size_of(images_of(x), model)
     size = size[::-1] if watched.turned else size
-    watched.lengths = _lengths(model, watched.shapes, of_signals=len(size) == 1)
+    watched.lengths = row_lengths(model, watched.shapes, of_signals=len(size) == 1)
     fixed = _look_for_the_image(watched, model, x, weights, gradients)
-    watched.inside = {name for name in watched.shapes if _in_a_branch(modules, name)}
+    watched.inside = inside_branches(modules, watched.shapes)
     fitting, cancelling, grids = [], set(), 0  # the modules with a grid that ran once
     for name in reversed(watched.shapes):
         shape = watched.shapes[name]
@@ -418,7 +439,7 @@ def _best_first(
         inside = name in watched.inside
         # as patches are, before anything reads them
         early = not inside and watched.ends[name] < watched.heard
-        behind, stage = watched.behind_attention(name), _is_a_stage(modules[name])
+        behind, stage = watched.behind_attention(name), is_a_stage(modules[name])
         gate = name in watched.gates
         return name in cancelling, other, inside, behind, early, gate, not stage
 
@@ -442,37 +463,3 @@ def _foreign(
 def _most_places(gradient: Tensor) -> int:
     """From how many places of N x C x h x w the output is reached: the most in any image."""
     return int(gradient.flatten(2).ne(0).any(dim=1).sum(dim=1).max())
-
-
-def _lengths(model: nn.Module, shapes: dict[str, torch.Size], of_signals: bool) -> dict[str, int]:
-    """How long the rows N x C x L are, by the layers that read no other order of the axes.
-
-    Where there are none, of signals: how many tokens N x T x C are normalised.
-    """
-    layers = {n: m for n, m in model.named_modules() if len(shapes.get(n, ())) == 3}
-    last = {n: shapes[n][2] for n, m in layers.items() if isinstance(m, _ALONG_SIGNALS)}
-    normalised = {n: shapes[n][1] for n, m in layers.items() if isinstance(m, nn.LayerNorm)}
-    if of_signals and not last and normalised:  # known from the first layer on
-        normalised = {next(iter(shapes)): next(iter(normalised.values())), **normalised}
-    return last or normalised
-
-
-_ALONG_SIGNALS = (nn.Conv1d, nn.ConvTranspose1d, nn.MaxPool1d, nn.AvgPool1d, nn.AdaptiveAvgPool1d)
-
-
-def _in_a_branch(modules: dict[str, nn.Module], name: str) -> bool:
-    """Whether a module is part of an attention or of an MLP: the stream of features goes past it.
-
-    They are known by their names or, of attentions, by their classes'.
-    """
-    above = list(accumulate(name.split(".")[:-1], "{}.{}".format))
-    return any(
-        re.fullmatch(r"(.*_)?(attn|attention|mlp|ffn)\d*", path.rpartition(".")[2])
-        or type(modules[path]).__name__.endswith("Attention")
-        for path in above
-    )
-
-
-def _is_a_stage(module: nn.Module) -> bool:
-    """Whether a module hands on what the next ones read: no projection."""
-    return not isinstance(module, (nn.Linear, nn.Identity, nn.Dropout, nn.Softmax))

@@ -1,0 +1,225 @@
+"""Sentences for networks in which no layer can be explained by default: why, and what to do."""
+
+from collections.abc import Mapping
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import LayerError
+from .backward import random_like
+from .head import call, not_under_inference_mode, undisturbed
+from .inputs import (
+    Inputs,
+    each_tensor,
+    first_convolution,
+    images_of,
+    in_words,
+    name_of,
+    size_of,
+)
+from .watching import Watched
+
+
+def nothing_fits(model: nn.Module, x: Inputs, watched: Watched) -> LayerError:
+    """The error where no layer passes the rule: why, and what to do."""
+    if watched.cut and watched.inference:
+        return not_under_inference_mode(model)
+    return LayerError(_no_gradient(model, watched) or _no_grid(model, x, watched))
+
+
+def _no_gradient(model: nn.Module, watched: Watched) -> str | None:
+    """The sentence where there are layers with places, but hardly a gradient; else None."""
+    name = type(model).__name__
+    if watched.one_place:
+        return (
+            f"{name} reads each class at one place only of every layer, as where the largest of "
+            "all places is taken: no layer shows what else speaks for it. Where one place is what "
+            f"you want to see, name a layer: layer='{watched.one_place}'."
+        )
+    if watched.cut:
+        return (
+            f"No gradient of {name}'s output reaches a layer with more than one place: the "
+            "network's own code cuts it (no_grad, detach, argmax), or it is zero all over, as "
+            "where a softmax or sigmoid at the end answers exactly 1: then ask the logits. Take "
+            "the cut out, or let a layer hand on what comes behind it, as a = self.grid(a) with "
+            "self.grid = torch.nn.Identity() in the network."
+        )
+    return None
+
+
+def _no_grid(model: nn.Module, x: Inputs, watched: Watched) -> str:
+    """The sentence where no layer that runs once has places."""
+    images = images_of(x)
+    name, size = type(model).__name__, size_of(images, model)
+    modules = dict(model.named_modules())
+    if all(any(modules[gave].children()) for gave in watched.shapes):
+        return (
+            f"No layer of this {name} gave a tensor of floats. An exported network calls no layer: "
+            "ask the nn.Module that it was made from. Where one forward method does it all, let a "
+            "layer hand the grid on, as a = self.grid(a) with self.grid = nn.Identity()."
+        )
+    axes = " x ".join("dhw"[3 - len(size) :])
+    again = watched.repeated or _one_by_one(images, watched)
+    if again:
+        return _repeated(name, again, watched, images)
+    folded = _views_folded(name, images, axes, watched)
+    if folded is not None:
+        return folded
+    names = f"This network has: {', '.join([n for n in modules if n][:12])}."
+    if max(map(len, watched.shapes.values())) < 3:
+        return (
+            f"No layer of this {name} has places: it reads each image as one row of numbers. Where "
+            f"x has places, explain x itself, by a layer that hands it on: "
+            f"{_x_itself(x, watched)}. {names}"
+        )
+    grids = [n for n, s in watched.shapes.items() if len(s) == 4 and prod(s[2:]) > 1]
+    if len(size) == 1 and grids:
+        of_a_sound = _of_variables(model, images, watched) or _of_a_sound(model, x, watched, grids)
+        return f"{of_a_sound} {names}"
+    return (
+        f"No layer of this {name} that runs once gives a grid of more than one place for "
+        f"{in_words(size)}. Name one, with reshape_transform=, a function from its output to "
+        f"N x C x {axes}, or pass a larger image. Where it takes none, explain x itself: "
+        f"{_x_itself(x, watched)}. {names}"
+    )
+
+
+def _grad_cam(arguments: str, watched: Watched) -> str:
+    """The working line, as code: what the caller picks of the output is picked again."""
+    return f"GradCAM({arguments}{', output=output' if watched.output is not None else ''})"
+
+
+def _x_itself(x: Inputs, watched: Watched) -> str:
+    """What puts a layer before the network that hands the images on, as code."""
+    if isinstance(x, Tensor):
+        return _grad_cam("torch.nn.Sequential(torch.nn.Identity(), model)", watched)
+    code = _with_seen(x, "x", name_of(images_of(x), x))
+    hook = f"lambda m, x: {code}"
+    if isinstance(x, Mapping):
+        hook = f"lambda m, _, x: ((), {code}), with_kwargs=True"
+    line = _grad_cam("model, 'seen'", watched)
+    return (
+        "model.seen = torch.nn.Identity(), then "
+        f"model.register_forward_pre_hook({hook}), then {line}"
+    )
+
+
+def _with_seen(value: Any, code: str, images: str) -> str:
+    """The inputs once more, as code, in which the images go through `seen`."""
+    if code == images:
+        return f"m.seen({code})"
+    if not images.startswith(code):
+        return code
+    if isinstance(value, Mapping):
+        way = {key: f"{code}[{key!r}]" for key in value}
+        key = next(key for key in way if images.startswith(way[key]))
+        return f"{{**{code}, {key!r}: {_with_seen(value[key], way[key], images)}}}"
+    items = [_with_seen(item, f"{code}[{i}]", images) for i, item in enumerate(value)]
+    if isinstance(value, list):
+        return f"[{', '.join(items)}]"
+    return f"({', '.join(items)}{',' * (len(items) == 1)})"
+
+
+def _one_by_one(images: Tensor, watched: Watched) -> str:
+    """The last layer with places that runs on one frame, or slice, after the other; "" if none."""
+    shapes = watched.shapes.items()
+    grids = [n for n, s in shapes if len(s) == images.dim() - 1 == 4 and prod(s[2:]) > 1]
+    return next((n for n in reversed(grids) if watched.runs[n] > 1 and n not in watched.inside), "")
+
+
+def _repeated(name: str, again: str, watched: Watched, images: Tensor) -> str:
+    """The sentence where each layer runs more than once."""
+    frame = ""
+    if len(watched.shapes[again]) < images.dim():
+        frame = ", with reshape_transform=lambda a: a[:, :, None]: all frames show that one's map"
+    return (
+        f"Each layer of this {name} that has places runs more than once in one forward pass, "
+        f"'{again}' {watched.runs[again]} times, as where several views go through the same "
+        "layers. Give the run that you mean a layer of its own: self.view = nn.Identity() in "
+        f"the network, self.view(...) around that call, and layer='view'{frame}."
+    )
+
+
+def _of_a_sound(model: nn.Module, x: Inputs, watched: Watched, grids: list[str]) -> str:
+    """The sentence where signals become pictures in the network: where time runs is measured."""
+    shares = _later_shares(model, x, grids[-1])
+    pitch = "width" if shares and shares[0] > shares[1] else "height"
+    cure = f"model, '{grids[-1]}', reshape_transform=lambda a: a.mean({2 + (pitch == 'width')})"
+    other = " If time runs along that one, over the other." * (not shares)
+    return (
+        f"The layers of this {type(model).__name__} have a height and a width, as a spectrogram "
+        f"has, and x is signals. Name one and take the mean over the axis of pitch, its {pitch}: "
+        f"{_grad_cam(cure, watched)}.{other}"
+    )
+
+
+def _later_shares(model: nn.Module, x: Inputs, layer: str) -> list[float]:
+    """Along a layer's height, then its width: how much of a change in the signals' second half
+    shows in the second half there; nothing where it cannot be told."""
+    axes = images_of(x).dim()
+
+    def later(t: Tensor) -> Tensor:
+        if t.dim() != axes or not t.is_floating_point():
+            return t
+        first = torch.arange(t.shape[-1], device=t.device) < t.shape[-1] // 2
+        return torch.where(first, t, t + random_like(t))
+
+    seen: list[Tensor] = []
+    keep = model.get_submodule(layer).register_forward_hook(lambda _m, _x, a: seen.append(a))
+    try:
+        with undisturbed(model), torch.no_grad():
+            for inputs in (x, each_tensor(x, later)):
+                call(model, inputs)
+    finally:
+        keep.remove()
+    changed = (seen[len(seen) // 2 - 1] - seen[-1]).abs().sum(dim=(0, 1))
+    return [_second_half(changed.sum(dim=1 - axis)) for axis in (0, 1)] if changed.any() else []
+
+
+def _second_half(values: Tensor) -> float:
+    return float(values[(len(values) + 1) // 2 :].sum() / values.sum())
+
+
+def _of_variables(model: nn.Module, images: Tensor, watched: Watched) -> str | None:
+    """The sentence where each variable of a signal is cut into patches of its own; else None."""
+    shapes = {n: s for n, s in watched.shapes.items() if n not in watched.inside}
+    apart = [n for n, s in shapes.items() if len(s) == 4 and 1 < s[1] in images.shape[1:]]
+    if not apart or isinstance(first_convolution(model), nn.Conv2d):
+        return None
+    variables, patches = shapes[apart[-1]][1:3]
+    folded = [n for n, s in shapes.items() if len(s) == 3 and s[:2] == (variables, patches)]
+    one_by_one = f".unflatten(0, (-1, {variables}))" if folded else ""
+    mean = f"reshape_transform=lambda a: a{one_by_one}.mean(1).mT"
+    cure = f"model, '{(folded or apart)[-1]}', {mean}"
+    return (
+        f"This {type(model).__name__} cuts each of the {variables} variables of x into {patches} "
+        "patches of its own. Name a layer of them and take the mean over the variables: "
+        f"{_grad_cam(cure, watched)}."
+    )
+
+
+def _views_folded(name: str, images: Tensor, axes: str, watched: Watched) -> str | None:
+    """The sentence where a layer gives more grids than there are items of x; else None."""
+    # views may have an axis of their own in x, or be made in the network
+    sides = (images.dim() - 1, images.dim())
+    shapes = {n: s for n, s in watched.shapes.items() if n not in watched.inside}  # no heads
+    grids = {n: s for n, s in shapes.items() if len(s) in sides and len(s) > 3}
+    folded = [(n, s[0]) for n, s in grids.items() if prod(s[2:]) > 1]  # not what is pooled
+    last, many = folded[-1] if folded else ("", 0)
+    if many <= watched.n:
+        return None
+    cure = (
+        "name a layer that gives all of them at once, with reshape_transform=, a function from its "
+        f"output to N x C x {axes}."
+    )
+    if axes == "d x h x w" and many == images.shape[1] * watched.n:
+        unfold = f"lambda a: a.unflatten(0, (-1, {images.shape[1]})).transpose(1, 2)"
+        line = _grad_cam(f"model, '{last}', reshape_transform={unfold}", watched)
+        cure = f"explain all of them at once: {line}, a map of {axes} places."
+    return (
+        f"'{last}' gives {many} grids for {watched.n} item of x: this {name} folds views or "
+        "frames into the batch, so one map cannot stand for x. Let it take the views as images of "
+        f"their own, N x C x H x W, and join the answers outside; or {cure}"
+    )
