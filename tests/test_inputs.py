@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import nn
 
+from course_utils import GradCAM
 from course_utils.errors import ClassError, ImageError, closest
 from course_utils.methods.classes import class_indices, class_name, class_names, names_of
-from course_utils.methods.inputs import check_finite, check_images, images_of
+from course_utils.methods.inputs import check_finite, check_images, images_of, size_of
 
 NAMES = [
     "tabby, tabby cat",
@@ -515,3 +516,37 @@ def test_an_empty_name_is_near_nothing():
 def test_names_of_which_it_is_a_word_come_first():
     names = ["crate", "oxcart", "tiger cat", "catamaran", "Persian cat", "cart"]
     assert closest("cat", names) == " Did you mean 'tiger cat', 'Persian cat' or 'cart'?"
+
+
+@pytest.mark.parametrize(
+    "first, shape, size",
+    [
+        (nn.Conv2d(12, 8, 3), (2, 64, 48, 12), (64, 48)),  # bands of a satellite, last
+        (nn.Conv2d(12, 8, 3), (2, 12, 64, 48), (64, 48)),
+        (nn.Conv2d(48, 8, 3), (2, 3, 64, 48), (64, 48)),  # registered first, and runs later
+        (nn.Conv2d(48, 8, 3), (2, 8, 64, 48), (64, 48)),
+        (nn.Conv3d(1, 8, 3), (2, 16, 24, 32, 1), (16, 24, 32)),
+        (nn.Conv3d(5, 8, 3), (2, 16, 24, 32, 5), (16, 24, 32)),
+        (nn.Conv3d(1, 8, 3), (2, 1, 16, 24, 32), (16, 24, 32)),
+        (nn.Conv2d(10, 8, 3), (2, 4, 10, 32, 48), (4, 32, 48)),  # dates before bands
+    ],
+)
+def test_channels_are_told_from_sides_by_what_the_first_convolution_reads(first, shape, size):
+    assert size_of(torch.zeros(shape), nn.Sequential(first)) == size
+
+
+class Last(nn.Module):
+    """Reads volumes with their channels last."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.c, self.h = nn.Conv3d(2, 4, 3, 2, 1), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.h(self.c(x.movedim(-1, 1)).mean(dim=(2, 3, 4)))
+
+
+def test_a_volume_with_its_channels_last_has_a_map_of_depth_height_and_width():
+    answer = GradCAM(Last())(torch.randn(1, 8, 10, 12, 2))
+    assert answer.maps.shape == (1, 1, 8, 10, 12)
