@@ -7,7 +7,11 @@ dictionaries with string keys, tensors, and a `Failure`.
 
 import json
 import math
+from collections.abc import KeysView, Mapping, Sequence, ValuesView
 from dataclasses import asdict, dataclass
+from decimal import Decimal
+from numbers import Integral, Real
+from types import GeneratorType
 
 import numpy as np
 import torch
@@ -26,6 +30,10 @@ _TYPES = {
     for t in (torch.float32, torch.float64, torch.int64, torch.bool)
 }
 _DTYPES = {"b": bool, "i": np.int64, "u": np.int64, "f": np.float64}  # of numpy's arrays
+_AS_A_LIST = " Make a list of it: `list(...)`."
+_CURES = {kind: _AS_A_LIST for kind in (map, filter, zip, GeneratorType, reversed, enumerate)}
+_CURES |= {set: " It has no order: make a list of it.", frozenset: _AS_A_LIST}
+_BYTES = (bytes, bytearray, memoryview)
 _LENGTH = 8  # bytes of the number that says how long the JSON is
 
 
@@ -60,35 +68,55 @@ def plain(value):
 def _plain(value, depth: int):
     if depth == 0:
         raise AnswerError("The answer holds lists within lists more than 20 deep.")
-    kind = type(value)  # exactly: what a subclass says of itself is not asked
+    kind = type(value)
     if value is None or kind in (bool, int, float, str, Failure, Network):
         return value
-    if kind in (list, tuple):
+    if isinstance(value, dict):  # a Counter or defaultdict, too: what it says itself is not asked
+        return _plain_items(dict.items(value), depth)
+    if isinstance(value, Mapping):
+        return _plain_items(value.items(), depth)
+    if isinstance(value, Tensor):
+        return _tensor(value.as_subclass(Tensor))
+    if isinstance(value, (np.generic, np.ndarray)):
+        return _of_numpy(value, depth)
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, (Real, Decimal)):
+        return int(value) if isinstance(value, Integral) else float(value)
+    if isinstance(value, (Sequence, ValuesView, KeysView)) and not isinstance(value, _BYTES):
         return [_plain(item, depth - 1) for item in value]
-    if isinstance(value, dict):  # a Counter or defaultdict, too
-        items = dict.items(value)
-        wrong = next((key for key, _ in items if not isinstance(key, str)), None)
-        if wrong is not None:
-            raise AnswerError(f"The answer's dictionary has a key of type {type(wrong).__name__}.")
-        return {str.__str__(key): _plain(item, depth - 1) for key, item in items}
-    if kind in (Tensor, torch.nn.Parameter):
-        return _tensor(value)
+    raise AnswerError(f"A {kind.__name__} is no answer.{_CURES.get(kind, '')}")
+
+
+def _plain_items(items, depth: int) -> dict:
+    items = list(items)
+    wrong = next((key for key, _ in items if not isinstance(key, str)), None)
+    if wrong is not None:
+        raise AnswerError(f"The answer's dictionary has a key of type {type(wrong).__name__}.")
+    return {str.__str__(key): _plain(item, depth - 1) for key, item in items}
+
+
+def _of_numpy(value: np.generic | np.ndarray, depth: int):
+    if isinstance(value, np.longdouble):  # its own `item` gives none of Python's
+        return float(value)
     if isinstance(value, np.generic):
-        return value.item()
-    if kind is np.ndarray and value.dtype.kind in "biuf":
+        return _plain(value.item(), depth - 1)
+    if value.dtype.kind in "biuf":
         return _tensor(torch.from_numpy(np.array(value, dtype=_DTYPES[value.dtype.kind])))
-    if kind is np.ndarray:
-        raise AnswerError(
-            f"A numpy array of {value.dtype} is no answer: return a list, or a torch tensor."
-        )
-    raise AnswerError(f"A {kind.__name__} is no answer.")
+    if value.dtype.kind == "O" and value.ndim:  # Python's own numbers, or rows of several lengths
+        return [_plain(item, depth - 1) for item in value.tolist()]
+    raise AnswerError(
+        f"A numpy array of {value.dtype} is no answer: return a list, or a torch tensor."
+    )
 
 
 def _tensor(value: Tensor) -> Tensor:
-    value = value.detach().cpu()
+    value = value.detach().cpu().resolve_neg()
+    if value.layout != torch.strided:
+        value = value.to_dense()
     if value.dim() > MAX_AXES:
         raise AnswerError(f"The answer holds a tensor of {value.dim()} axes.")
-    if value.is_complex() or value.is_sparse or value.is_quantized:
+    if value.is_complex() or value.is_quantized:
         raise AnswerError(f"A tensor of {value.dtype} is no answer.")
     if value.dtype not in _TYPES.values():
         value = value.float() if value.is_floating_point() else value.long()

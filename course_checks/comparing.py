@@ -24,14 +24,13 @@ def close(answer: Any, right: Any, tolerance: float, tiny: float = _TINY) -> boo
 
     Both may have been made `ready`.
     """
+    answer = in_form_of(answer, right)
     if type(right) is str:
-        return type(answer) is str and answer == right
+        return type(answer) is str and answer.split() == right.split()
     if isinstance(right, (Tensor, Numbers)):
-        answer = _as_tensor(answer) if type(answer) is list and len(right.shape) == 1 else answer
         return isinstance(answer, (Tensor, Numbers)) and (
             answer.shape == right.shape and _same_numbers(answer, right, tolerance, tiny)
         )
-    answer = _numbers(answer).tolist() if _is_row(answer, right) else number(answer)
     if type(right) is float:
         return type(answer) in (int, float) and abs(answer - right) <= tolerance * abs(right) + tiny
     if type(right) is int and type(answer) is float:
@@ -39,7 +38,8 @@ def close(answer: Any, right: Any, tolerance: float, tiny: float = _TINY) -> boo
     if type(answer) is not type(right):
         return False
     if type(right) is list and right and all(type(item) is str for item in right):
-        return answer == right
+        if answer == right:  # without looking at each word
+            return True
     if type(right) is list:
         pairs = zip(answer, right)
         return len(answer) == len(right) and all(close(*p, tolerance, tiny) for p in pairs)
@@ -82,15 +82,45 @@ def _same_numbers(answer: Any, right: Any, tolerance: float, tiny: float) -> boo
         return bool(np.abs(answer.array - right.array).max() <= allowed < np.inf)
 
 
-def _as_tensor(answer: list) -> Any:
-    """A list of numbers as a tensor; another list as it is."""
-    row = [number(item) for item in answer]
-    return torch.tensor(row).double() if all(type(n) in (int, float) for n in row) else answer
+def in_form_of(answer: Any, right: Any) -> Any:
+    """An answer in the form of the right one, where the form alone differs.
+
+    Lists of numbers, or of tensors of one shape, and a tensor are the same answer; so are a number
+    and a tensor of one number.
+    """
+    if isinstance(right, (Tensor, Numbers)):
+        is_form = type(answer) is list or (type(answer) in (bool, int, float) and not right.shape)
+        return _as_tensor(answer, right.shape) if is_form else answer
+    if type(right) is list and isinstance(answer, (Tensor, Numbers)) and len(answer.shape):
+        return _as_list(answer, right)
+    return number(answer)
 
 
-def _is_row(answer: Any, right: Any) -> bool:
-    """Whether a row of numbers came as a tensor where a list is expected."""
-    return type(right) is list and isinstance(answer, (Tensor, Numbers)) and len(answer.shape) == 1
+def _as_tensor(answer: Any, shape: torch.Size) -> Any:
+    """Numbers in lists (in lists ...) as a tensor of doubles; what has not this shape as it is."""
+    try:
+        made = _stacked(answer)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        return answer
+    return made if made.shape == shape else answer
+
+
+def _stacked(answer: Any) -> Tensor:
+    if isinstance(answer, Tensor):
+        return answer.double()
+    if type(answer) is list and not all(type(one) in (bool, int, float) for one in answer):
+        return torch.stack([_stacked(one) for one in answer])
+    if type(answer) not in (list, bool, int, float):
+        raise TypeError
+    return torch.tensor(answer, dtype=torch.float64)
+
+
+def _as_list(answer: "Tensor | Numbers", right: list) -> list:
+    """A tensor as a list of tensors, where such are wanted; else with Python's numbers in it."""
+    array = answer.array if isinstance(answer, Numbers) else answer
+    if right and isinstance(right[0], (Tensor, Numbers)):
+        return list(torch.as_tensor(array).unbind())
+    return array.tolist()
 
 
 def number(value: Any) -> Any:
@@ -133,8 +163,7 @@ def difference(answer: Any, right: Any, tolerance: float, axes: str = "", at: st
         at: how one gets to this value from the whole answer, '[1]["near Q"]'.
     """
     where = f"at {at}: " if at else ""
-    if isinstance(right, (int, float)) and not isinstance(right, bool):
-        answer = number(answer)
+    answer = in_form_of(answer, right)
     got, wanted = _kind(answer, right), _kind(right, right)
     if got != wanted:
         names = f", that is ({axes}{',' * (',' not in axes)})" if axes else ""

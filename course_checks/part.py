@@ -5,6 +5,7 @@ hidden cases, and by the tests, which feed it wrong submissions.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from math import isnan
 from typing import Any
@@ -17,6 +18,7 @@ from .comparing import brief, close, difference, kind, number, shown
 from .drawing import drawn
 from .known import Known, known
 from .networks import built, hooks_on, modules_of
+from .settings import are_changed, as_at_the_start
 
 Case = tuple  # the arguments of one call of the learner's function
 CHANGED = "ChangedArguments"  # the `Failure` of a function that leaves its arguments otherwise
@@ -225,11 +227,24 @@ def _is_nan(value: Any) -> bool:
 def call(function: Any, case: Case) -> Any:
     """A function's answer to one case, of any type, or a `Failure`: it raised, or changed its
     arguments.
+
+    A notebook's own settings, such as a default dtype, make no difference: the function is called
+    without them. Should it need them, it is called with them.
     """
-    given = _copies(built(case))
-    before = _copies(given), hooks_on(modules_of(given))
+    answer = _called(function, case, as_at_the_start())
+    if isinstance(answer, Failure) and answer.error != "NotImplementedError" and are_changed():
+        other = _called(function, case, nullcontext())
+        return answer if isinstance(other, Failure) else other
+    return answer
+
+
+def _called(function: Any, case: Case, settings: AbstractContextManager) -> Any:
+    with as_at_the_start():
+        given = _copies(built(case))
+        before = _copies(given), hooks_on(modules_of(given))
     try:
-        answer = function(*given)
+        with settings:
+            answer = function(*given)
         said = _changed(function, given, *before)
         return Failure(CHANGED, said) if said else answer
     except Exception as error:  # whatever a learner's code may raise is an answer to be judged

@@ -10,6 +10,7 @@ from torch import Tensor
 from .comparing import ROUNDING, guessable
 from .drawing import VISIBLE
 from .part import NOT_ATTEMPTED, Case, Part, Verdict, call
+from .settings import as_at_the_start
 
 # of a case that a constant would get right
 LUCK = (
@@ -55,9 +56,11 @@ def judge(part: Part, answer: Any, seed: int = VISIBLE) -> list[Verdict]:
         return [Verdict(0.0, f"this is a {type(answer).__name__}: {wanted}")]
     if answer is None:
         return [NOT_ATTEMPTED]
-    cases = part.cases(seed)
+    with as_at_the_start():
+        cases = part.cases(seed)
     answers = [answer if part.is_value else call(answer, case) for case in cases]
-    return without_luck(part, list(map(part.verdict, answers, cases)), cases)
+    with as_at_the_start():
+        return without_luck(part, list(map(part.verdict, answers, cases)), cases)
 
 
 def without_luck(part: Part, verdicts: Sequence[Verdict], cases: Sequence[Case]) -> list[Verdict]:

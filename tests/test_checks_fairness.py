@@ -2,8 +2,13 @@
 cost.
 """
 
-from collections import OrderedDict, defaultdict
+import warnings
+from collections import ChainMap, OrderedDict, UserDict, defaultdict, deque
+from contextlib import ExitStack
+from fractions import Fraction
 from functools import partial
+from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -11,7 +16,7 @@ import torch
 from torch import nn
 
 from course_checks.networks import Network
-from course_checks.part import Part
+from course_checks.part import Part, Verdict
 from course_checks.report import LUCK, judge, marks
 
 
@@ -81,6 +86,16 @@ class Relu:
         return x.clamp(min=0)
 
 
+class Picture(torch.Tensor):
+    """As torchvision's tv_tensors are."""
+
+
+def _named_tuple(x):
+    """Fields of their own names, as many as there are numbers."""
+    numbers = x.clamp(min=0).tolist()
+    return NamedTuple("Row", [(f"n{place}", float) for place in range(len(numbers))])(*numbers)
+
+
 def _twice(function):
     """A decorator without functools.wraps."""
     return lambda *args: function(*args)
@@ -104,6 +119,13 @@ def _twice(function):
         Relu(),
         Relu().method,
         _twice(Relu()),
+        lambda x: x.clamp(min=0).as_subclass(Picture),
+        lambda x: np.maximum(x.numpy(), 0).astype(object),
+        lambda x: torch.Size(x.clamp(min=0).int().tolist()),
+        lambda x: [Fraction(max(item, 0)) for item in x.tolist()],
+        lambda x: deque(max(item, 0) for item in x.tolist()),
+        lambda x: {place: max(item, 0) for place, item in enumerate(x.tolist())}.values(),
+        _named_tuple,
     ],
 )
 def test_the_right_numbers_count_in_whatever_form_they_come(relu):
@@ -114,7 +136,10 @@ def test_the_right_numbers_count_in_whatever_form_they_come(relu):
     "make",
     [
         OrderedDict,
+        UserDict,
         lambda pairs: defaultdict(int, pairs),
+        lambda pairs: MappingProxyType(dict(pairs)),
+        lambda pairs: ChainMap({}, dict(pairs)),
         lambda pairs: {np.str_(key): value for key, value in pairs},
     ],
 )
@@ -124,6 +149,53 @@ def test_every_kind_of_dictionary_counts_and_whole_numbers_with_a_point(make):
     assert part.verdict(make(right), ()).share == 1
     assert part.verdict(make([("class", 3.0), ("place", [1.0, 2.0])]), ()).share == 1
     assert part.verdict(make([("class", 3.5), ("place", [1, 2])]), ()).share == 0.5
+
+
+BATCH = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 1.0]])
+
+
+@pytest.mark.parametrize(
+    ("right", "answer"),
+    [
+        (BATCH[0], [True, False, False]),
+        (BATCH[0], [np.True_, torch.tensor(False), 0]),
+        (BATCH[0] > 0, [1.0, 0.0, 0.0]),
+        (BATCH, BATCH.tolist()),
+        (BATCH, list(BATCH)),
+        (BATCH, tuple(row.numpy() for row in BATCH)),
+        (BATCH[0, 0], 1),
+        ([1, 0, 0], BATCH[0]),
+        (BATCH.tolist(), BATCH.numpy()),
+        ([BATCH[0], BATCH[1]], BATCH.double()),
+        ({"for": [1, 2], "map": BATCH}, {"for": np.array([1, 2]), "map": BATCH.tolist()}),
+        ("P is not preferred", " P is not  preferred\n"),
+        (["sensible", "same class"], ("sensible ", "same class")),
+    ],
+)
+def test_a_list_of_lists_a_list_of_tensors_and_a_tensor_are_the_same(right, answer):
+    part = Part("ex99_form", "form", 2, "f", lambda seed: [()], lambda: right)
+    assert part.verdict(answer, ()) == Verdict(
+        1.0, right=tuple(right) if isinstance(right, dict) else ()
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ([[1.0, 0.0, 0.0], [0.0, 1.0, 5.0]], "at [1, 2] you have 5, and 1 is right"),
+        ([[1.0, 0.0], [0.0]], "expected a tensor of shape (2, 3), got a list of 2."),
+        ([BATCH], "The tensor is in a list or tuple: take it out, by `[0]`."),
+        (iter([]), "A list_iterator is no answer."),
+        (map(int, "123"), "A map is no answer. Make a list of it: `list(...)`."),
+        ({1, 2}, "A set is no answer. It has no order"),
+        (b"123", "A bytes is no answer."),
+        (1j, "A complex is no answer."),
+    ],
+)
+def test_what_is_wrong_with_a_list_is_said_of_its_values_where_its_form_is_right(answer, words):
+    part = Part("ex99_form", "form", 2, "f", lambda seed: [()], lambda: BATCH)
+    verdict = part.verdict(answer, ())
+    assert verdict.share == 0 and words in verdict.says
 
 
 def test_an_array_of_words_is_sent_back():
@@ -147,3 +219,76 @@ def test_a_hook_left_behind_is_found(kind):
 
     assert judge(part, forward)[0].share == 1
     assert judge(part, f)[0].says.startswith("a hook is still on the network")
+
+
+# --- what a notebook sets for all of torch --------------------------------------------------------
+
+
+def _gradient(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """Of the first class, by the image."""
+    assert x.dtype == torch.float32
+    x = x.clone().requires_grad_()
+    return torch.autograd.grad(network(x)[:, 0].sum(), x)[0]
+
+
+def _images(seed):
+    return [(Network("small", seed + n), dice(seed, n)) for n in range(2)]
+
+
+def dice(seed, number):
+    return torch.randn(1, 3, 12, 12, generator=torch.Generator().manual_seed(10 * seed + number))
+
+
+@pytest.fixture
+def settings():
+    """Settings for all of torch, taken back after the test."""
+    with ExitStack() as stack, warnings.catch_warnings(), np.errstate():
+        yield stack
+    torch.set_default_device(None)
+    torch.set_default_dtype(torch.float32)
+    torch.set_grad_enabled(True)
+
+
+SETTINGS = {
+    "double": lambda stack: torch.set_default_dtype(torch.float64),
+    "bfloat16": lambda stack: torch.set_default_dtype(torch.bfloat16),
+    "meta": lambda stack: torch.set_default_device("meta"),
+    "no GPU": lambda stack: torch.set_default_device("cuda:99"),
+    "no gradients": lambda stack: torch.set_grad_enabled(False),
+    "inference": lambda stack: stack.enter_context(torch.inference_mode()),
+    "autocast": lambda stack: stack.enter_context(torch.autocast("cpu")),
+    "anomalies": lambda stack: stack.enter_context(torch.autograd.set_detect_anomaly(True)),
+    "numpy raises": lambda stack: np.seterr(all="raise"),
+    "warnings raise": lambda stack: warnings.simplefilter("error"),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_setting_for_all_of_torch_costs_nothing(settings, name):
+    part = Part("ex99_grad", "gradient", 3, "f", _images, _gradient)
+    SETTINGS[name](settings)
+    verdicts = judge(part, _gradient, seed=4)
+    assert [verdict.says for verdict in verdicts] == ["", ""]
+
+
+def test_a_setting_stays_and_a_function_that_needs_it_counts(settings):
+    part = Part("ex99_sum", "sums", 3, "f", cases, lambda x: x.sum().item())
+    torch.set_default_dtype(torch.float64)
+    assert marks(part, judge(part, lambda x: x.double() @ torch.ones(len(x)))) == 3
+    assert torch.get_default_dtype() == torch.float64
+    torch.set_grad_enabled(False)
+    seen = Part("ex99_logits", "logits", 3, "f", _images, lambda network, x: network(x)[0])
+    assert marks(seen, judge(seen, lambda network, x: network(x)[0].numpy())) == 3
+    assert not torch.is_grad_enabled()
+
+
+def test_what_a_function_switches_off_is_on_again_for_the_next_one(settings):
+    part = Part("ex99_logits", "logits", 3, "f", _images, lambda network, x: network(x)[0])
+
+    def f(network, x):
+        torch.set_grad_enabled(False)
+        torch.set_default_dtype(torch.float64)
+        return network(x)[0]
+
+    assert marks(part, judge(part, f)) == 3
+    assert torch.is_grad_enabled() and torch.get_default_dtype() == torch.float32

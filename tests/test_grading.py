@@ -74,7 +74,8 @@ def with_kernel(name, answers: dict | None = None, before: str = "") -> dict:
     return notebook(answers, before) | {"metadata": {"kernelspec": {"name": name}}}
 
 
-MAGICS = "%matplotlib inline\n%time 1\n!ls\nawait __import__('asyncio').sleep(0)"
+MAGICS = "%matplotlib inline\n%time 1\n!ls\nawait __import__('asyncio').sleep(0)\n"
+MAGICS += "torch.set_default_dtype(torch.float64)\ntorch.set_grad_enabled(False)"
 
 
 def of_another_assignment() -> dict:

@@ -108,6 +108,10 @@ HABITS = {
     "assigned-time": "kept = %timeit -o -n 1 -r 1 torch.ones(1)",
     "prompt": ">>> one = 1\n>>> two = 2",
     "crlf": "one = 1\r\ntwo = 2\r",
+    "compile": "@torch.compile(dynamic=True)\ndef twice(x): return 2 * x\n"
+    "assert twice(torch.ones(1)) == torch.compile(lambda x: 2 * x)(torch.ones(1)) == 2",
+    "names-of-builtins": "list, sum, input, max, id, type = [1], 0, torch.ones(2), 3, 4, 'a'\n"
+    "str = print = open = isinstance = None",
     "tabs": "if True:\n\tone = 1",
 }
 # %%-lines above code: the code is run

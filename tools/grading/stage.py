@@ -35,6 +35,7 @@ GIVEN = {
     *("course_utils/quality/__init__", "course_utils/quality/distort"),
     "course_utils/quality/distortions",
     *("course_checks/answers", "course_checks/networks", "course_checks/part"),
+    "course_checks/settings",
 }
 PACKAGES = ("course_utils", "course_checks")
 ABSENT_PACKAGES = ("captum", "pytorch_grad_cam", "torchcam")
