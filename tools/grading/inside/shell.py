@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+import torch
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.text import SList
 from traitlets.config import Config
@@ -248,6 +249,11 @@ def input_of_nobody(prompt="", *_, **__):
     return ""
 
 
+def not_compiled(function=None, **_):
+    """Instead of `torch.compile`, which starts a compiler: the function as it is."""
+    return not_compiled if function is None else function
+
+
 def no_system(command):
     """Instead of `os.system`."""
     Shell.note(command if isinstance(command, str) else os.fsdecode(command))
@@ -265,7 +271,7 @@ def nobody_and_no_programs() -> None:
             return object.__new__(cls) if _by_a_cell() else program(*arguments, **options)
 
     builtins.input = getpass.getpass = input_of_nobody
-    os.system, subprocess.Popen = no_system, Popen
+    os.system, subprocess.Popen, torch.compile = no_system, Popen, not_compiled
 
 
 def _by_a_cell() -> bool:
