@@ -103,7 +103,7 @@ def _of_numpy(value: np.generic | np.ndarray, depth: int):
         return _plain(value.item(), depth - 1)
     if value.dtype.kind in "biuf":
         return _tensor(torch.from_numpy(np.array(value, dtype=_DTYPES[value.dtype.kind])))
-    if value.dtype.kind == "O" and value.ndim:  # Python's own numbers, or rows of several lengths
+    if value.dtype.kind in "OU" and value.ndim:  # words, or what Python has in a list
         return [_plain(item, depth - 1) for item in value.tolist()]
     raise AnswerError(
         f"A numpy array of {value.dtype} is no answer: return a list, or a torch tensor."

@@ -88,6 +88,8 @@ def in_form_of(answer: Any, right: Any) -> Any:
     Lists of numbers, or of tensors of one shape, and a tensor are the same answer; so are a number
     and a tensor of one number.
     """
+    if type(right) is dict and type(answer) is dict:
+        return {key: in_form_of(value, right.get(key)) for key, value in answer.items()}
     if isinstance(right, (Tensor, Numbers)):
         is_form = type(answer) is list or (type(answer) in (bool, int, float) and not right.shape)
         return _as_tensor(answer, right.shape) if is_form else answer

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .answers import AnswerError, Failure, plain
-from .comparing import brief, close, difference, kind, number, shown
+from .comparing import brief, close, difference, in_form_of, kind, number, shown
 from .drawing import drawn
 from .known import Known, known
 from .networks import built, hooks_on, modules_of
@@ -124,8 +124,9 @@ class Part:
             return self._failed(answer)
         if self.marker is not None:
             return self.marker(answer, *built(case))
-        verdict = self._compared(answer, known(self, case), case)
-        return replace(verdict, given=brief(answer))
+        about = known(self, case)
+        verdict = self._compared(answer, about, case)
+        return replace(verdict, given=brief(in_form_of(answer, about.right)))
 
     def _wanted(self, case: Case) -> str:
         return f"`{self.answer}` must give {kind(self.right(case))}." if self.reference else ""

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from course_checks.networks import Network
-from course_checks.part import Part, Verdict
+from course_checks.part import Mistake, Part, Verdict
 from course_checks.report import LUCK, judge, marks
 
 
@@ -170,6 +170,7 @@ BATCH = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 1.0]])
         ({"for": [1, 2], "map": BATCH}, {"for": np.array([1, 2]), "map": BATCH.tolist()}),
         ("P is not preferred", " P is not  preferred\n"),
         (["sensible", "same class"], ("sensible ", "same class")),
+        (["sensible", "same class"], np.array(["sensible", "same class"])),
     ],
 )
 def test_a_list_of_lists_a_list_of_tensors_and_a_tensor_are_the_same(right, answer):
@@ -198,9 +199,17 @@ def test_what_is_wrong_with_a_list_is_said_of_its_values_where_its_form_is_right
     assert verdict.share == 0 and words in verdict.says
 
 
-def test_an_array_of_words_is_sent_back():
-    says = judge(RELU, lambda x: np.array(["a"]))[1].says
-    assert says.startswith("A numpy array of <U1 is no answer: return a list, or a torch tensor.")
+def test_an_array_of_what_no_answer_is_made_of_is_sent_back():
+    says = judge(RELU, lambda x: np.array([b"a"]))[1].says
+    assert says.startswith("A numpy array of |S1 is no answer: return a list, or a torch tensor.")
+
+
+def test_one_number_in_lists_of_any_length_is_the_same_answer_in_all_cases():
+    """Half of the marks go to a mistake that is right by chance: not to who always gives it."""
+    halves = Mistake("halves.", lambda x: torch.full_like(x, 0.5), share=0.5)
+    part = Part("ex99_half", "half", 3, "f", cases, lambda x: x + 7, (halves,))
+    assert marks(part, judge(part, lambda x: torch.full_like(x, 0.5))) == 0
+    assert marks(part, judge(part, lambda x: [0.5] * len(x))) == 0
 
 
 def forward(network: nn.Module) -> float:
