@@ -337,3 +337,94 @@ def test_a_member_of_an_enum_asks_for_its_class(categories, member):
     model.categories = categories
     name = class_names(categories)[1]
     assert GradCAM(model)(IMAGES[:1], member).questions == [[f"Why {name}?"]]
+
+
+def by_hand(model, layer, x, c, grid):
+    """S^c by plain autograd, of a layer's output that `grid` reads as N x C x places."""
+    kept = []
+    handle = model.get_submodule(layer).register_forward_hook(lambda _m, _x, a: kept.append(a))
+    y = model(x)
+    handle.remove()
+    (gradient,) = torch.autograd.grad(y[:, c].sum(), kept[0])
+    a, gradient = grid(kept[0]), grid(gradient)
+    return (
+        (gradient.flatten(2).mean(2)[..., None] * a.flatten(2)).sum(1).view(a[:, 0].shape).detach()
+    )
+
+
+class Turning(nn.Module):
+    """A spectrogram N x 1 x T x F, normalised and read as N x 1 x F x T."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.net, self.head = nn.Conv2d(1, 4, 3, padding=1), nn.Linear(4, 5)
+
+    def forward(self, x):
+        return self.head(self.net(2 * x.mT - 1).relu().mean(dim=(2, 3)))
+
+
+def test_images_from_another_framework_may_be_turned_too():
+    """N x H x W x C, of which the network makes N x C x W x H."""
+
+    class Turned(Turning):
+        def forward(self, x):
+            return super().forward(x.movedim(-1, 1))
+
+    model = Turned()
+    model.net = nn.Conv2d(3, 4, 3, padding=1)
+    x = torch.randn(2, 16, 24, 3, generator=torch.Generator().manual_seed(0))
+    expected = by_hand(model, "net", x, 1, lambda a: a.mT)
+    torch.testing.assert_close(GradCAM(model)(x, 1).evidence[:, 0], expected)
+
+
+class Weighed(nn.Module):
+    """A map of one channel, made in two steps, weighs the features, or is the answer itself."""
+
+    def __init__(self, gate):
+        super().__init__()
+        torch.manual_seed(0)
+        self.features = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())
+        self.score = nn.Sequential(nn.Conv2d(8, 4, 1), nn.ReLU(), nn.Conv2d(4, 1, 1))
+        self.gate, self.head = gate, nn.Linear(8, 5)
+        self.eval()
+
+    def forward(self, x):
+        a = self.features(x)
+        score = self.score(a)
+        return self.head((a * score.sigmoid()).mean((2, 3))) if self.gate else score.mean((2, 3))
+
+
+def test_rows_of_a_bag_are_explained_as_the_sentence_says():
+    """Features K x C of one item, as of a slide's patches: attention weighs them."""
+    torch.manual_seed(0)
+    score, head = nn.Linear(8, 1), nn.Linear(8, 3)
+
+    class Bag(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.score, self.head = score, head
+
+        def forward(self, x):
+            return self.head(self.score(x).softmax(0).mT @ x)
+
+    model, x = Bag(), torch.randn(6, 8)
+    with pytest.raises(LayerError) as error:
+        GradCAM(model)(x)
+    line = re.search(r"GradCAM.*\(x\[None\]\)", str(error.value))[0].replace(
+        "(x[None])", "(x[None], 1)"
+    )
+    found = eval(line, {"GradCAM": GradCAM, "torch": torch, "model": model, "x": x})
+    rows = x.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(model(rows)[0, 1], rows)
+    expected = (gradient.mean(0) * x).sum(1)
+    torch.testing.assert_close(found.evidence[0, 0], expected)
+
+
+def test_of_several_tensors_returned_the_one_with_classes_is_named():
+    class Both(Weighed):
+        def forward(self, x):
+            return {"mask": self.score(self.features(x)), "label": super().forward(x)}
+
+    with pytest.raises(TypeError, match=r"GradCAM\(model, output=lambda y: y\['label'\]\)\(x\)"):
+        GradCAM(Both(gate=True))(IMAGES)

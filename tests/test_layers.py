@@ -11,7 +11,7 @@ from torch import nn
 
 from course_utils import ForwardPass, GradCAM, layer_names
 from course_utils.errors import LayerError
-from course_utils.methods.grids import check_grid, grid_fold
+from course_utils.methods.grids import Seen, check_grid, grid_fold
 from course_utils.methods.layers import default_layer, find_layer
 
 
@@ -340,7 +340,7 @@ def test_class_tokens_are_counted_in_every_shape(shape):
 
 def test_the_tokens_of_a_volume_have_the_patches_grid():
     output = torch.randn(1, 1 + 24, 5)
-    read = grid_fold(RandomNet(), "norm", output, (8, 48, 64), lambda: ([(4, 6), (2, 3, 4)], {}))
+    read = grid_fold(RandomNet(), "norm", output, (8, 48, 64), lambda: Seen([(4, 6), (2, 3, 4)]))
     assert torch.equal(read(output)[0, :, 1, 2, 3], output[0, 24])
 
 

@@ -892,7 +892,10 @@ class Sampling(nn.Module):
 def test_of_drawn_patches_it_is_warned_that_the_map_lies_anywhere():
     words = "'norm' on.*patches that are drawn.* anywhere.*before that: layer='embed'"
     with pytest.warns(ChanceWarning, match=words):
-        assert GradCAM(Sampling())(images()).layer == "norm"
+        grid = lambda a: a.mT.unflatten(2, (4, 4))  # noqa: E731
+        GradCAM(Sampling(), "norm", reshape_transform=grid)(images())
+    with pytest.warns(ChanceWarning, match="'norm' on, and a map shows one draw of many"):
+        assert GradCAM(Sampling())(images()).layer == "embed"
 
 
 @pytest.mark.parametrize("make", [Plain, lambda: Drawing("in vain")])

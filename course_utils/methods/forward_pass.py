@@ -5,7 +5,7 @@ in v. So with Grad-CAM's class maps S^c (Selvaraju et al. 2017, eq. 1 and 2) the
 question is S = sum_c v_c S^c. "Places" are spatial positions: the h x w of a layer's output.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property, partial, wraps
 from typing import Any, Self
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import LayerError, a_kind_of
+from ..networks.families import is_of_a_library
 from .backward import alike, backward, cancels, random_like
 from .closed_form import (
     CHUNK,
@@ -25,14 +26,23 @@ from .closed_form import (
 )
 from .diagnosis import diagnosed, of_the_network
 from .first_token import find_shorter
-from .grids import Fold, check_grid, grid_fold, own_grid, tokens_first
+from .graph import graph_nodes
+from .grids import Fold, check_grid, grid_fold, own_grid, skew, tokens_first
 from .head import not_on_the_way, undisturbed
-from .inputs import Inputs, check_evidence, check_logits, cotangents, images_of, size_of
+from .inputs import (
+    Inputs,
+    check_evidence,
+    check_logits,
+    cotangents,
+    images_of,
+    size_of,
+)
 from .layers import Target, find_layer, run_from_target
 from .peers import own_keywords
 from .pooled_head import PooledHead, pooled_head
+from .roles import channels_first
 from .scores import are_classes, class_probabilities, warn_of_probabilities
-from .unchanged import Unchanged, graph_nodes, runs_own_code, weights_of_head
+from .unchanged import Unchanged, runs_own_code, weights_of_head
 from .watching import Watched, watch
 
 FEW_TOKENS = 16  # questions answered at once by the first token: more outgrow a CPU's caches
@@ -137,7 +147,7 @@ class ForwardPass:
             self._named = target.named
             check_logits(run.output.detach())
             self._reshape_transform = reshape_transform or self._fold(
-                run.leaf, len(run.output), lambda: watch(model, x, output), images.dim() == 3
+                run.leaf, len(run.output), lambda: watch(model, x, output), images
             )
             if not self._one_by_one:
                 run = find_shorter(model, self.layer, x, output, run, self._reshape_transform)
@@ -151,23 +161,38 @@ class ForwardPass:
         self._last = LastLinear(self._output)
         self.grad_cams: dict[tuple, Tensor] = {}  # S^P by P: every contrast is compared with it
 
-    def _fold(self, leaf: Tensor, n: int, watched: Callable[[], Watched], flat: bool) -> Fold:
-        """How the layer's output is read as a grid; tokens may lie as T x N x C, too.
-
-        Of images without channels (flat), the network may read height and width exchanged.
-        """
+    def _fold(self, leaf: Tensor, n: int, watched: Callable[[], Watched], images: Tensor) -> Fold:
+        """How the layer's output is read as a grid; tokens may lie as T x N x C, too."""
         name, shape = self.layer, leaf.shape
+        kind = channels_first(self.model.get_submodule(name))
         first = tokens_first(shape, n)
         if len(shape) == 3 and shape[0] == shape[1] == n > 1:  # seen with one image, it is plain
             first = tokens_first(watched().shapes.get(name, shape), 1)
-        self._one_by_one = first
+        self._one_by_one = first = first and kind is not True
         read = leaf.transpose(0, 1) if first else leaf
-        turned = flat and len(self.size) == 2 and watched().turned
+        turned = len(self.size) == 2 and self._turns(shape, images, watched)
         size = self.size[::-1] if turned else self.size
-        fold = grid_fold(self.model, name, read, size, lambda: watched().grids_before(name, size))
+        fold = grid_fold(self.model, name, read, size, lambda: watched().seen_of(name, size), kind)
         if turned:
             return lambda a: fold(a).mT
         return (lambda a: fold(a.transpose(0, 1))) if first else fold
+
+    def _turns(self, shape: Sequence[int], images: Tensor, watched: Callable[[], Watched]) -> bool:
+        """Whether the network exchanges height and width.
+
+        It is watched where that is likely: of images of one channel (spectrograms), of channels
+        last, and where the grid is more like the exchanged image.
+        """
+        height_width = self.size
+        usual = images.dim() == 4 and images.shape[1] > 1 and images.shape[2:] == self.size
+        if usual and len(shape) == 4:
+            usual = skew(shape[2:], height_width) <= skew(shape[2:], height_width[::-1])
+        if usual or is_of_a_library(self.model):
+            return False
+        try:
+            return watched().turned
+        except Exception:  # it does not bear to be watched
+            return False
 
     def _read_head(self, own_reshape: bool) -> None:
         """Whether the head is of a kind that has a shorter way than a backward pass through all."""

@@ -1,23 +1,33 @@
 """How a layer's output is read as a grid of places (spatial positions), N x C x h x w."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from math import log, prod
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from ..errors import LayerError, a_kind_of
-from ..networks.families import hands_on_channels_last
+from ..networks.families import hands_on_channels_last, is_of_a_library
 from .inputs import first_convolution, in_words
 
 Fold = Callable[[Tensor], Tensor]
-Grids = Callable[[], tuple[Iterable[Sequence[int]], dict[int, Sequence[int]]]]
 MOST_PREFIX_TOKENS = 16  # class token, distillation token, registers: no network has more
 
 
-def _no_grids() -> tuple[list[Sequence[int]], dict[int, Sequence[int]]]:
-    return [], {}
+class Seen(NamedTuple):
+    """What was seen of a layer, and of those before it, when the network was watched.
+
+    Attributes:
+        grids: those of earlier layers, the nearest first.
+        placed: which tokens are the image's, by their number.
+        channels_first: whether the layer's axes are N x C x ..., or, False, N x ... x C; None where
+            nothing tells.
+    """
+
+    grids: Iterable[Sequence[int]] = ()
+    placed: Mapping[int, Sequence[int]] = {}
+    channels_first: bool | None = None
 
 
 def grid_fold(
@@ -25,7 +35,8 @@ def grid_fold(
     name: str,
     output: Tensor,
     size: Sequence[int],
-    patch_grids: Grids = _no_grids,
+    seen: Callable[[], Seen] = Seen,
+    kind: bool | None = None,
 ) -> Fold:
     """How to read the layer's output (and gradients of its shape) as N x C x h x w.
 
@@ -36,14 +47,14 @@ def grid_fold(
         model, name: the network, and the layer's name for messages.
         output: what the layer returned, N x ... .
         size: (H, W) of the image; (L,) of a signal, (D, H, W) of a volume.
-        patch_grids: gives the grids of earlier layers, the nearest first, and which tokens are the
-            image's (by their number); asked only for tokens of which the network does not say how
-            they lie.
+        seen: gives what was seen when the network was watched; asked only where the shape alone
+            does not tell.
+        kind: whether layers of this kind give channels first, as `roles.channels_first` says.
 
     Raises:
         LayerError: the output has no places, or cannot be told apart into places and channels.
     """
-    fold = find_fold(model, output.shape, size, patch_grids)
+    fold = find_fold(model, output.shape, size, seen, kind)
     if fold is not None and prod(fold(output).shape[2:]) != 1:
         return fold
     single = len(output.shape) == len(size) + 2 and 1 in (
@@ -73,7 +84,8 @@ def find_fold(
     model: nn.Module,
     shape: Sequence[int],
     size: Sequence[int],
-    patch_grids: Grids = _no_grids,
+    seen: Callable[[], Seen] = Seen,
+    kind: bool | None = None,
     n: int | None = None,
 ) -> Fold | None:
     """As `grid_fold`; None where an output of this shape is no grid.
@@ -81,33 +93,33 @@ def find_fold(
     Args:
         n: number of images, of which an output T x N x C is known; None: N stands first.
     """
-    if tokens_first(shape, n):
+    if kind is not True and tokens_first(shape, n):
         batch_first = (shape[1], shape[0], shape[2])
-        fold = find_fold(model, batch_first, size, patch_grids)
+        fold = find_fold(model, batch_first, size, seen, kind)
         return None if fold is None else lambda a: fold(a.transpose(0, 1))
-    if len(shape) == 3:  # of tokens the grids are asked for several times
-        patch_grids = cache(patch_grids)
-    if _in_a_row(model, shape, size, patch_grids):
-        grids = [tuple(grid) for grid in patch_grids()[0] if len(grid) == len(size)]
+    if len(size) == 3 and kind is None and _frames_first(model, shape, size):
+        return lambda a: a.movedim(2, 1)
+    if len(shape) == len(size) + 2 > 3:
+        order = _channels_first(model, shape, size, seen, kind)
+        if order is not None:
+            return (lambda a: a) if order else (lambda a: a.movedim(-1, 1))
+    if len(shape) != 3:
+        return None
+    seen = cache(seen)  # asked several times
+    order = _channels_first_of_three(model, shape, size, seen, kind)
+    if order and len(size) == 1:  # a row that is much longer lies along another axis of x
+        return (lambda a: a) if shape[2] <= 2 * size[0] else None
+    if order:
+        grids = [tuple(grid) for grid in seen().grids if len(grid) == len(size)]
         whole = next((grid for grid in grids if prod(grid) == shape[2]), None)
         return None if whole is None else lambda a: a.unflatten(2, whole)
     # N x C x 1 is pooled, and no C tokens of one channel
-    several = len(shape) == 3 and shape[1] > 0 and shape[2] > 1
-    tokens = several if len(size) > 1 else _tokens_of_a_signal(shape, size, patch_grids)
-    if len(size) == 3 and _frames_first(model, shape, size):
-        return lambda a: a.movedim(2, 1)
-    if len(shape) == len(size) + 2 and not (tokens and len(size) == 1):
-        channels_first = _channels_first(model, shape, size, patch_grids)
-        if channels_first is not None:
-            return (lambda a: a) if channels_first else (lambda a: a.movedim(-1, 1))
-    if tokens:
-        found = _token_grid(model, shape[1], size, patch_grids)
-        if found is not None:
-            places, grid = found
-            row = _is_row(places)
-            here = slice(places[0], places[-1] + 1) if row else list(places)
-            return lambda a: a[:, here].unflatten(1, grid).movedim(-1, 1)
-    return None
+    found = _token_grid(model, shape[1], size, seen) if shape[1] > 0 and shape[2] > 1 else None
+    if found is None:
+        return None
+    places, grid = found
+    here = slice(places[0], places[-1] + 1) if _is_row(places) else list(places)
+    return lambda a: a[:, here].unflatten(1, grid).movedim(-1, 1)
 
 
 def tokens_first(shape: Sequence[int], n: int | None) -> bool:
@@ -128,49 +140,56 @@ def _frames_first(model: nn.Module, shape: Sequence[int], size: Sequence[int]) -
 
 
 def _channels_first(
-    model: nn.Module, shape: Sequence[int], size: Sequence[int], patch_grids: Grids
-) -> bool | None:
+    model: nn.Module, shape: Sequence[int], size: Sequence[int], seen: Callable[[], Seen],
+    kind: bool | None,
+) -> bool | None:  # fmt: skip
     """Whether N x . x . x . is N x C x h x w or N x h x w x C; None when it is neither.
 
-    Both can look possible (56 x 56 x 96): the reading with the more equal strides is taken. As
-    small grids are rounded, strides that differ by less than a quarter pass for channels first,
-    PyTorch's rule, except in the families known for the other order. The stride along a volume's
-    depth is its own: its height and width are compared.
+    Where the layer's kind does not tell, both can look possible (56 x 56 x 96): the reading with
+    the more equal strides is taken, unless another was seen. As small grids are rounded, strides
+    that differ by less than a quarter pass for channels first, PyTorch's rule, except in the
+    families known for the other order. The stride along a volume's depth is its own: its height and
+    width are compared.
     """
-    if len(size) == 1:  # one stride cannot be unequal; only padding makes a signal longer
-        in_order = shape[2] <= size[0] or shape[1] > size[0]
-        return in_order or (shape[2],) in map(tuple, patch_grids()[0])
     first, last = (skew(grid[-2:], size[-2:]) for grid in (shape[2:], shape[1:-1]))
-    if first < last:  # also where the network itself stretches the image to a square
+    # also where the network itself stretches the image to a square
+    if kind or kind is None and first < last:
         return True
-    if len(size) == 2 and last >= log(2):
-        return None
+    known = _told(seen) if kind is None else kind
+    if known or len(size) == 2 and last >= log(2):
+        return known or None
+    if known is not None:
+        return known
     deeper = len(size) == 3 and shape[2] > size[0]  # than the volume: no depth
     alike = first == last or (first < 0.25 and not deeper)
     return alike and not hands_on_channels_last(model)
 
 
-def _tokens_of_a_signal(shape: Sequence[int], size: Sequence[int], patch_grids: Grids) -> bool:
-    """Whether N x . x . is N x T x C, as behind a transformer's transpose, and not N x C x L."""
-    if len(shape) != 3:
+def _told(seen: Callable[[], Seen]) -> bool | None:
+    """Which order was seen; None, too, where a network does not bear to be watched."""
+    try:
+        return seen().channels_first
+    except Exception:
+        return None
+
+
+def _channels_first_of_three(
+    model: nn.Module, shape: Sequence[int], size: Sequence[int], seen: Callable[[], Seen],
+    kind: bool | None,
+) -> bool:  # fmt: skip
+    """Whether N x . x . is N x C x T, places in a row as nn.Conv1d reads them, or N x T x C."""
+    if kind is not None:
+        return kind
+    if len(size) > 1 and _prefix_tokens(model) is not None:
         return False
-    lengths = {grid[0] for grid in patch_grids()[0] if len(grid) == 1} or {size[0]}
-    return shape[2] not in lengths and bool({shape[1], shape[1] - 1} & lengths)  # a class token
-
-
-def _in_a_row(
-    model: nn.Module, shape: Sequence[int], size: Sequence[int], patch_grids: Grids
-) -> bool:
-    """Whether N x . x . is N x C x T, an image's places in a row as nn.Conv1d reads them.
-
-    An earlier layer of that kind gave as many, and as many as the other axis has fill no grid.
-    """
-    if len(shape) != 3 or len(size) < 2 or _prefix_tokens(model) is not None:
+    known = seen().channels_first
+    if known is not None or len(size) > 1:
+        return bool(known)
+    lengths = {grid[0] for grid in seen().grids if len(grid) == 1} or {size[0]}
+    if shape[2] not in lengths and {shape[1], shape[1] - 1} & lengths:  # a class token
         return False
-    grids = [tuple(grid) for grid in patch_grids()[0]]
-    rows = {grid[0] for grid in grids if len(grid) == 1}
-    filled = {prod(grid) for grid in grids if len(grid) == len(size)}
-    return bool(filled) and shape[2] in rows and shape[1] not in rows | filled
+    # only padding makes a signal longer
+    return shape[2] <= size[0] or shape[1] > size[0] or shape[2] in lengths
 
 
 def _prefix_tokens(model: nn.Module) -> int | None:
@@ -198,7 +217,7 @@ def _is_row(places: Sequence[int]) -> bool:
 
 
 def _token_grid(
-    model: nn.Module, tokens: int, size: Sequence[int], patch_grids: Grids
+    model: nn.Module, tokens: int, size: Sequence[int], seen: Callable[[], Seen]
 ) -> tuple[Sequence[int], tuple[int, ...]] | None:
     """Which tokens are the image's, and their grid.
 
@@ -206,24 +225,26 @@ def _token_grid(
     resize the image, the grid is that of the patches: the output of an earlier layer. Where class
     token, queries or text may stand behind or between, it was seen which tokens are the image's.
     """
-    before, placed = patch_grids()
-    if placed.get(tokens) == []:
-        return None
     own = _prefix_tokens(model)
     grid = None if own is None else _of_the_images_shape(tokens - own, size)
+    if own is not None and grid is not None and is_of_a_library(model):
+        return range(own, tokens), grid
+    before, placed, _ = seen()
+    if placed.get(tokens) == []:
+        return None
     if own is not None and grid is not None:
         return range(own, tokens), grid
     known = next((n for n in map(_prefix_tokens, model.modules()) if n is not None), None)
     sides = len(size)
-    seen = placed.get(tokens, range(tokens))
+    image = placed.get(tokens, range(tokens))
     grids = [tuple(grid) for grid in before if len(grid) == sides and min(grid) > 1]
     if sides == 1 and not grids:  # nothing shortens a sequence
         grids = [tuple(size)]
-    whole = next((grid for grid in grids if prod(grid) == len(seen)), None)
+    whole = next((grid for grid in grids if prod(grid) == len(image)), None)
     if whole is not None and tokens in placed:
-        return seen, whole
-    seen = seen if _is_row(seen) else range(tokens)
-    start, stop = seen[0], seen[-1] + 1
+        return image, whole
+    image = image if _is_row(image) else range(tokens)
+    start, stop = image[0], image[-1] + 1
     left = [(tokens - prod(grid), grid) for grid in grids if stop == tokens]
     left = [(prefix, grid) for prefix, grid in left if prefix >= start]
     fits = [pair for pair in left if pair[0] == known]
@@ -232,7 +253,7 @@ def _token_grid(
         prefix, grid = min(fits, key=lambda pair: pair[0])
         return range(prefix, tokens), grid
     prefixes = [0, 1] if known is None else [known]
-    if len(seen) < tokens:
+    if len(image) < tokens:
         prefixes = [start] if known in (None, start) else []
     for prefix in prefixes:
         grid = _of_the_images_shape(stop - prefix, size)

@@ -375,21 +375,33 @@ def _contents(value: Any) -> str:
     return f" of {len(value)}" if isinstance(value, (list, tuple)) else ""
 
 
-def _an_item(value: Any, code: str = "y", depth: int = 3) -> str | None:
-    """How to reach a tensor in what a network returned, as code; None if there is none."""
+def _an_item(value: Any) -> str | None:
+    """How to reach a tensor in what a network returned, as code; None if there is none.
+
+    One of rows of numbers, as N x classes, is preferred to masks and features.
+    """
+    found = list(_items(value, "y"))
+    return max(found, key=lambda item: item[1], default=(None, False))[0]
+
+
+def _items(value: Any, code: str, depth: int = 3) -> Iterator[tuple[str, bool]]:
+    """As code, every tensor of floats in what a network returned; whether it is rows of numbers."""
     items: list[tuple[str, Any]] = []
     if isinstance(value, Tensor):
-        return code if value.is_floating_point() and value.dim() else None
-    if isinstance(value, Mapping):
+        if value.is_floating_point() and value.dim():
+            yield code, value.dim() == 2 and value.shape[1] > 1
+    elif isinstance(value, Mapping):
         items = [(f"{code}[{key!r}]", item) for key, item in value.items()]
     elif isinstance(value, (list, tuple)):
         items = [(f"{code}[{i}]", item) for i, item in enumerate(value)]
     elif hasattr(value, "__dict__"):
         items = [(f"{code}.{key}", item) for key, item in vars(value).items()]
     if items and all(isinstance(item, Mapping) and "scores" in item for _, item in items):
-        return f"torch.stack([one['scores'].sum() for one in {code}])[:, None]"  # detection
-    found = (_an_item(item, way, depth - 1) for way, item in items if depth)
-    return next((way for way in found if way), None)
+        # detection
+        yield f"torch.stack([one['scores'].sum() for one in {code}])[:, None]", True
+    elif depth:
+        for way, item in items:
+            yield from _items(item, way, depth - 1)
 
 
 def not_on_the_way(name: str) -> LayerError:

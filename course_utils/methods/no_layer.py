@@ -1,6 +1,6 @@
 """Sentences for networks in which no layer can be explained by default: why, and what to do."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -64,16 +64,12 @@ def _no_grid(model: nn.Module, x: Inputs, watched: Watched) -> str:
     again = watched.repeated or _one_by_one(images, watched)
     if again:
         return _repeated(name, again, watched, images)
-    folded = _views_folded(name, images, axes, watched)
+    folded = _views_folded(name, images, size, watched)
     if folded is not None:
         return folded
     names = f"This network has: {', '.join([n for n in modules if n][:12])}."
     if max(map(len, watched.shapes.values())) < 3:
-        return (
-            f"No layer of this {name} has places: it reads each image as one row of numbers. Where "
-            f"x has places, explain x itself, by a layer that hands it on: "
-            f"{_x_itself(x, watched)}. {names}"
-        )
+        return f"{_of_rows(name, x, watched)} {names}"
     grids = [n for n, s in watched.shapes.items() if len(s) == 4 and prod(s[2:]) > 1]
     if len(size) == 1 and grids:
         of_a_sound = _of_variables(model, images, watched) or _of_a_sound(model, x, watched, grids)
@@ -83,6 +79,22 @@ def _no_grid(model: nn.Module, x: Inputs, watched: Watched) -> str:
         f"{in_words(size)}. Name one, with reshape_transform=, a function from its output to "
         f"N x C x {axes}, or pass a larger image. Where it takes none, explain x itself: "
         f"{_x_itself(x, watched)}. {names}"
+    )
+
+
+def _of_rows(name: str, x: Inputs, watched: Watched) -> str:
+    """The sentence where all layers give rows of numbers."""
+    if images_of(x).dim() == 2:
+        bag = "torch.nn.Sequential(torch.nn.Identity(), torch.nn.Flatten(0, 1), model)"
+        return (
+            f"This {name} reads rows of numbers, which have no places that a map could show. If "
+            "the rows of x are the parts of one item, a bag, give x one axis more: "
+            f"{_grad_cam(bag, watched)}(x[None]), a number for each row."
+        )
+    return (
+        f"No layer of this {name} has places, as where each image is read as one row of numbers, "
+        "or in complex ones. Where x has places, explain x itself, by a layer that hands it on: "
+        f"{_x_itself(x, watched)}."
     )
 
 
@@ -126,7 +138,8 @@ def _one_by_one(images: Tensor, watched: Watched) -> str:
     """The last layer with places that runs on one frame, or slice, after the other; "" if none."""
     shapes = watched.shapes.items()
     grids = [n for n, s in shapes if len(s) == images.dim() - 1 == 4 and prod(s[2:]) > 1]
-    return next((n for n in reversed(grids) if watched.runs[n] > 1 and n not in watched.inside), "")
+    again = (n for n in reversed(grids) if watched.runs[n] > 1 and n not in watched.inside)
+    return next((n for n in again if watched.shapes[n][0] == watched.n), "")
 
 
 def _repeated(name: str, again: str, watched: Watched, images: Tensor) -> str:
@@ -200,8 +213,9 @@ def _of_variables(model: nn.Module, images: Tensor, watched: Watched) -> str | N
     )
 
 
-def _views_folded(name: str, images: Tensor, axes: str, watched: Watched) -> str | None:
+def _views_folded(name: str, images: Tensor, size: Sequence[int], watched: Watched) -> str | None:
     """The sentence where a layer gives more grids than there are items of x; else None."""
+    axes = " x ".join("dhw"[3 - len(size) :])
     # views may have an axis of their own in x, or be made in the network
     sides = (images.dim() - 1, images.dim())
     shapes = {n: s for n, s in watched.shapes.items() if n not in watched.inside}  # no heads
@@ -214,8 +228,8 @@ def _views_folded(name: str, images: Tensor, axes: str, watched: Watched) -> str
         "name a layer that gives all of them at once, with reshape_transform=, a function from its "
         f"output to N x C x {axes}."
     )
-    if axes == "d x h x w" and many == images.shape[1] * watched.n:
-        unfold = f"lambda a: a.unflatten(0, (-1, {images.shape[1]})).transpose(1, 2)"
+    if len(size) == 3 and many == size[0] * watched.n:
+        unfold = f"lambda a: a.unflatten(0, (-1, {size[0]})).transpose(1, 2)"
         line = _grad_cam(f"model, '{last}', reshape_transform={unfold}", watched)
         cure = f"explain all of them at once: {line}, a map of {axes} places."
     return (

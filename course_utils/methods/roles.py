@@ -7,24 +7,40 @@ from itertools import accumulate
 import torch
 from torch import nn
 
-_ALONG_SIGNALS = (nn.Conv1d, nn.ConvTranspose1d, nn.MaxPool1d, nn.AvgPool1d, nn.AdaptiveAvgPool1d)
+from ..networks.families import kinds_of
+
+# where torch keeps the layers whose second axis is the channels
+_READ_CHANNELS_FIRST = {"conv", "batchnorm", "instancenorm", "pooling", "padding", "upsampling"}
 _BRANCH = r"(.*_)?(attn|attention|att|sa|mhsa|msa|mha|mlp|ffn|ffwd|ff|feed_?forward)\d*"
 _BRANCHES = ("Attention", "Attn", "MHSA", "MSA", "MHA", "FeedForward")
 
 
-def row_lengths(
-    model: nn.Module, shapes: dict[str, torch.Size], of_signals: bool
-) -> dict[str, int]:
-    """How long the rows N x C x L are, by the layers that read no other order of the axes.
+def channels_first(module: nn.Module) -> bool | None:
+    """Whether a layer of this kind gives N x C x ..., or, False, N x ... x C; None: either."""
+    kind: type = type(module)
+    if kinds_of(kind) & _READ_CHANNELS_FIRST or isinstance(module, nn.GroupNorm):
+        return True
+    norm = isinstance(module, (nn.LayerNorm, nn.RMSNorm)) and len(module.normalized_shape) == 1
+    # others that are made from it, such as timm's LayerNorm2d, may exchange the axes
+    last = isinstance(module, nn.Linear) or norm and kind.__name__ in ("LayerNorm", "RMSNorm")
+    return False if last else None
 
-    Where there are none, of signals: how many tokens N x T x C are normalised.
+
+def orders_of_axes(
+    modules: Mapping[str, nn.Module], shapes: Mapping[str, torch.Size]
+) -> dict[str, bool | None]:
+    """Whether each module gives channels first: as its kind reads its axes, else as the last
+    output of this shape before it.
+
+    Args:
+        shapes: of the modules' outputs, in the order they ended.
     """
-    layers = {n: m for n, m in model.named_modules() if len(shapes.get(n, ())) == 3}
-    last = {n: shapes[n][2] for n, m in layers.items() if isinstance(m, _ALONG_SIGNALS)}
-    normalised = {n: shapes[n][1] for n, m in layers.items() if isinstance(m, nn.LayerNorm)}
-    if of_signals and not last and normalised:  # known from the first layer on
-        normalised = {next(iter(shapes)): next(iter(normalised.values())), **normalised}
-    return last or normalised
+    orders, of_shape = dict[str, bool | None](), dict[torch.Size, bool | None]()
+    for name, shape in shapes.items():
+        kind = channels_first(modules[name])
+        of_shape[shape] = of_shape.get(shape) if kind is None else kind
+        orders[name] = of_shape[shape]
+    return orders
 
 
 def inside_branches(modules: dict[str, nn.Module], shapes: Mapping[str, Sequence[int]]) -> set[str]:

@@ -7,7 +7,7 @@ weights would cost more than an answer. The limit: a few single numbers of a lar
 changed through `.data` without being seen.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from math import gcd
 from typing import Any
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import BackwardCFunction
 
+from .graph import graph_nodes
 from .head import every_module
 
 SMALL = 4096  # numbers: such a weight is compared as a whole
@@ -99,18 +100,6 @@ def weights_of_head(model: nn.Module, output: Tensor, *leaves: Tensor | None) ->
     stored = [(m._parameters, m._buffers) for m in every_module(model)]
     everything = (w for kinds in stored for kind in kinds for w in kind.values())
     return weights + [w for w in everything if w is not None and w.is_floating_point()]
-
-
-def graph_nodes(output: Tensor) -> Iterator[Any]:
-    """Every node of a graph, once."""
-    nodes: list[Any] = [output.grad_fn]
-    seen: set[Any] = {None}
-    while nodes:
-        node = nodes.pop()
-        if node not in seen:
-            seen.add(node)
-            nodes += [following for following, _ in node.next_functions]
-            yield node
 
 
 def _state(weight: Tensor) -> tuple[int, int]:

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from ..networks.families import Known, known_inside
 from .backward import cancels, random_like
-from .grids import MOST_PREFIX_TOKENS, find_fold, skew, tokens_first
+from .graph import attended, graph_nodes, nodes_and_leaves, picks
+from .grids import MOST_PREFIX_TOKENS, Seen, find_fold, skew, tokens_first
 from .head import (
     Picker,
     call,
@@ -34,10 +35,15 @@ from .head import (
     the_output,
     undisturbed,
 )
-from .inputs import Inputs, each_tensor, first_convolution, images_of, size_of
-from .roles import inside_branches, is_a_stage, row_lengths
+from .inputs import (
+    Inputs,
+    each_tensor,
+    first_convolution,
+    images_of,
+    size_of,
+)
+from .roles import channels_first, inside_branches, is_a_stage, orders_of_axes
 from .scores import are_classes
-from .unchanged import graph_nodes
 
 
 @dataclass
@@ -73,39 +79,50 @@ class Watched:
     cut: bool = False  # there were grids, but no gradient
     gates: set[str] = field(default_factory=set)  # one channel: how much is read, not what is seen
     inference: bool = False  # a part of the network runs under inference_mode of its own
-    lengths: dict[str, int] = field(default_factory=dict)  # of rows, where the layer's kind says
+    lengths: dict[str, int] = field(default_factory=dict)  # of signals' outputs
+    orders: dict[str, bool | None] = field(default_factory=dict)  # whether channels stand first
     inside: set[str] = field(default_factory=set)  # the modules inside attentions and MLPs
     read: set[str] = field(default_factory=set)  # the modules that the best of the fitting reads
     known: Known | None = None  # of several networks of known families, the one that answers alone
-    turned: bool = False  # N x H x W is read with H and W exchanged, as audio transformers do
+    turned: bool = False  # H and W are exchanged, as audio networks do
 
-    def grids_before(
-        self, name: str, size: Sequence[int]
-    ) -> tuple[list[Sequence[int]], dict[int, Sequence[int]]]:
-        """Earlier layers' grids (l, h x w or d x h x w), the nearest first; placed.
+    def seen_of(self, name: str, size: Sequence[int]) -> Seen:
+        """What tells how a layer's output is read, beside its shape.
 
-        Of channels first and channels last, each is read as what is more of the image's shape.
+        Earlier layers' grids are l, h x w or d x h x w. Of channels first and channels last, each
+        is read as its layer's kind says, else as what is more of the image's shape.
         """
-        order = list(self.shapes)
-        before = order[: order.index(name)] if name in self.shapes else order
-        shapes = [self.shapes[n] for n in reversed(before) if self._may_be_a_grid(n)]
+        names = list(self.shapes)
+        before = names[: names.index(name)] if name in self.shapes else names
         lengths = [(self.lengths[n],) for n in reversed([*before, name]) if n in self.lengths]
-        readings = [[g for g in (s[2:], s[1:-1]) if len(g) == len(size)] for s in shapes]
+        readings = [self._readings(n, len(size)) for n in reversed(before)]
         grids = [min(each, key=lambda grid: skew(grid, size)) for each in readings if each]
+        order = self.orders.get(name)
         tokens = self.tokens(name) if self.ends.get(name, 0) > self.picked else None
         if tokens is None or any(0 <= tokens - prod(g) <= MOST_PREFIX_TOKENS for g in grids):
-            return [*lengths, *grids], self.placed
-        return [*lengths, *grids], {**self.placed, tokens: []}
+            return Seen([*lengths, *grids], self.placed, order)
+        return Seen([*lengths, *grids], {**self.placed, tokens: []}, order)
 
-    def _may_be_a_grid(self, name: str) -> bool:
-        """Not windows, which are counted as images, nor heads x tokens x tokens in an attention."""
-        shape = self.shapes[name]
-        return len(shape) in (4, 5) and shape[0] == self.n and name not in self.inside
+    def _readings(self, name: str, sides: int) -> list[torch.Size]:
+        """The grids of so many sides that a layer's output may be.
+
+        None of windows, which are counted as images, nor of heads x tokens x tokens in an
+        attention.
+        """
+        shape, order = self.shapes[name], self.orders.get(name)
+        if len(shape) != sides + 2 or sides < 2 or shape[0] != self.n or name in self.inside:
+            return []
+        return [shape[2:]] * (order is not False) + [shape[1:-1]] * (order is not True)
 
     def behind_attention(self, name: str) -> bool:
         """Whether a module gave tokens, and an attention over all of them came before."""
         end = self.ends[name]
         return self.attentions.get(self.tokens(name), end) < end
+
+    def places(self, name: str) -> torch.Size:
+        """The sides of a module's output, without its images and channels."""
+        shape = self.shapes[name]
+        return shape[1:-1] if self.orders.get(name) is False else shape[2:]
 
     def tokens(self, name: str) -> int | None:
         """How many tokens of each image a module gave; None for other outputs."""
@@ -207,6 +224,7 @@ def _watch(
                 handle.remove()
     watched.shapes = {name: tensor.shape for name, tensor in tensors.items()}
     _apply_rule(watched, model, x, weights, dict(zip(tensors, gradients)))
+    _put_hidden_last(watched, y, tensors)
     watched.read = {name for best in watched.fitting[:1] for name in _read(best, tensors)}
     return watched
 
@@ -225,25 +243,57 @@ def _start(value: Tensor) -> tuple[Tensor, Tensor]:
     return start, start.clone()
 
 
+def _put_hidden_last(watched: Watched, y: Tensor, tensors: dict[str, Tensor]) -> None:
+    """What the output reads only through a gate gives way to what the gate weighs.
+
+    That is a layer which goes into the gate, too, has its places, and is read beside it.
+    """
+    ends = [tensors[name].grad_fn or tensors[name] for name in watched.gates]
+    beside = nodes_and_leaves(y, without=ends)
+    weighed = {
+        name
+        for gate in watched.gates
+        for name in _read(gate, tensors).intersection(watched.fitting) - watched.gates
+        if watched.places(name) == watched.places(gate)
+        and (tensors[name].grad_fn or tensors[name]) in beside
+    }
+    if weighed - watched.inside:
+        hidden = {n for n, t in tensors.items() if (t.grad_fn or t) not in beside} - watched.gates
+        watched.fitting.sort(key=hidden.__contains__)
+
+
 def _read(best: str, tensors: dict[str, Tensor]) -> set[str]:
     """The names of the tensors that went into one of them."""
-    nodes = list(graph_nodes(tensors[best]))
-    before = {*nodes, *(getattr(node, "variable", None) for node in nodes)}
+    before = nodes_and_leaves(tensors[best])
     return {name for name, t in tensors.items() if (t.grad_fn or t) in before}
 
 
 def _look_for_a_turn(model: nn.Module, images: Tensor, watched: Watched) -> list[Any]:
-    """A hook where images without channels enter the first convolution."""
-    first = first_convolution(model)
-    if images.dim() != 3 or not isinstance(first, nn.Conv2d):
+    """A hook where images enter the first convolution: are height and width exchanged?
+
+    Of square images it is seen in their first channel: the network may normalise it, but not so
+    that it resembles its mirror image.
+    """
+    first, size = first_convolution(model), size_of(images, model)
+    if len(size) != 2 or not isinstance(first, nn.Conv2d):
         return []
+    last = images.dim() == 4 and tuple(images.shape[2:]) != size
+    plane = images if images.dim() == 3 else images[..., 0] if last else images[:, 0]
 
     def compare(_module: nn.Module, inputs: Any) -> None:
-        got, turned = inputs[0][:, 0], images.mT
-        same = got.shape == turned.shape and torch.equal(got, turned)
-        watched.turned = same or got.shape[1:] == turned.shape[1:] != images.shape[1:]
+        got = inputs[0]
+        if got.dim() == 4 and tuple(got.shape[2:]) == size[::-1] != size:
+            watched.turned = True
+        elif got.dim() == 4 and got[:, 0].shape == plane.shape == plane.mT.shape:
+            watched.turned |= _alike(got[:, 0], plane.mT) > _alike(got[:, 0], plane) + 0.5
 
     return [first.register_forward_pre_hook(compare)]
+
+
+def _alike(a: Tensor, b: Tensor) -> float:
+    """The correlation of two pictures, -1 to 1; 0 where one of them is empty."""
+    a, b = (t.detach().float() - t.detach().float().mean() for t in (a, b))
+    return float(nn.functional.cosine_similarity(a.flatten(), b.flatten(), dim=0))
 
 
 def _look_for_the_image(
@@ -276,8 +326,10 @@ def _look_for_the_image(
 
     with undisturbed(model), torch.inference_mode(False), torch.no_grad():
         handles = [model.get_submodule(n).register_forward_hook(look(n)) for n in names]
+        others = _with_other_images(x)
+        handles += _look_for_a_turn(model, images_of(others), watched)
         try:
-            for images in (x, _with_other_images(x)):
+            for images in (x, others):
                 buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
                 returned = call_with(model, buffers | weights, images)
                 answers.append(_sums(the_output(model, returned, watched.output)))
@@ -355,37 +407,14 @@ def _gradients(y: Tensor, tensors: list[Tensor]) -> list[Tensor | None]:
 
 
 def _note_attentions(watched: Watched, y: Tensor) -> None:
-    """Find every attention in the graph: by its numbers of tokens, when the last one began.
-
-    Keys and values may be fewer than the tokens that ask, as where they are pooled.
-    """
+    """By their numbers of tokens, when the last attention began; when tokens were first picked."""
     found: list[tuple[int, int]] = []
     for node in graph_nodes(y):
-        tokens: tuple[int, ...] = ()
-        if "ScaledDotProduct" in node.name():  # N x heads x T x d
-            tokens = node._saved_query.shape[-2], node._saved_key.shape[-2]
-        elif node.name().startswith(("Softmax", "SafeSoftmax")):
-            shape = node._input_metadata[0].shape
-            tokens = tuple(shape[-2:]) if len(shape) > 2 else ()
-        found += [(node._sequence_nr(), count) for count in tokens]
-        if _picks(node):
+        found += [(node._sequence_nr(), count) for count in attended(node)]
+        if picks(node):
             watched.picked = min(watched.picked, node._sequence_nr())
     watched.attentions = {tokens: begin for begin, tokens in sorted(found)}
     watched.heard = min(found)[0] if found else 0
-
-
-def _picks(node: Any) -> bool:
-    """Whether an operation gives some of its input's tokens, T x C or N x T x C, or reorders them.
-
-    A table with a number for each pair of places, as Swin's, gives more than it has.
-    """
-    if not node.name().startswith(("Gather", "Index", "Topk")):
-        return False
-    gather = hasattr(node, "_saved_self")
-    before = node._saved_self.shape if gather else node._saved_self_sym_sizes
-    after = node._input_metadata[0].shape
-    whole = len(before) in (2, 3) and len(after) in (2, 3) and before[-1] == after[-1]
-    return whole and 1 < prod(after[:-1]) <= prod(before[:-1])
 
 
 def _apply_rule(
@@ -393,18 +422,20 @@ def _apply_rule(
     gradients: dict[str, Tensor | None],
 ) -> None:  # fmt: skip
     modules, size = dict(model.named_modules()), size_of(images_of(x), model)
-    size = size[::-1] if watched.turned else size
-    watched.lengths = row_lengths(model, watched.shapes, of_signals=len(size) == 1)
+    watched.orders = orders_of_axes(modules, watched.shapes)
     fixed = _look_for_the_image(watched, model, x, weights, gradients)
+    size = size[::-1] if watched.turned else size
     watched.inside = inside_branches(modules, watched.shapes)
+    if len(size) == 1:
+        _measure_rows(watched, images_of(x).shape[1:], size[0])
     fitting, cancelling, grids = [], set(), 0  # the modules with a grid that ran once
     for name in reversed(watched.shapes):
         shape = watched.shapes[name]
         batch = shape[: 2 if len(shape) == 3 else 1]  # of tokens T x N x C it may stand second
         if name in fixed or len(shape) < 3 or watched.n not in batch:
             continue
-        before = partial(watched.grids_before, name, size)
-        fold = find_fold(model, shape, size, before, watched.n)
+        seen, kind = partial(watched.seen_of, name, size), channels_first(modules[name])
+        fold = find_fold(model, shape, size, seen, kind, watched.n)
         grid = None if fold is None else fold(torch.empty(shape, device="meta")).shape[2:]
         if fold is None or grid is None or prod(grid) < 2:
             continue
@@ -425,6 +456,29 @@ def _apply_rule(
             watched.one_place = watched.one_place or name
     watched.cut = bool(grids) and not fitting
     watched.fitting = _best_first(watched, modules, fitting, cancelling, fixed)
+
+
+def _measure_rows(watched: Watched, sides: Sequence[int], length: int) -> None:
+    """How long a signal is in each layer's output, N x C x L or N x T x C.
+
+    A class token is none of its places. Tokens that are the signal's variables have no length.
+    """
+    read_in_a_row = set[bool | None]()
+    for name, shape in watched.shapes.items():
+        tokens, order = watched.tokens(name), watched.orders[name]
+        read_in_a_row.add(order and shape[0] == watched.n)
+        if len(shape) != 3 or order is None:
+            continue
+        if order:
+            watched.lengths[name] = shape[2]
+        elif tokens is None:
+            continue
+        elif tokens != length and tokens in sides and not any(read_in_a_row):
+            watched.placed[tokens] = []
+        else:
+            more = (tokens - known for known in watched.lengths.values())
+            known = tokens - next((few for few in more if 0 < few <= 2), 0)
+            watched.lengths[name] = len(watched.placed.get(tokens, range(known)))
 
 
 def _best_first(

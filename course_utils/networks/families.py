@@ -100,7 +100,7 @@ def known_inside(model: nn.Module) -> list[Known]:
             continue  # a part of what was found
         name = known_layer(module)
         stated = getattr(module, "layer", None) == name
-        if name is not None and (_of_a_library(module) or stated) and _has(module, name):
+        if name is not None and (is_of_a_library(module) or stated) and _has(module, name):
             inside = f"{path}." if path else ""
             others = _added(model, path, name)
             found.append(Known(f"{inside}{name}", type(module).__name__, others))
@@ -114,9 +114,9 @@ def _added(model: nn.Module, path: str, layer: str) -> frozenset[str]:
     """
     added, on_rows = set[str](), set[str]()
     last = list(model.get_submodule(f"{path}.{layer}".strip(".")).children())[-1:]
-    usual = all(_of_a_library(m, "torch") and "pooling" not in _kinds(type(m)) for m in last)
+    usual = all(is_of_a_library(m, "torch") and "pooling" not in kinds_of(type(m)) for m in last)
     for name, module in _beside(model, path, layer.partition(".")[0]):
-        parent, kinds = name.rpartition(".")[0], _kinds(type(module))
+        parent, kinds = name.rpartition(".")[0], kinds_of(type(module))
         if "pooling" in kinds:
             continue
         if kinds & {"flatten", "linear"}:
@@ -146,7 +146,7 @@ def _ends_a_network(module: nn.Module, on_rows: bool, own: bool) -> bool:
 
     Norms over a grid's channels are, in a library's own network.
     """
-    kinds = _kinds(type(module))
+    kinds = kinds_of(type(module))
     if "activation" in kinds:
         return on_rows and not isinstance(module, nn.MultiheadAttention)
     if kinds & {"container", "dropout", "flatten", "linear", "loss"}:
@@ -154,23 +154,23 @@ def _ends_a_network(module: nn.Module, on_rows: bool, own: bool) -> bool:
     if type(module) in (nn.BatchNorm1d, nn.LayerNorm):
         return True
     ends = ("ClassifierHead", "Pool", "Pool2d", *(("Norm", "Norm2d", "Permute") if own else ()))
-    return _of_a_library(module) and type(module).__name__.endswith(ends)
+    return is_of_a_library(module) and type(module).__name__.endswith(ends)
 
 
 @lru_cache(256)
-def _kinds(layer: type) -> frozenset[str]:
+def kinds_of(layer: type) -> frozenset[str]:
     """Where in torch.nn.modules a class comes from: "pooling", say, and "module"."""
     files = [base.__module__ for base in layer.__mro__]
     return frozenset(f.rpartition(".")[2] for f in files if f.startswith("torch.nn.modules."))
 
 
-def _of_a_library(module: nn.Module, *more: str) -> bool:
+def is_of_a_library(module: nn.Module, *more: str) -> bool:
     return type(module).__module__.partition(".")[0] in ("torchvision", "timm", *more)
 
 
 def hands_on_channels_last(model: nn.Module) -> bool:
     """Whether a part of a network is of a library's family whose blocks give N x h x w x C."""
-    return any(type(m).__name__ in _CHANNELS_LAST and _of_a_library(m) for m in model.modules())
+    return any(type(m).__name__ in _CHANNELS_LAST and is_of_a_library(m) for m in model.modules())
 
 
 def _has(model: nn.Module, name: str) -> bool:
