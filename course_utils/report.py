@@ -308,6 +308,14 @@ def main(arguments: list[str] | None = None) -> int:
         kept = f" What is done is kept in {run.state}: the same command goes on." if run else ""
         print(f"\nInterrupted.{kept}", file=sys.stderr)
         return 130
+    except TypeError as error:
+        if "output=" not in str(error):
+            raise
+        wrapped = "course_utils.methods.as_classes.AsClasses(network, output=...)"
+        print(
+            f"No report: {error} In a report: let module:function give {wrapped}.", file=sys.stderr
+        )
+        return 1
     except (NoReport, ClassError, LayerError, WeightsError, ValueError, OSError) as error:
         print(f"No report: {error}", file=sys.stderr)
         return 1

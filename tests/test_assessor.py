@@ -6,12 +6,13 @@ import torch
 from PIL import Image
 
 from course_utils import ForwardPass, load_photo
-from course_utils.errors import ImageError, WeightsError
+from course_utils.errors import ImageError, LayerError, WeightsError
 from course_utils.networks import course_weights
-from course_utils.quality import Assessor, distort, load, load_assessor
-from course_utils.quality.assessor import _PatchScores, as_tensor
+from course_utils.quality import Assessor, ScaleWarning, distort, load, load_assessor
+from course_utils.quality.assessor import as_tensor
 from course_utils.quality.network import BASE, QualityNet, weighted_mean
 from course_utils.quality.patches import cut, lay_back
+from course_utils.quality.reading import PatchScores
 from course_utils.quality.wadiqam import BosseNet
 
 
@@ -220,7 +221,7 @@ def test_one_patch_is_explained_as_autograd_does_it_slowly(assessor, photo, dama
 def test_the_map_of_a_patch_sums_to_its_score_and_the_constant(assessor, photo, damaged):
     patches, wanted = cut(as_tensor(damaged)), cut(as_tensor(photo))
     seen = ForwardPass(
-        _PatchScores(assessor.network, wanted.pixels), patches.pixels, "network.head.quality"
+        PatchScores(assessor.network, wanted.pixels), patches.pixels, "network.head.quality"
     )
     sums = seen.evidence(torch.ones(1, 1)).sum(dim=(1, 2, 3))
     assert torch.allclose(sums, seen.logits[:, 0] + BASE, atol=1e-4)
@@ -340,6 +341,160 @@ def test_bosse_can_be_asked_the_same_questions(photo, damaged):
     torch.manual_seed(0)
     explained = Assessor(BosseNet(True, widths=(8, 8, 8, 8, 16))).explain(damaged, photo, step=32)
     assert explained.evidence.shape == (4, 128, 192) and explained.evidence.abs().sum() > 0
+
+
+# --- anybody's network ----------------------------------------------------------------------------
+
+
+class Own(torch.nn.Module):
+    """The mean of a patch's red, on whatever scale and in whatever form `answer` makes of it."""
+
+    def __init__(self, answer=lambda red: red):
+        super().__init__()
+        self.colour = torch.nn.Conv2d(3, 1, 4, stride=4, bias=False)
+        torch.nn.init.zeros_(self.colour.weight)
+        torch.nn.init.constant_(self.colour.weight[:, 0], 1 / 16)
+        self.answer = answer
+
+    def forward(self, pixels):
+        return self.answer(self.colour(pixels).flatten(1).mean(dim=1))
+
+
+@pytest.fixture(scope="module")
+def two():
+    """Four patches; the left ones 0.2 of red, the right ones 0.6."""
+    photo = np.full((64, 64, 3), 51, np.uint8)
+    photo[:, 32:] = 153
+    return photo
+
+
+RATINGS = torch.arange(1.0, 11.0)
+FORMS = {  # what a network makes of the red, and how it is to be read
+    "N": (lambda r: r, {}),
+    "N x 1": (lambda r: r[:, None], {}),
+    "a pair": (lambda r: (r[:, None], torch.ones_like(r)), {}),
+    "0 to 100": (lambda r: 100 * r, {"scale": (0, 100)}),
+    "1 to 5": (lambda r: 1 + 4 * r, {"scale": (1, 5)}),
+    "100 to 0": (lambda r: 100 - 100 * r, {"scale": (100, 0)}),
+    "a dict": (lambda r: {"score": r, "x": 0}, {"output": lambda y: y["score"]}),
+    "shares of ten ratings": (  # 1 + 9 r in the mean
+        lambda r: torch.stack([1 - r, *[0 * r] * 8, r], dim=1),
+        {"scale": (1, 10), "output": lambda y: y @ torch.arange(1, 11).to(y)},
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_network_of_ones_own_is_read_whatever_it_returns(form, two):
+    answer, how = FORMS[form]
+    own = Assessor(Own(answer), **how)
+    assert own.score(two) == pytest.approx(0.4, abs=1e-5)
+    assert own.local_scores(two).scores[0].tolist() == pytest.approx([0.2, 0.6], abs=1e-5)
+    assert own.score_map(two)[[5, 5], [5, 60]].tolist() == pytest.approx([0.2, 0.6], abs=1e-5)
+    # S_i(q) = 2 (q_i - q) q_i / 64 at each of 8 x 8 places: red is the only channel
+    found = own.explain(two, rather_than=[0.5, 1], step=32).evidence[:, [5, 5], [5, 60]]
+    by_hand = [[2 * (q_i - q) * q_i / 64 for q_i in (0.2, 0.6)] for q in (0.5, 1)]
+    torch.testing.assert_close(found, torch.as_tensor(by_hand), atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_network_in_other_numbers_is_scored_as_it_is(dtype, two):
+    own = Assessor(Own().to(dtype))
+    assert own.score(two) == pytest.approx(0.4, abs=0.01)
+    explained = own.explain(two)
+    assert explained.evidence.dtype == explained.local.scores.dtype == torch.float32
+
+
+def test_a_network_in_training_mode_is_left_in_it(two):
+    network = Own().train()
+    Assessor(network).explain(two, step=32)
+    assert network.training
+
+
+def test_a_grid_that_does_not_divide_a_patch_is_laid_back_whole(two):
+    network = Own()
+    network.colour = torch.nn.Conv2d(3, 4, 5, stride=5)  # 6 x 6 places in 32 x 32 pixels
+    assert Assessor(network).explain(two).evidence.shape == (4, 64, 64)
+
+
+def test_a_network_that_reads_more_pixels_is_wrapped_as_the_sentence_says(two):
+    class Large(Own):
+        def forward(self, pixels):
+            assert pixels.shape[-1] == 224, "Input height doesn't match model (224)."
+            return super().forward(pixels)
+
+    with pytest.raises(ImageError, match=r"32 x 32.*match model.*nn\.Upsample\(size=224\)"):
+        Assessor(Large()).explain(two)
+    wrapped = Assessor(torch.nn.Sequential(torch.nn.Upsample(size=224), Large()))
+    assert wrapped.score(two) == pytest.approx(0.4, abs=1e-5)
+    assert wrapped.explain(two, step=32).evidence.shape == (4, 64, 64)
+
+
+def test_a_network_that_compares_and_is_not_in_parts_is_called_with_both(two):
+    class Compares(Own):
+        reference = True
+
+        def forward(self, pixels, wanted):
+            return 1 - (self.colour(pixels).flatten(1).mean(1) - wanted[:, 0].mean((1, 2))).abs()
+
+    own = Assessor(Compares())
+    assert own.score(two, np.full_like(two, 0)) == pytest.approx(0.6, abs=1e-5)
+    assert own.explain(two, np.full_like(two, 0)).evidence.abs().max() > 0
+    Compares.reference = False  # forgotten
+    with pytest.raises(ImageError, match=r"missing 1 .*network\.reference = True"):
+        own.score(two)
+
+
+@pytest.mark.parametrize(
+    "answer, how, words",
+    [
+        (lambda r: 100 * r, {}, r"gives patches 20 to 60, but 0 is the worst .*scale=\(1, 5\)"),
+        (lambda r: 1 + 4 * r, {}, "gives patches 1.8 to 3.4, but 0 is the worst score and 1 the"),
+        (lambda r: 100 * r, {"scale": (1, 5)}, r"scale=\(1, 5\) says that 1 is the worst score"),
+    ],
+)
+def test_scores_on_another_scale_are_not_cut_off_in_silence(answer, how, words, two):
+    for ask in (Assessor.score, Assessor.explain, Assessor.score_map):
+        with pytest.warns(ScaleWarning, match=words):
+            ask(Assessor(Own(answer), **how), two)
+
+
+@pytest.mark.parametrize(
+    "answer, error, words",
+    [
+        (
+            lambda r: torch.stack([1 - r, *[0 * r] * 8, r], dim=1),
+            TypeError,
+            r"4 x 10: one score .*ratings 1 to 10 their mean, scale=\(1, 10\).*lambda y: y @ torch",
+        ),
+        (lambda r: r[:, None] * RATINGS, TypeError, r"lambda y: y\.softmax\(1\) @ torch"),
+        (lambda r: {"score": r}, TypeError, r"gave a dict: one score .*lambda y: y\['score'\]"),
+        (lambda r: (r, r[:, None] * RATINGS), TypeError, "4 x 10: one weight for each"),
+        (lambda r: r.mean(), TypeError, "gave a single number: one score"),
+        (lambda r: (r, r - 0.5), ValueError, r"run from -0\.3 to 0\.1.*output=lambda y: y\[0\]"),
+        (lambda r: (r, 0 * r), ValueError, "run from 0 to 0, and must be positive"),
+        (lambda r: r / 0, ImageError, "holds NaN or infinity"),
+    ],
+)
+def test_what_is_no_score_of_each_patch_is_answered_in_words(answer, error, words, two):
+    for ask in (Assessor.score, Assessor.explain, Assessor.why):
+        with pytest.raises(error, match=words):
+            ask(Assessor(Own(answer)), two)
+
+
+@pytest.mark.parametrize("scale", [(1, 1), 5, (0, float("inf")), "0 to 5", (1, 2, 3)])
+def test_a_scale_is_two_different_numbers(scale):
+    with pytest.raises(ValueError, match="score of the worst photo, of the best"):
+        Assessor(Own(), scale=scale)
+
+
+def test_an_assessor_is_made_of_a_network_with_a_layer_it_has(assessor, two):
+    with pytest.raises(TypeError, match="of a network, not of an Assessor. It is one already"):
+        Assessor(assessor)
+    network = Own()
+    network.layer = "color"
+    with pytest.raises(LayerError, match="Own has no layer 'color'. Did you mean 'colour'"):
+        Assessor(network).explain(two)
 
 
 # --- the shipped weights --------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Pictures: the map lies where it belongs, zero looks like zero, and the words reach the page."""
 
 import io
+import warnings
 from html.parser import HTMLParser
 from itertools import combinations
 from types import SimpleNamespace
@@ -730,6 +731,12 @@ def test_a_large_photo_is_drawn_no_larger_than_a_page_shows():
     assert drawn.shape == (100, 2000, 3) and np.array_equal(drawn[50, 50], [1, 0, 0])
 
 
+def test_a_map_of_another_shape_is_not_stretched_over_the_photo():
+    preprocess = Preprocess(256, 224, (0,) * 3, (1,) * 3)
+    with pytest.raises(ValueError, match="map is 224 x 112, of another shape"):
+        figures.on_whole_photo(Image.new("RGB", (300, 200)), preprocess, torch.ones(224, 112))
+
+
 @pytest.mark.parametrize("size", [(1, 20_000), (20_000, 3)])
 def test_on_a_whole_photo_like_a_line_the_map_has_a_pixel(size):
     preprocess = Preprocess(256, 224, (0, 0, 0), (1, 1, 1))
@@ -791,6 +798,49 @@ def test_what_cannot_be_drawn_is_called_by_its_cause(change, words):
     given = {"images": [GREY], "maps": peak(1, 1)[None, None], "titles": [["Why?"]]} | change
     with pytest.raises((TypeError, ValueError), match=words):
         figures.questions(**given)
+
+
+class TestLetters:
+    """Class names in letters that matplotlib's own font has not."""
+
+    COMBINED = "\u20dd"  # STIX, which comes with matplotlib, has it; DejaVu has not
+
+    def draw(self, title):
+        return figures.questions([GREY], peak(1, 1)[None, None], [[title]])
+
+    def test_missing_letters_are_named_in_one_sentence(self):
+        with pytest.warns(UserWarning) as caught:
+            self.draw("Why 猫, rather than 犬猫?").png()
+        (said,) = [str(one.message) for one in caught]
+        assert "has the letters '猫犬'" in said and "fontManager.addfont(file)" in said
+
+    @pytest.mark.parametrize("setting", ["font.family", "font.sans-serif"])
+    def test_a_font_that_the_user_names_has_its_letters(self, setting, recwarn):
+        with matplotlib.rc_context({setting: ["STIXGeneral"]}):
+            picture = self.draw(f"Why {self.COMBINED}?")
+            picture.png()
+        assert not recwarn.list
+        family = picture.figure.axes[1].title.get_fontfamily()
+        assert family[0] == "DejaVu Sans"  # all other letters look as ever
+
+    def test_other_warnings_still_come_through(self):
+        picture = self.draw("Why?")
+        picture.figure.savefig = lambda *_, **__: warnings.warn("something else", stacklevel=1)
+        with pytest.warns(UserWarning, match="something else"):
+            picture.png()
+
+    @pytest.mark.parametrize("name", ["כלב", "كلب"])
+    def test_a_line_that_begins_with_hebrew_or_arabic_still_reads_from_the_left(self, name):
+        title = self.draw(f"Why cat, rather than {name}{name}{name}? (strength 6.66)")
+        lines = title.figure.axes[1].get_title().split("\n")
+        for line in lines:
+            assert line.startswith("\u200e") == (name in line)  # the left-to-right mark
+        assert any(name in line for line in lines)
+
+
+def test_of_a_volume_the_numbers_are_drawn_and_no_photo():
+    with pytest.raises(TypeError, match="C x D x H x W, not an Image"):
+        figures.questions([Image.new("RGB", (4, 4))], torch.ones(1, 1, 2, 4, 4), [["Why?"]])
 
 
 def test_the_functions_that_a_sentence_names_are_there():

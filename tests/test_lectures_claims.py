@@ -28,6 +28,10 @@ def network(name: str) -> torch.nn.Module:
 
 
 class TestClaims:
+    def test_nan_does_not_hold(self):
+        with pytest.raises(AssertionError, match="no longer holds: Grass is green"):
+            Claims(network(MEASURED_ON))("Grass is green.", float("nan"), on="7 lawns")
+
     def test_what_holds_is_said(self, capsys):
         Claims(network(MEASURED_ON))("Grass is green.", True, on="7 lawns")
         assert capsys.readouterr().out == "holds: Grass is green. (7 lawns)\n"

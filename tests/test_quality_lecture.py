@@ -1,6 +1,7 @@
 """What lecture 5 plays and draws: paired choices, the slider for q, pictures of answers."""
 
 import html
+import math
 import re
 
 import ipywidgets as w
@@ -14,6 +15,7 @@ from course_utils.explorers.duel import Duel
 from course_utils.explorers.quality import QualityExplorer
 from course_utils.quality import figures as quality_figures
 from course_utils.quality.assessor import Assessor, LocalScores, QualityExplanation
+from course_utils.quality.distort import Distorted
 from course_utils.quality.paired_comparison import Votes, bradley_terry, poll, simulated_observer
 
 NAMES = ["good", "fair", "bad"]
@@ -50,6 +52,12 @@ class TestVotes:
         with pytest.raises(ValueError, match="'good' cannot be compared with itself"):
             Votes(NAMES).add("good", "good")
 
+    def test_names_must_tell_the_pictures_apart(self):
+        with pytest.raises(ValueError, match="Two pictures have one name"):
+            Votes(["a", "b", "a"])
+        with pytest.raises(ValueError, match="called 'blurr'. Did you mean 'blur'"):
+            Votes(["blur", "jpeg"]).add("jpeg", "blurr")
+
     def test_everybody_sees_every_pair_once(self):
         votes = poll(NAMES, [min, max, min])
         met = votes.won + votes.won.T
@@ -72,6 +80,18 @@ class TestBradleyTerry:
     def test_who_never_lost_is_strong_but_not_infinitely(self):
         u = bradley_terry(torch.tensor([[0.0, 9.0], [0.0, 0.0]]))
         assert u[0] == pytest.approx(np.log(9.5 / 0.5) / 2)
+
+    @pytest.mark.parametrize("won", [[[0, 3, 1]], [[0, -3], [1, 0]], [1, 2]])
+    def test_what_is_no_table_of_counts_is_refused(self, won):
+        with pytest.raises(ValueError, match="Counts are n x n numbers from 0"):
+            bradley_terry(won)
+
+    def test_without_a_prior_a_winner_of_everything_is_named(self):
+        with pytest.raises(ValueError, match="give a prior above 0"):
+            bradley_terry([[0, 3], [0, 0]], prior=0)
+        assert bradley_terry([[0, 3], [1, 0]], prior=0).tolist() == pytest.approx(
+            [math.log(3) / 2, -math.log(3) / 2]
+        )
 
     def test_the_mean_is_zero(self):
         assert bradley_terry(torch.rand(5, 5)).mean().item() == pytest.approx(0, abs=1e-9)
@@ -203,6 +223,13 @@ class TestDuel:
         panel.finish.click()
         assert "That did not work" in words(panel)
 
+    def test_names_may_be_numbers_and_a_list_is_told_how_to_get_some(self):
+        numbered = Duel(picture(0), dict(enumerate(map(picture, (9, 8, 7)))), lambda a, b: a)
+        numbered.finish.click()
+        assert "of 2</td>" in numbered.result.value
+        with pytest.raises(TypeError, match=r"dict\(enumerate\(pictures\)\) numbers them"):
+            Duel(picture(0), [picture(9), picture(8)], lambda a, b: a)
+
     def test_one_picture_is_no_choice(self):
         with pytest.raises(ValueError, match="two pictures or more"):
             Duel(picture(0), {"alone": picture(1)}, min)
@@ -280,6 +307,32 @@ class TestExplorer:
         explorer.scene.value = "two"
         explorer.slider.value = 0.8
         assert "Nothing speaks either way." in words(explorer)
+
+    def test_a_photo_that_cannot_be_scored_is_named_and_the_one_before_stays(self):
+        scenes = {"one": (halves(51, 204),), "small": (picture(0).resize((20, 20)), None)}
+        explorer = QualityExplorer(Assessor(Half()), scenes, q=0.5, step=32)
+        explorer.scene.value = "small"
+        assert "small: The photo is 20 x 20 pixels" in words(explorer)
+        assert explorer.scene.value == "one"
+        explorer.slider.value = 0.9
+        assert "Why 0.50, rather than 0.90?" in words(explorer)
+
+    def test_what_distort_made_is_shown_as_its_picture(self):
+        made = Distorted(halves(51, 204), "blur", 1, 33.0, 33.0, 1.0)
+        explorer = QualityExplorer(Assessor(Half()), {"made": (made, None)}, step=32)
+        assert "Why 0.50, rather than 1.00?" in words(explorer)
+        answer = explorer.answer
+        for drawn in (
+            quality_figures.contrasts(made, answer),
+            quality_figures.patches(made, answer),
+        ):
+            assert drawn.png()
+
+    @pytest.mark.parametrize("change, words", [({"q": 75}, "q=75"), ({"assessor": Half()}, "Half")])
+    def test_what_would_be_cut_off_or_fail_later_is_refused(self, change, words):
+        given = {"assessor": Assessor(Half()), "scenes": {"one": (halves(51, 204), None)}}
+        with pytest.raises((ValueError, TypeError), match=words):
+            QualityExplorer(**given | change)
 
     def test_no_scene_is_refused(self):
         with pytest.raises(ValueError, match="scenes is empty"):
@@ -361,6 +414,14 @@ class TestFigures:
         local = LocalScores(torch.ones(3, 3), torch.ones(3, 3))
         made = quality_figures.patches(np.zeros((96, 96, 3)), local)
         assert made.png() and "everywhere alike" in made.alt
+
+    def test_values_that_a_chart_would_not_show_are_refused(self):
+        with pytest.raises(ValueError, match="run from 0.2 to 60, and the charts from 0 to 1"):
+            quality_figures.over_levels({"blur": [60, 40], "jpeg": [0.2, math.nan]})
+        with pytest.raises(TypeError, match="a dict from kind to its values, not a list"):
+            quality_figures.over_levels([0.1, 0.2])
+        with pytest.raises(TypeError, match="local_scores of it are drawn, not an Image"):
+            quality_figures.patches(picture(0), picture(0))
 
     def test_levels_are_told_in_numbers(self):
         made = quality_figures.over_levels(

@@ -222,3 +222,10 @@ def test_agreement_says_what_is_missing():
 def test_a_type_of_one_photo_has_no_correlation_of_its_own():
     found = agreement([1, 2, 3, 5, 4, 6], [1, 2, 3, 4, 5, 6], [1, 1, 1, 1, 1, 8])
     assert np.isnan(found["within"]["8"]) and found["within"]["1"] == pytest.approx(0.9)
+
+
+def test_answers_may_be_tensors_that_numpy_does_not_read():
+    answers = torch.tensor([1.0, 2, 3], requires_grad=True).bfloat16()
+    assert srocc(answers, [3, 2, 1]) == pytest.approx(-1)
+    with pytest.raises(TypeError, match=r"Of a dict: list\(d\.values\(\)\)"):
+        srocc({"a": 1, "b": 2}, [1, 2])

@@ -68,6 +68,37 @@ def soft():
 
 def text():
     return "no network"
+
+def fails():
+    raise KeyError("weights")
+
+def needs(size):
+    return bare()
+
+class Named(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = load_classifier("birds")
+
+    def forward(self, x):
+        return {"classes": self.inner(x), "input": x}
+
+def wrapped():
+    from course_utils.methods.as_classes import AsClasses
+    return AsClasses(Named(), output=lambda y: y["classes"])
+
+def as_they_are():
+    """Photos of any size, halved twice; one of a few pixels leaves a single place."""
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 4, 3, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    ).eval()
+    network.preprocess = lambda photo: torch.rand(3, photo.height, photo.width)
+    return network
+
+def in_bytes():
+    network = as_they_are()
+    network.preprocess = lambda photo: torch.zeros(3, 9, 9, dtype=torch.uint8)
+    return network
 '''
 
 
@@ -294,6 +325,10 @@ def test_several_classes_at_once_have_probabilities_of_their_own(folder, tmp_pat
         (["--network", "brids"], "Did you mean 'birds'"),
         (["--network", "{own}:text"], "a report needs an nn.Module"),
         (["--network", "{own}:nothing"], "has no 'nothing'"),
+        (["--network", "{own}:fails"], "fails() failed (KeyError: 'weights'; line "),
+        (["--network", "{own}:needs"], "needs() failed (TypeError: needs() missing 1 required"),
+        (["--network", "{own}:Named"], "let module:function give course_utils.methods.as_classes"),
+        (["--network", "{own}:in_bytes"], "3 x 9 x 9 uint8 of the photo, and must make one"),
         (["--network", "no_such_module:load"], "cannot be imported"),
         (["--network", "birds", "--why", "herron"], "Did you mean 'heron'"),
         (["--network", "birds", "--layer", "feature"], "Did you mean 'features'"),
@@ -304,6 +339,20 @@ def test_what_cannot_be_asked_is_a_sentence(own, folder, tmp_path, capsys, optio
     assert main([str(folder), "-o", str(tmp_path / "r.html"), *options]) == 1
     said = capsys.readouterr().err
     assert words in said and "Traceback" not in said
+
+
+def test_a_network_that_returns_more_is_wrapped_as_the_sentence_says(own, folder, whole, tmp_path):
+    rows = made(folder, tmp_path / "r.html", network=f"{own}:wrapped")["rows"]
+    expected = {row["file"]: row["predicted"] for row in contents(whole)["rows"]}
+    assert {row["file"]: row["predicted"] for row in rows} == expected
+
+
+def test_a_photo_too_small_for_the_layer_is_named_and_keeps_no_other(own, tmp_path):
+    for name, size in (("a", (40, 30)), ("b", (1, 1)), ("c", (30, 30))):
+        Image.new("RGB", size).save(tmp_path / f"{name}.png")
+    page = made(tmp_path, tmp_path / "r.html", "--layer", "1", network=f"{own}:as_they_are")
+    assert sorted(row["file"] for row in page["rows"]) == ["a.png", "c.png"]
+    assert "<code>b.png</code>: '1' gives" in page["page"].replace("&#x27;", "'")
 
 
 def test_no_folder_no_photo_and_nothing_but_broken_ones_are_sentences(tmp_path, capsys):

@@ -27,6 +27,7 @@ from course_utils.methods.taxonomy import (
 from course_utils.methods.taxonomy.causal_cam import events, set_algebra
 from course_utils.methods.taxonomy.fista import fista
 from course_utils.methods.taxonomy.goyal import swaps
+from course_utils.networks.preprocess import Preprocess
 
 ORDER = """Deconvolution, Inverted Representations, Guided-Backprop, SmoothGrad, LIME, CAM,
 Graph-CNN, Grad-CAM, TCAV, Grad-CAM++, RISE, Causal-CAM, Counterfactual-CAM, Goyal et al., CEM,
@@ -126,6 +127,36 @@ def test_the_same_question_twice_has_the_same_answer(name, birds, flamingo):
 def test_what_cannot_be_asked_is_said_in_words(x, classes, error, said, birds):
     with pytest.raises(error, match=said):
         METHODS["RISE"](birds, x, **classes)
+
+
+class Returns(nn.Module):
+    """Two convolutions and one logit, or the pair of classes that it stands for."""
+
+    preprocess = Preprocess(8, 8, (0,) * 3, (1,) * 3)
+    categories = ["no", "yes"]
+
+    def __init__(self, kind: str):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.target = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 3, 3, padding=1)
+        self.fc, self.relu, self.kind = nn.Linear(3, 1), nn.ReLU(), kind
+        self.eval()
+
+    def forward(self, x):
+        y = self.fc(self.target(self.relu(self.first(x))).mean((2, 3)))
+        pair = torch.cat([-y / 2, y / 2], dim=1)
+        return {"N x 1": y, "N": y[:, 0], "pair": pair, "dict": {"logits": pair}}[self.kind]
+
+
+@pytest.mark.parametrize("kind", ["N x 1", "N", "dict"])
+@pytest.mark.parametrize("name", ["Grad-CAM", "SmoothGrad", "Guided-Backprop", "RISE", "LIME"])
+def test_one_logit_and_named_logits_are_asked_as_the_classes_they_stand_for(kind, name):
+    x = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    expected, found = (
+        METHODS[name](Returns(which), x, why="yes", rather_than="no") for which in ("pair", kind)
+    )
+    assert found.question == expected.question == "Why yes, rather than no?"
+    torch.testing.assert_close(found.evidence, expected.evidence)
 
 
 def test_what_is_no_network_is_called_so(flamingo):

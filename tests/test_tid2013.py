@@ -107,8 +107,11 @@ def test_a_table_is_read_too(tmp_path):
         ('1,2,3,"5,5"\n', {(1, 2, 3): 5.5}),
         ("\n1\t2\t3\t5.5\n", {(1, 2, 3): 5.5}),
         ('"seen; by",mos,reference,type,level\n40,5.5,1,2,3\n', {(1, 2, 3): 5.5}),
+        ("sep=;\nreference;type;level;mos\n1;2;3;5,5\n", {(1, 2, 3): 5.5}),
+        ("1.0,2.0,3.0,5.5\n", {(1, 2, 3): 5.5}),
     ],
-    ids=["mos first", "more columns", "no header", "semicolons", "both", "quoted", "tabs", "marks"],
+    ids=["mos first", "more columns", "no header", "semicolons", "both", "quoted", "tabs", "marks"]
+    + ["Excel's mark", "floats"],
 )
 @pytest.mark.parametrize("name", ["mos.csv", "MOS.CSV"])
 def test_a_table_is_read_by_the_names_of_its_columns(tmp_path, name, text, scores):
@@ -131,6 +134,13 @@ def test_a_table_that_leaves_doubt_is_refused(tmp_path, text, words):
     (tmp_path / "mos.csv").write_text(text)
     with pytest.raises(ScoresError, match=words):
         read_scores(tmp_path / "mos.csv")
+
+
+def test_a_spreadsheets_own_file_is_told_what_to_save_it_as(tmp_path):
+    for name in ("mos.xlsx", "mos.csv"):
+        (tmp_path / name).write_bytes(b"PK\x03\x04\x14\x00")
+        with pytest.raises(ScoresError, match="spreadsheet's own file: save it as CSV"):
+            read_scores(tmp_path / name)
 
 
 @pytest.mark.parametrize("line", ["5.5 i01_02_3.BMP", "5,5  I01_02_3.bmp"])

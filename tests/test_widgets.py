@@ -19,7 +19,7 @@ from PIL import Image
 from static_widgets import WidgetError
 from torch import nn
 
-from course_utils import ContrastCAM, load_classifier
+from course_utils import ContrastCAM, GradCAM, load_classifier
 from course_utils.birds import draw
 from course_utils.errors import ClassError, ImageError
 from course_utils.explorers.birds import bird_explorer, known_parts
@@ -408,6 +408,42 @@ class TestPhotosAndNetworks:
         assert explorer.answers[-1].questions == [["Why yes, rather than no?"]]
         assert "p(P = yes) = 0.982, p(Q = no) = 0.018" in words(explorer)
 
+    def test_several_labels_have_probabilities_of_their_own(self):
+        """y = (4, 0, 0, -4) on red: p(cat) = sigmoid(4) = 0.982, p(dog) = sigmoid(0) = 0.5; the
+        contrast is -(1 - p_Q) S^Q."""
+        explorer = tiny(photo="halves", sigmoid=True, why="cat", rather_than="red fox")
+        seen = GradCAM(explorer.classifier)(explorer.scene.forward_pass, why="red fox").evidence
+        p_q = torch.sigmoid(torch.tensor(-4.0))  # y = -4 (1/2 + 1/2)
+        torch.testing.assert_close(explorer.answers[-1].evidence, -(1 - p_q) * seen)
+        explorer.photo.value = "red"
+        assert "The network says cat (98%). p(P = cat) = 0.982" in words(explorer)
+
+    def test_what_a_network_returns_is_read_as_output_says(self):
+        class Wrapped(nn.Module):
+            preprocess, categories = Tiny.preprocess, Tiny.categories
+
+            def __init__(self):
+                super().__init__()
+                self.inner = Tiny()
+
+            def forward(self, x):
+                return {"classes": self.inner(x), "other": x}
+
+        with pytest.raises(TypeError, match=r"output=lambda y: y\['classes'\]"):
+            ContrastExplorer(classifier=Wrapped(), photos=PHOTOS)
+        explorer = ContrastExplorer(
+            classifier=Wrapped(), photos=PHOTOS, output=lambda y: y["classes"]
+        )
+        assert words(explorer) == words(tiny())
+        assert explorer.network.options == (("Wrapped (given)", "efficientnet_lite0"),)
+
+    def test_a_small_probability_is_not_called_nothing(self):
+        network = Tiny()
+        network.head, network.categories = nn.Linear(2, 1000), None
+        nn.init.zeros_(network.head.weight)
+        explorer = ContrastExplorer(classifier=network, photos=PHOTOS)
+        assert "(less than 1%)" in words(explorer)
+
     def test_no_classes_are_refused(self):
         network = Tiny()
         network.head = nn.Sequential(network.head, nn.Unflatten(1, (2, 2)))
@@ -435,18 +471,20 @@ class TestPhotosAndNetworks:
             ContrastExplorer(classifier=network, photos=PHOTOS)
 
     @pytest.mark.parametrize(
-        "change, made",
+        "change, made, cure",
         [
-            (lambda x: x[None], "1 x 3 x 8 x 8"),
-            (lambda x: x.numpy(), "an ndarray"),
-            (lambda x: {"pixel_values": x}, "a dict"),
-            (lambda x: None, "a NoneType"),
+            (lambda x: x[None], "1 x 3 x 8 x 8 float32", r"\[0\] takes the axis of the batch"),
+            (lambda x: x.numpy(), "an ndarray", r"torch\.from_numpy"),
+            (lambda x: {"pixel_values": x}, "a dict", r"\['pixel_values'\]\[0\]"),
+            (lambda x: None, "a NoneType", ""),
+            (lambda x: (255 * x).byte(), "3 x 8 x 8 uint8", r"\.float\(\) / 255"),
         ],
     )
-    def test_what_prepares_the_photo_must_make_one_tensor(self, change, made):
+    def test_what_prepares_the_photo_must_make_one_tensor(self, change, made, cure):
         network = Tiny()
         network.preprocess = lambda photo: change(torch.zeros(3, 8, 8))
-        with pytest.raises(ImageError, match=f"preprocess made {made} of the photo, and must make"):
+        words = f"preprocess made {made} of the photo, and must make one tensor.*{cure}"
+        with pytest.raises(ImageError, match=words):
             ContrastExplorer(classifier=network, photos=PHOTOS)
 
     def test_one_p_is_shown(self):
@@ -616,6 +654,12 @@ class TestAnErrorInACallback:
         nbformat.write(new_notebook(cells=[new_code_cell(source)]), tmp_path / "broken.ipynb")
         with pytest.raises(WidgetError, match="ZeroDivisionError: division by zero"):
             run_notebook(tmp_path / "broken.ipynb")
+
+
+@pytest.mark.parametrize("seed", [-5, 1.5, "7"])
+def test_birds_that_were_seen_in_training_are_not_shown(seed):
+    with pytest.raises(ValueError, match="a whole number from 0"):
+        bird_explorer(seed=seed)
 
 
 def test_a_network_in_the_place_of_a_photo_is_called_so():

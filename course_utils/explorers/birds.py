@@ -1,5 +1,7 @@
 """The contrast explorer on drawn birds, where the answer to "why P, rather than Q?" is known."""
 
+from numbers import Integral
+
 import numpy as np
 
 from ..birds import SPECIES, Bird, differences, draw
@@ -29,6 +31,8 @@ def bird_explorer(
 
     >>> bird_explorer("flamingo", rather_than="spoonbill")  # they differ in the bill only
     """
+    if not isinstance(seed, Integral) or seed < 0:
+        raise ValueError(f"seed={seed!r} is a whole number from 0; below, birds were trained with.")
     birds = {species: draw(species, UNSEEN + seed) for species in SPECIES}
     return ContrastExplorer(
         photo=photo,

@@ -44,7 +44,7 @@ class Claims:
         Raises:
             AssertionError: it does not hold though nothing was changed (`strict`).
         """
-        if true:
+        if true and true == true:  # NaN counts as true, and equals nothing
             print(f"holds: {sentence} ({on})")
         elif self.strict:
             raise AssertionError(f"This claim no longer holds: {sentence} (measured on {on})")

@@ -13,8 +13,10 @@ from torch import nn
 
 from ..errors import ImageError, LayerError, WeightsError
 from ..figures.overlays import STRENGTH, as_pixels
+from ..methods.as_classes import AsClasses
 from ..methods.cams import ContrastCAM, Explanation
 from ..methods.classes import class_indices
+from ..methods.head import Picker
 from ..methods.layers import main_layers
 from ..networks.birds import VARIANTS as BIRDS
 from ..networks.classifiers import OFFLINE, load_classifier
@@ -62,6 +64,9 @@ class ContrastExplorer(Panel):
         truth: the known answers, a function of (photo's name, P's name, Q's name) that gives H x W
             bools as the network sees the photo, or None; only `photos` are then offered.
         fine: finer drawings of some of `photos`, by name: shown in their place, never asked about.
+        sigmoid: whether each class has its own probability (a multi-label network), as for
+            `ContrastCAM`.
+        output: of `classifier`, a function from what it returns to the logits, as for `GradCAM`.
 
     Attributes:
         answers: the `Explanation`s on show: Why P?, What if absent?, and the contrasts.
@@ -84,10 +89,15 @@ class ContrastExplorer(Panel):
         classifier: nn.Module | None = None,
         truth: contrast_view.Truth | None = None,
         fine: dict[str, Image.Image] | None = None,
+        sigmoid: bool = False,
+        output: Picker | None = None,
     ):
         super().__init__()
         self._own = _named(photo, photos)
         self._given, self._truth, self._fine = classifier, truth, dict(fine or {})
+        self._sigmoid = sigmoid
+        if output is not None and classifier is not None:
+            self._given = AsClasses(classifier, output)
         photo = photo or next(iter(self._own), "chelsea")
         photo = photo if photo in self._own else ALIASES.get(photo, photo)
         self._make_controls(photo, network)
@@ -108,7 +118,8 @@ class ContrastExplorer(Panel):
         if network in BIRDS:
             networks = [(n, n) for n in BIRDS]
         if self._given is not None:
-            networks = [(f"{type(self._given).__name__} (given)", network)]
+            own = self._given.network if isinstance(self._given, AsClasses) else self._given
+            networks = [(f"{type(own).__name__} (given)", network)]
         elif network not in dict(networks).values():
             networks.append((network, network))
         names = self._names()
@@ -207,7 +218,7 @@ class ContrastExplorer(Panel):
         photos = PHOTOS | OPTIONAL_PHOTOS
         known = photos[photo].regions if photo in photos and photo not in self._own else None
         image = self._own[photo] if photo in self._own else load_photo(photo)
-        scene = contrast_view.scene_of(photo, image, classifier, layer, known)
+        scene = contrast_view.scene_of(photo, image, classifier, layer, known, self._sigmoid)
         fine = as_pixels(self._fine[photo]) if photo in self._fine else None
         self.scene = replace(scene, fine=fine)
         self.classifier, self._network = classifier, network

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ..errors import ClassError, ImageError, a_kind_of, closest
+from ..errors import ClassError, ImageError, closest
 from ..figures import on_scale
 from ..figures.overlays import outlined, overlay, overlay_colours, strongest
 from ..figures.picture import figure_html, jpeg
@@ -24,7 +24,7 @@ from ..methods.layers import find_layer
 from ..methods.maps import upsample
 from ..methods.scores import are_classes
 from ..methods.strength import WEAK, strength_in_words
-from ..networks.preprocess import shown
+from ..networks.preprocess import check_read, shown
 
 SIDE = 224  # pixels of a panel on the page, at most
 
@@ -45,6 +45,7 @@ class Scene:
         pixels: the photo as the network saw it, H x W x 3 floats in [0, 1].
         regions: name -> H x W, True inside: parts of the photo whose places are known.
         fine: the photo drawn finer than the network saw it, to be shown in its place; None without.
+        sigmoid: whether each class has its own probability, as for `ContrastCAM`.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Scene:
     pixels: np.ndarray
     regions: dict[str, Tensor]
     fine: np.ndarray | None = None
+    sigmoid: bool = False
 
     @property
     def shown(self) -> np.ndarray:
@@ -63,7 +65,7 @@ class Scene:
     @cached_property
     def p(self) -> Tensor:
         """The probability of each class."""
-        return self.forward_pass.probabilities()[0].flatten().cpu()
+        return self.forward_pass.probabilities(self.sigmoid)[0].flatten().cpu()
 
     @cached_property
     def order(self) -> list[int]:
@@ -92,7 +94,9 @@ class Scene:
         return [
             GradCAM(model, layer)(self.forward_pass, why=p),
             CounterfactualCAM(model, layer)(self.forward_pass, why=p),
-            ContrastCAM(model, layer, loss=loss)(self.forward_pass, why=p, rather_than=q),
+            ContrastCAM(model, layer, loss=loss, sigmoid=self.sigmoid)(
+                self.forward_pass, why=p, rather_than=q
+            ),
         ]
 
 
@@ -102,6 +106,7 @@ def scene_of(
     classifier: nn.Module,
     layer: str | None = None,
     boxes: dict[str, tuple] | None = None,
+    sigmoid: bool = False,
 ) -> Scene:
     """Run the network on the photo once.
 
@@ -126,11 +131,7 @@ def scene_of(
             "std it was trained with; and model.categories to the names of its classes."
         )
     read = preprocess(photo)
-    if not isinstance(read, Tensor) or read.dim() != 3:
-        got = " x ".join(map(str, read.shape)) if isinstance(read, Tensor) else a_kind_of(read)
-        raise ImageError(
-            f"preprocess made {got} of the photo, and must make one tensor, 3 x H x W floats."
-        )
+    check_read(read)
     x = beside_weights(read[None], classifier)
     forward_pass = ForwardPass(classifier, x, target)
     logits = forward_pass.logits
@@ -141,7 +142,7 @@ def scene_of(
     known = boxes if masks is not None else None
     regions = {region: masks(box, photo.size) for region, box in (known or {}).items()}
     pixels = shown(preprocess, x[0]).numpy()
-    return Scene(name, classifier, x, forward_pass, pixels, regions)
+    return Scene(name, classifier, x, forward_pass, pixels, regions, sigmoid=sigmoid)
 
 
 def known_answer(scene: Scene, truth: Truth | None, p: int, q: int) -> Tensor | None:
@@ -238,7 +239,7 @@ def status_line(
     names, top = scene.names, scene.order[0]
     shown = [("P", p), *(("Q", i) for i in q)]
     words = [
-        f"The network says <b>{html.escape(names[top])}</b> ({float(scene.p[top]):.0%}).",
+        f"The network says <b>{html.escape(names[top])}</b> ({_percent(scene.p[top])}).",
         ", ".join(f"p({r} = {html.escape(names[i])}) = {in_digits(scene.p[i])}" for r, i in shown)
         + ".",
     ]
@@ -251,6 +252,10 @@ def status_line(
     if answers[0].empty[0, 0]:
         words.append(_strength(answers[0].questions[0][0], 0))
     return " ".join(words + _shares(scene, answers[-1].maps[0, 0], mask))
+
+
+def _percent(p: float | Tensor) -> str:
+    return "less than 1%" if p < 0.005 else f"{float(p):.0%}"
 
 
 def _strength(question: str, strength: float) -> str:

@@ -2,13 +2,14 @@
 
 import html
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import combinations
 
 import ipywidgets as w
 import numpy as np
 from PIL import Image
 
+from ..errors import a_kind_of
 from ..figures.picture import figure_html
 from ..networks.pictures import as_rgb
 from ..quality.paired_comparison import Observer, Votes
@@ -44,6 +45,12 @@ class Duel(Panel):
         seed: int = 0,
     ):
         super().__init__()
+        if not isinstance(pictures, Mapping):
+            raise TypeError(
+                "pictures is a dict, name -> distorted picture, not "
+                f"{a_kind_of(pictures)}: dict(enumerate(pictures)) numbers them."
+            )
+        pictures = {str(name): picture for name, picture in pictures.items()}
         if len(pictures) < 2:
             raise ValueError("A choice needs two pictures or more.")
         self._shown = {name: _png(picture) for name, picture in pictures.items()}

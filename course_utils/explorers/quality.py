@@ -7,9 +7,11 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from ..errors import ImageError, a_kind_of
 from ..figures.overlays import SIGNED, as_pixels, signed_overlay
 from ..figures.picture import figure_html, jpeg
 from ..quality.assessor import Assessor, QualityExplanation
+from ..quality.distort import Distorted
 from ..quality.figures import strongest_in_words
 from .panel import LABEL, Panel, answering, dropdown, grid
 
@@ -42,11 +44,12 @@ class QualityExplorer(Panel):
         self, assessor: Assessor, scenes: dict[str, Comparison], q: float = 1.0, step: int = 16
     ):
         super().__init__()
-        if not scenes:
-            raise ValueError("scenes is empty: give at least one name -> (distorted, reference).")
-        if not all(isinstance(scene, (tuple, list)) for scene in dict(scenes).values()):
-            raise TypeError("Each of scenes is a name -> (distorted, reference), two pictures.")
-        self._assessor, self._scenes, self._step = assessor, dict(scenes), step
+        if not isinstance(assessor, Assessor):
+            kind, cure = a_kind_of(assessor), "load_assessor(), or Assessor(network) of your own"
+            raise TypeError(f"The explorer asks an Assessor, {cure}, not {kind}.")
+        if not 0 <= q <= 1:
+            raise ValueError(f"q={q} is a score from 0 (worst) to 1 (best).")
+        self._assessor, self._scenes, self._step = assessor, _pairs(scenes), step
         self._kept: dict[str, QualityExplanation] = {}
         self.slider = w.FloatSlider(
             description="rather than q =", value=q, min=0, max=1, step=0.05, readout_format=".2f",
@@ -63,8 +66,12 @@ class QualityExplorer(Panel):
     # --- callbacks ----------------------------------------------------------------------------
 
     @answering
-    def _run_again(self, _change) -> None:
-        self._assess()
+    def _run_again(self, change) -> None:
+        try:
+            self._assess()
+        except ImageError as reason:  # said in words; the old choice stays
+            self.set(self.scene, change.old)
+            self.say(f"<b>{html.escape(f'{change.new}: {reason}')}</b>")
 
     @answering
     def _ask_again(self, _change) -> None:
@@ -100,6 +107,19 @@ class QualityExplorer(Panel):
             f"<div style='display:flex;flex-wrap:wrap;gap:0.8em'>{row}</div>{_legend()}"
         )
         self.say(f"<b>{question}</b> {html.escape(told)}")
+
+
+def _pairs(scenes: dict) -> dict[str, Comparison]:
+    """The scenes, each as two pictures; of one that `distort` made, its picture."""
+    if not scenes:
+        raise ValueError("scenes is empty: give at least one name -> (distorted, reference).")
+    pairs = {}
+    for name, scene in dict(scenes).items():
+        if not isinstance(scene, (tuple, list)) or len(scene) not in (1, 2):
+            raise TypeError("Each of scenes is a name -> (distorted, reference), two pictures.")
+        photo, reference = [*scene, None][:2]
+        pairs[str(name)] = (photo.image if isinstance(photo, Distorted) else photo, reference)
+    return pairs
 
 
 def _panel(pixels: np.ndarray, alt: str, caption: str) -> str:

@@ -305,6 +305,7 @@ def on_whole_photo(
     scale = min(max(longer, SMALLEST), LARGEST) / longer
     small = photo.resize([max(1, round(side * scale)) for side in photo.size])
     left, top, right, bottom = (round(edge * scale) for edge in preprocess.crop_box(photo.size))
+    _check_shape(values, preprocess.crop_box(photo.size))
     pixels = as_pixels(small)
     whole = DARK * pixels
     right, bottom = max(right, left + 1), max(bottom, top + 1)  # of a photo like a line
@@ -323,6 +324,17 @@ def on_whole_photo(
     bar(figure, [axis], overlay_colours(opacity), ["none", "most"])
     alt = "The whole photo, with the map on the part that the network saw."
     return Picture(figure, f"{alt} {title} {strongest(values)}", caption)
+
+
+def _check_shape(values: Tensor, box: tuple[float, float, float, float]) -> None:
+    """Raise a ValueError where a map is of another shape than the part that the network saw."""
+    left, top, right, bottom = box
+    height, width = as_map(values).shape
+    if abs(height / width / ((bottom - top) / (right - left)) - 1) > 0.1:
+        raise ValueError(
+            f"The map is {height} x {width}, of another shape than what the network saw of the "
+            "photo: give it at the resolution of the crop, as an Explanation's .maps are."
+        )
 
 
 from .drawn_birds import birds  # noqa: E402  (it builds on `questions`)

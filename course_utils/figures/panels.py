@@ -2,13 +2,16 @@
 
 import math
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from unicodedata import bidirectional
 
 import matplotlib
 import numpy as np
 import torch
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, Normalize
@@ -22,6 +25,10 @@ COLUMNS = 4
 FEW = {1: 1.5, 2: 1.3}  # one or two in all leave room: so many times larger
 WIDE = 0.65  # height / width: flatter pictures, such as mosaics, stand in rows of two
 THREE_FLAT = 1.4  # three of them in one row: so many times larger than a square panel, not twice
+FONT = "DejaVu Sans"  # matplotlib's own
+# Fonts with Chinese, Japanese, Korean and other letters, as systems bring them
+WIDER = ("Noto Sans", "Noto Emoji", "Source Han Sans", "WenQuanYi", "Microsoft YaHei", "SimHei")
+WIDER += ("PingFang", "Hiragino Sans", "Yu Gothic", "Malgun Gothic", "Arial Unicode MS")
 LINE = 26  # characters of a title across a panel
 PAPER = 0.9  # inches beside the panels, for a colour bar
 
@@ -30,11 +37,33 @@ PAPER = 0.9  # inches beside the panels, for a colour bar
 def defaults() -> Iterator[None]:
     """Inside, matplotlib draws as it does without a user's matplotlibrc.
 
-    `image.origin: lower` would turn every photo upside down, `text.usetex` ask for LaTeX.
+    `image.origin: lower` would turn every photo upside down, `text.usetex` ask for LaTeX. A user's
+    fonts stay, behind the course's own: class names may be written in letters that this has not.
     """
+    families = _families()
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
+        matplotlib.rcParams["font.family"] = families
         yield
+
+
+def _families() -> list[str]:
+    """The fonts in which a letter is looked for, one after the other; only those that are there."""
+    chosen = [*matplotlib.rcParams["font.family"], *matplotlib.rcParams["font.sans-serif"]]
+    there = {font.name for font in font_manager.fontManager.ttflist}
+    others = [name for name in sorted(there) if name.startswith(WIDER)]
+    return list(dict.fromkeys([FONT, *(name for name in chosen if name in there), *others]))
+
+
+def say_missing(letters: str) -> None:
+    """Warn of letters that no font has, which are drawn as boxes."""
+    warnings.warn(
+        f"No font that is known here has the letters {letters!r}: boxes stand in their place. "
+        "Give one that has them, such as Noto Sans CJK, by its file and its name: "
+        "matplotlib.font_manager.fontManager.addfont(file); "
+        "matplotlib.rcParams['font.family'] = [name].",
+        stacklevel=2,
+    )
 
 
 # --- titles ---------------------------------------------------------------------------------------
@@ -82,6 +111,12 @@ def title_lines(title: str, width: int = LINE) -> list[str]:
             found.append((cost + over + broken + 1e3 + len(line) ** 2, [*before, line]))
         best.append(min(found, key=lambda one: one[0]))
     return best[-1][1]
+
+
+def _from_the_left(line: str) -> str:
+    """A line that reads from left to right also where a name in Hebrew or Arabic begins it."""
+    mark = "\u200e" if any(bidirectional(letter) in ("R", "AL") for letter in line) else ""
+    return mark + line
 
 
 def as_math(text: str) -> str:
@@ -154,7 +189,8 @@ def panel(
 ) -> None:
     """A picture under its title; `math`: the title is mathtext already."""
     axis.imshow(pixels, **how)
-    text = title if math else as_math("\n".join(title_lines(title, width)))
+    lines = map(_from_the_left, title_lines(title, width))
+    text = title if math else as_math("\n".join(lines))
     axis.set_title(text, fontsize=10)
 
 

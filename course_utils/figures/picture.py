@@ -4,6 +4,8 @@ import base64
 import html
 import io
 import os
+import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from ..errors import a_kind_of
-from .panels import defaults
+from .panels import defaults, say_missing
 
 SHARP = 144  # dots per inch of the PNG, drawn on the page at 96
 
@@ -75,10 +77,12 @@ class Picture:
 
     def _drawn(self, kind: str) -> bytes:
         buffer = io.BytesIO()
-        with defaults():
+        with defaults(), warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
             for text in self.figure.findobj(Text):
                 text.set_usetex(False)  # of a chart that was made outside of `figures`
             self.figure.savefig(buffer, format=kind, dpi=SHARP, facecolor="white")
+        _say(caught)
         return buffer.getvalue()
 
     def __repr__(self) -> str:
@@ -91,6 +95,19 @@ class Picture:
         # on a phone it is scrolled sideways, rather than shrunk until its words cannot be read
         image = f"width:{width}px;min-width:min({width}px, 32em)"
         return figure_html(self.png(), self.alt, self.caption, "overflow-x:auto", image)
+
+
+def _say(caught: Sequence[warnings.WarningMessage]) -> None:
+    """What matplotlib warned of; of all missing letters together, in one sentence."""
+    missing = ""
+    for one in caught:
+        found = re.match(r"Glyph (\d+) .*missing from font", str(one.message))
+        if found is None:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+        elif (letter := chr(int(found[1]))) not in missing:
+            missing += letter
+    if missing:
+        say_missing(missing)
 
 
 def jpeg(picture: Image.Image) -> bytes:

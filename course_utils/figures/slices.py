@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from ..errors import a_kind_of
 
 FLAT = 6  # a strip is so many times as long as high
 _AXES = {1: "C x L", 3: "C x D x H x W"}
@@ -69,6 +72,11 @@ def panels_of(
 
 def _grey_levels(image: Any, size: torch.Size) -> Tensor:
     """C x ... numbers of any range, from 0 to 1."""
+    if not isinstance(image, (Tensor, np.ndarray, list, tuple)):
+        axes = _AXES[len(size)]
+        raise TypeError(
+            f"The image is given as the network saw it, {axes}, not {a_kind_of(image)}."
+        )
     values = torch.as_tensor(image, device="cpu").detach().float()
     values = values[None] if values.shape == size else values
     if values.shape[1:] != size:

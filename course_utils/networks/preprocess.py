@@ -4,7 +4,7 @@ torchvision is imported where a photo is prepared, as in `classifiers.py`.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..errors import a_kind_of
+from ..errors import ImageError, a_kind_of
 from .pictures import as_rgb, is_picture
 
 THIN = 8  # times as long as wide: from there on, only what will be seen is enlarged
@@ -118,6 +118,30 @@ class Preprocess:
         y = top + (torch.arange(self.crop) + 0.5) * (bottom - top) / self.crop
         inside_x, inside_y = (box[0] <= x) & (x < box[2]), (box[1] <= y) & (y < box[3])
         return inside_y[:, None] & inside_x
+
+
+def check_read(read: Any) -> None:
+    """Raise an ImageError, with a cure, unless `read` is one image of floats.
+
+    Args:
+        read: what a network's own preprocess made of a photo.
+    """
+    whole = isinstance(read, Tensor) and read.dim() == 3
+    if whole and read.is_floating_point():
+        return
+    got, cure = a_kind_of(read), ""
+    if isinstance(read, Tensor):
+        got = f"{' x '.join(map(str, read.shape))} {str(read.dtype).removeprefix('torch.')}"
+        cure = " .float() / 255 makes floats of bytes." if whole else ""
+        cure = " [0] takes the axis of the batch away." if read.shape[:1] == (1,) else cure
+    elif isinstance(read, Mapping):
+        cure = " Of a Hugging Face processor: processor(photo, return_tensors='pt')"
+        cure += "['pixel_values'][0]."
+    elif type(read).__name__ == "ndarray":
+        cure = " torch.from_numpy(...) makes a tensor of an array."
+    raise ImageError(
+        f"preprocess made {got} of the photo, and must make one tensor, 3 x H x W floats.{cure}"
+    )
 
 
 def shown(preprocess: Any, x: Tensor) -> Tensor:

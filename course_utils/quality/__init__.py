@@ -11,12 +11,14 @@ from .assessor import Assessor, LocalScores, QualityExplanation
 from .distort import LEVELS, Distorted, DistortionWarning, distort
 from .distortions import KINDS
 from .load import load_assessor
+from .reading import ScaleWarning
 
 __all__ = [
     "load_assessor",
     "Assessor",
     "LocalScores",
     "QualityExplanation",
+    "ScaleWarning",
     "distort",
     "Distorted",
     "DistortionWarning",

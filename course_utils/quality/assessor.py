@@ -1,22 +1,26 @@
 """An assessor of image quality, and its answers to "why this score, rather than that?"."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ..errors import ImageError
+from ..errors import ImageError, a_kind_of
 from ..methods.forward_pass import ForwardPass
 from ..methods.head import undisturbed
+from ..methods.inputs import beside_weights
+from ..methods.layers import find_layer
 from ..networks.pictures import as_rgb
 from .distort import Distorted
 from .network import weighted_mean
 from .patches import SIDE, Patches, cut, lay_back
+from .reading import PatchScores, Reading, ScaleWarning, beyond, check
 
 BATCH = 256  # patches looked at in one go
 
@@ -73,13 +77,34 @@ class Assessor:
     """Scores photos from 0 to 1, with a reference or without, and says which places made the score.
 
     Args:
-        network: patches -> scores and weights (see `network.QualityNet` and `wadiqam.BosseNet`),
-            with `.reference` (whether it compares) and the layer to question, `.layer`.
+        network: P x 3 x 32 x 32 pixels in [0, 1] -> P scores, or a pair of P scores and P weights;
+            with `.reference` True, it is called with the reference's patches as well. The layer to
+            question is its `.layer`, a name; else the last one with places. One that reads other
+            pixels or sizes: `nn.Sequential(Normalize(mean, std), nn.Upsample(size=224), network)`.
+            A network in parts, as `network.QualityNet` and `wadiqam.BosseNet`, sees the reference
+            once. It runs in evaluation mode and is left as it was found.
+        scale: what it gives the worst photo and the best, such as (1, 5), or (100, 0) where more is
+            worse.
+        output: a function from what it returns to scores, or to (scores, weights).
+
+    Raises:
+        TypeError: it is no network. ValueError: no such scale.
+
+    >>> nima = Assessor(network, scale=(1, 10), output=lambda y: y @ torch.arange(1.0, 11.0))
     """
 
-    def __init__(self, network: nn.Module):
+    def __init__(
+        self,
+        network: nn.Module,
+        scale: tuple[float, float] = (0, 1),
+        output: Callable[[Any], Any] | None = None,
+    ):
+        if not isinstance(network, nn.Module):
+            cure = " It is one already." if isinstance(network, Assessor) else ""
+            raise TypeError(f"An Assessor is made of a network, not of {a_kind_of(network)}.{cure}")
+        self._read = Reading(scale, output)
         # the same answers; on a CPU a quarter faster to explain
-        self.network = network.eval().to(memory_format=torch.channels_last)
+        self.network = network.to(memory_format=torch.channels_last)
 
     def score(self, distorted: Image.Image, reference: Image.Image | None = None) -> float:
         """The photo's quality, 0 to 1; 1 means that nobody could tell it from the reference.
@@ -104,9 +129,28 @@ class Assessor:
         """
         patches, wanted = self._patches(distorted, reference, step)
         with undisturbed(self.network), torch.inference_mode():
-            parts = [self.network(*batch) for batch in self._batches(patches, wanted)]
-        scores, weights = (torch.cat(part).view(patches.grid) for part in zip(*parts))
-        return LocalScores(scores, weights)
+            parts = [self._scores(*batch) for batch in self._batches(patches, wanted)]
+        scores, weights = (_plain(torch.cat(part)) for part in zip(*parts))
+        check(scores, weights)
+        said = beyond(scores, float(weighted_mean(scores, weights)), self._read.scale)
+        if said:
+            warnings.warn(said, ScaleWarning, stacklevel=3)
+        return LocalScores(scores.view(patches.grid), weights.view(patches.grid))
+
+    def _scores(self, pixels: Tensor, *others: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores and weights of some patches, both P."""
+        try:
+            returned = self.network(pixels, *others)
+        except Exception as error:
+            two = ", and the reference's" if others else ""
+            says = str(error).strip().partition("\n")[0].rstrip(".")
+            raise ImageError(
+                f"{type(self.network).__name__} cannot score patches, P x 3 x {SIDE} x {SIDE}{two} "
+                f"({type(error).__name__}: {says}). One that reads larger ones is wrapped, "
+                "nn.Sequential(nn.Upsample(size=224), network); one that compares two photos says "
+                "so by network.reference = True."
+            ) from error
+        return self._read(returned, len(pixels))
 
     def score_map(
         self,
@@ -122,7 +166,7 @@ class Assessor:
         """
         scores = self.local_scores(distorted, reference, step).scores
         patches = cut(as_tensor(distorted, "distorted"), step)
-        return lay_back(scores.reshape(-1, 1, 1, 1), patches)[0]
+        return lay_back(scores.reshape(-1, 1, 1, 1), patches)[0].clamp(0, 1)
 
     def explain(
         self,
@@ -148,14 +192,12 @@ class Assessor:
         """
         asked = torch.tensor(_checked(rather_than), dtype=torch.float32, device="cpu")
         patches, wanted = self._patches(distorted, reference, step)
-        evidence = []
+        local, evidence = self.local_scores(distorted, reference), []
         for pixels, *others in self._batches(patches, wanted):
-            seen = ForwardPass(
-                _PatchScores(self.network, *others), pixels, f"network.{self.network.layer}"
-            )
+            model = PatchScores(self.network, *others, read=self._read)
+            seen = ForwardPass(model, pixels, self._layer)
             scores = seen.logits  # P x 1
-            evidence.append(seen.evidence(2 * (scores - asked).unsqueeze(-1)))
-        local = self.local_scores(distorted, reference)
+            evidence.append(_plain(seen.evidence(2 * (scores - asked.to(scores)).unsqueeze(-1))))
         maps = lay_back(torch.cat(evidence), patches)
         return QualityExplanation(local.mean(), tuple(asked.tolist()), maps, local)
 
@@ -182,19 +224,30 @@ class Assessor:
     ) -> tuple[Tensor, LocalScores]:
         """Grad-CAM of the score itself, "Why 0.58?": S^s, H x W, unscaled; and the local scores."""
         patches, wanted = self._patches(distorted, reference, SIDE)
-        model = _PhotoScore(self.network, wanted)
-        reshape_transform = partial(_grid, grid=patches.grid)
-        seen = ForwardPass(
-            model, patches.pixels, f"network.{self.network.layer}", reshape_transform
-        )
-        evidence = seen.evidence(torch.ones_like(seen.logits))[0]  # 1 x rows h x columns w
-        return lay_back(_patchwise(evidence, patches.grid), patches)[0], self.local_scores(
-            distorted, reference
-        )
+        local = self.local_scores(distorted, reference)
+        ((pixels, *others),) = self._batches(patches, wanted, len(patches.pixels))
+        model = _PhotoScore(self.network, *others, read=self._read)
+        seen = ForwardPass(model, pixels, self._layer, partial(_grid, grid=patches.grid))
+        evidence = _plain(seen.evidence(torch.ones_like(seen.logits))[0])  # 1 x rows h x columns w
+        return lay_back(_patchwise(evidence, patches.grid), patches)[0], local
+
+    @property
+    def _compares(self) -> bool:
+        found = getattr(self.network, "reference", False)
+        return not isinstance(found, nn.Module) and bool(found)
+
+    @property
+    def _layer(self) -> str | None:
+        """The target layer's name inside `PatchScores`; None where the network names none."""
+        name = getattr(self.network, "layer", None)
+        if not isinstance(name, str):
+            return None
+        find_layer(self.network, name)  # a wrong name gets the network's own names
+        return f"network.{name}"
 
     def _patches(self, distorted, reference, step: int) -> tuple[Patches, Tensor | None]:
         """The photo's patches, and the reference's pixels at the same places, P x 3 x 32 x 32."""
-        compares = self.network.reference
+        compares = self._compares
         if compares and reference is None:
             raise ImageError(
                 "This assessor compares: pass the reference photo as well, or use "
@@ -217,40 +270,23 @@ class Assessor:
             )
         return patches, wanted.pixels
 
-    @staticmethod
-    def _batches(patches: Patches, wanted: Tensor | None):
-        """(distorted patches, and the reference's if there are any) in batches."""
+    def _batches(self, patches: Patches, wanted: Tensor | None, size: int = BATCH):
+        """(distorted patches, and the reference's if there are any) in batches, where the network
+        is."""
         both = [patches.pixels] if wanted is None else [patches.pixels, wanted]
-        return zip(*(pixels.split(BATCH) for pixels in both))
+        return zip(*(beside_weights(pixels, self.network).split(size) for pixels in both))
 
 
-class _PatchScores(nn.Module):
-    """Distorted patches -> their scores, P x 1.
-
-    What is seen in the reference's patches is fixed beforehand: the question is about the distorted
-    photo's activations only, and its layers run once.
-    """
-
-    def __init__(self, network: nn.Module, reference: Tensor | None = None):
-        super().__init__()
-        self.network = network
-        with undisturbed(network), torch.no_grad():
-            self.wanted = None if reference is None else network.extract(reference)
-
-    def scores_and_weights(self, patches: Tensor) -> tuple[Tensor, Tensor]:
-        return self.network.scores_and_weights(
-            *self.network.features(self.network.extract(patches), self.wanted)
-        )
-
-    def forward(self, patches: Tensor) -> Tensor:
-        return self.scores_and_weights(patches)[0].unsqueeze(1)
-
-
-class _PhotoScore(_PatchScores):
+class _PhotoScore(PatchScores):
     """All patches of a photo -> its score, 1 x 1."""
 
     def forward(self, patches: Tensor) -> Tensor:
         return weighted_mean(*self.scores_and_weights(patches)).view(1, 1)
+
+
+def _plain(values: Tensor) -> Tensor:
+    """Numbers from wherever the network is, as float32 on the CPU."""
+    return values.float().cpu()
 
 
 def _grid(maps: Tensor, grid: tuple[int, int]) -> Tensor:

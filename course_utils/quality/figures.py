@@ -12,6 +12,7 @@ from ..figures import Picture
 from ..figures.overlays import SIGNED, as_pixels, outlined, signed_overlay, where
 from ..figures.panels import axes, bar, defaults, most_lines, own_bar, panel, same_length
 from .assessor import LocalScores, QualityExplanation
+from .distort import Distorted
 
 WORDS = ("pulls the\nscore down", "as good as q", "holds\nit up")  # blue, white, red
 
@@ -33,6 +34,7 @@ def contrasts(
     if not isinstance(explanation, QualityExplanation):
         kind = a_kind_of(explanation)
         raise TypeError(f"A photo and an Assessor's answer about it are drawn, not {kind}.")
+    photo = _picture(photo)
     maps, titles = explanation.signed_maps, list(titles or explanation.questions)
     same_length(maps=maps, titles=titles)
     shown = [as_pixels(photo), *(signed_overlay(photo, values) for values in maps)]
@@ -52,6 +54,11 @@ def contrasts(
     )
 
 
+def _picture(photo):
+    """A photo; of one that `distort` made, its picture."""
+    return photo.image if isinstance(photo, Distorted) else photo
+
+
 def strongest_in_words(values) -> str:
     """Where a signed map, H x W in [-1, 1], is strongest, and how much of it is which sign."""
     values = np.asarray(values)
@@ -68,7 +75,10 @@ def strongest_in_words(values) -> str:
 @defaults()
 def patches(photo, local: LocalScores, caption: str = "") -> Picture:
     """The photo, its patches' scores q_i and their weights w_i, each a grid on its own scale."""
-    local = local.local if isinstance(local, QualityExplanation) else local
+    local, photo = getattr(local, "local", local), _picture(photo)
+    if not isinstance(local, LocalScores):
+        kind = a_kind_of(local)
+        raise TypeError(f"A photo and an Assessor's local_scores of it are drawn, not {kind}.")
     height, width = as_pixels(photo).shape[:2]
     figure, drawn = axes(3, 3, bar=True, aspect=height / width)
     q, weights = local.scores.clamp(0, 1).numpy(), local.weights.numpy()
@@ -95,8 +105,17 @@ def over_levels(
     columns: int = 5,
 ) -> Picture:
     """One small chart for each kind of distortion: values in [0, 1] at the levels 1 to n."""
+    if not isinstance(scores, Mapping):
+        raise TypeError(f"scores is a dict from kind to its values, not {a_kind_of(scores)}.")
     if not scores:
         raise ValueError("There is nothing to show: scores is empty.")
+    scores = {kind: np.asarray(values, float).reshape(-1) for kind, values in scores.items()}
+    every = np.concatenate([*scores.values()])
+    if (every < -0.03).any() or (every > 1.03).any():  # the ends of the charts: the rest is unseen
+        raise ValueError(
+            f"The values run from {np.nanmin(every):.3g} to {np.nanmax(every):.3g}, and the charts "
+            "from 0 to 1: put them on that scale first, (value - worst) / (best - worst)."
+        )
     rows = -(-len(scores) // columns)
     figure = Figure(figsize=(9.5, 1.75 * rows + 0.3), layout="constrained")
     axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()

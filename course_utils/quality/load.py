@@ -47,7 +47,7 @@ def load_assessor(reference: bool = True, base: float = BASE) -> Assessor:
             f"{name}.safetensors belongs to another version of the course. Install the "
             "course again, or train the assessors: make train-quality"
         )
-    return Assessor(network)
+    return Assessor(network.eval())
 
 
 def packed(network: QualityNet) -> bytes:

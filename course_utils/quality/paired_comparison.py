@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import closest
+
 Observer = Callable[[str, str], str]  # two pictures' names -> the name of the chosen one
 
 
@@ -24,12 +26,17 @@ class Votes:
 
     def __init__(self, names: list[str]):
         self.names = list(names)
+        if len(set(self.names)) < len(self.names):
+            raise ValueError(f"Two pictures have one name, so that no vote tells which: {names}.")
         self.won = torch.zeros(len(names), len(names), dtype=torch.float64)
 
     def add(self, chosen: str, other: str) -> None:
         """Count one choice; both names must be known, and two different ones."""
         if chosen == other:
             raise ValueError(f"'{chosen}' cannot be compared with itself.")
+        for name in (chosen, other):
+            if name not in self.names:
+                raise ValueError(f"No picture is called '{name}'.{closest(name, self.names)}")
         self.won[self.names.index(chosen), self.names.index(other)] += 1
 
     @property
@@ -58,11 +65,24 @@ def bradley_terry(won: Tensor, prior: float = 0.5, steps: int = 2000) -> Tensor:
 
     Returns:
         n strengths in logits, their mean 0; higher is better.
+
+    Raises:
+        ValueError: no n x n counts, or strengths that would be infinite.
     """
     won = torch.as_tensor(won, dtype=torch.float64)
+    if won.dim() != 2 or won.shape[0] != won.shape[1] or not (won >= 0).all() or prior < 0:
+        raise ValueError(
+            f"Counts are n x n numbers from 0, how often i was chosen over j, not "
+            f"{' x '.join(map(str, won.shape))} from {won.min():g}."
+        )
     off = 1 - torch.eye(len(won), dtype=torch.float64)
     counts = (won + prior) * off
     met, wins = counts + counts.T, counts.sum(dim=1)
+    if len(won) > 1 and not (wins * counts.sum(dim=0) > 0).all():
+        raise ValueError(
+            "A picture has won or lost every comparison, so that its strength is infinite: give a "
+            "prior above 0."
+        )
     strength = torch.ones(len(won), dtype=torch.float64)
     for _ in range(steps):
         strength = wins / (met / (strength[:, None] + strength)).sum(dim=1)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from numbers import Integral
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ImageError
@@ -70,8 +71,8 @@ def lay_back(maps: Tensor, patches: Patches) -> Tensor:
     Every place of a map fills its own 32/h x 32/w pixels. A patch counts for more in its middle
     than at its edge (a triangle), where it knows least of what is around.
     """
-    enlarged = maps.repeat_interleave(SIDE // maps.shape[-2], -2)
-    enlarged = enlarged.repeat_interleave(SIDE // maps.shape[-1], -1)
+    # the nearest place's value, also of a grid that does not divide 32, such as 7 x 7
+    enlarged = F.interpolate(maps, (SIDE, SIDE), mode="nearest-exact")
     middle = torch.arange(SIDE, dtype=maps.dtype, device=maps.device) - (SIDE - 1) / 2
     triangle = SIDE / 2 + 0.5 - middle.abs()
     window = triangle[:, None] * triangle

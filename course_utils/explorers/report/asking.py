@@ -13,7 +13,7 @@ from scipy.stats import rankdata
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...errors import ImageError
+from ...errors import ImageError, LayerError
 from ...figures.overlays import where
 from ...methods.cams import ContrastCAM, CounterfactualCAM, Explanation, GradCAM
 from ...methods.classes import class_indices, class_name, names_in, names_of
@@ -79,7 +79,7 @@ class Asker:
         """Photos of one size; one that the network cannot answer does not keep the others."""
         try:
             rows = self.ask(torch.stack([read.tensors[i] for i in these]))
-        except ImageError as error:
+        except (ImageError, LayerError) as error:  # of a small photo one place may be left
             if len(these) > 1:
                 return [row for i in these for row in self._together(read, [i])]
             read.broken.append((read.names[these[0]], str(error)))

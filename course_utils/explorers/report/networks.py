@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import re
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -87,14 +88,29 @@ def _own(name: str, place: Path) -> nn.Module:
             f"'{where}' cannot be imported ({error}). Give a module that lies in {place.resolve()} "
             "or is installed, as in my_networks:load, or a file, as in my_networks.py:load."
         ) from error
+    except Exception as error:  # anything may go wrong in somebody's module
+        raise ValueError(f"The import of '{where}' failed {_where(error)}.") from error
     made = getattr(module, function, None)
     if made is None:
         raise ValueError(f"{where} has no '{function}': give module:function.")
     if callable(made) and not isinstance(made, nn.Module):
-        made = made()
+        try:
+            made = made()
+        except Exception as error:
+            raise ValueError(
+                f"{function}() failed {_where(error)}. A function without arguments that gives the "
+                "network is needed."
+            ) from error
     if not isinstance(made, nn.Module):
         raise ValueError(f"{name} gave a {type(made).__name__}; a report needs an nn.Module.")
     return made
+
+
+def _where(error: Exception) -> str:
+    """What an error in somebody's code says, and where it came from."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"line {last.lineno} of {Path(last.filename).name}"
+    return f"({type(error).__name__}: {str(error).rstrip('.')}; {place})"
 
 
 def _module(where: str, place: Path):

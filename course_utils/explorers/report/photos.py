@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ...networks.preprocess import check_read
 from ...photos import load_photo
 from .networks import Reported
 
@@ -123,9 +124,7 @@ def read_batch(folder: Path, batch: Batch, reported: Reported) -> Read:
     for name in batch.names:
         try:
             x = reported.preprocess(load_photo(folder / name))
-            if not isinstance(x, Tensor) or x.dim() != 3 or not x.is_floating_point():
-                shape = list(x.shape) if isinstance(x, Tensor) else type(x).__name__
-                raise TypeError(f"`.preprocess` gave {shape}, not 3 x H x W floats")
+            check_read(x)
             thumbnail = thumbnail_of(reported.show(x))
         except Exception as error:  # a network's own preprocess may raise anything
             made.broken.append((name, _reason(error, folder)))

@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 from ...errors import ClassError, ImageError
 from ...networks.precision import in_float32
+from ..as_classes import AsClasses
 from ..classes import class_indices, class_name, names_for
 from ..forward_pass import ForwardPass
 from ..head import undisturbed as one_at_a_time
 from ..maps import positive_maps
+from ..scores import is_one_logit
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,9 +43,15 @@ class Asked:
         Raises:
             ImageError, LayerError, ClassError: with a sentence that says what to do.
         """
-        seen = ForwardPass(network, x, layer)
+        returned: list[Any] = []
+        with kept_output(network, returned):
+            seen = ForwardPass(network, x, layer)
         if len(seen) != 1:
             raise ImageError(f"x holds {len(seen)} images; the methods take one at a time: x[:1].")
+        one_logit = is_one_logit(seen.logits)
+        if one_logit or not all(isinstance(y, Tensor) for y in returned):  # read as N x classes
+            network = AsClasses(network, categories=names_for(network, seen.logits))
+            seen = ForwardPass(network, x, f"network.{seen.layer}")
         if seen.logits.dim() != 2 or seen.logits.shape[1] < 2:
             shape = " x ".join(map(str, seen.logits.shape))
             raise ClassError(f"The network's output is {shape}; P and Q need N x classes.")
@@ -106,6 +114,16 @@ class Asked:
                 "Grad-CAM asks the same of any network."
             )
         return head.matrix
+
+
+@contextmanager
+def kept_output(network: nn.Module, kept: list) -> Iterator[None]:
+    """What the network itself returns, inside, joins the list."""
+    handle = network.register_forward_hook(lambda _module, _inputs, y: kept.append(y))
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 class OneOutput(nn.Module):

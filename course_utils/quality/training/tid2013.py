@@ -66,6 +66,8 @@ def read_scores(file: Path) -> dict[Key, float]:
     if not file.is_file():
         raise ScoresError(f"There is no file of scores at {file}.")
     content = file.read_bytes()
+    if content.startswith(b"PK\x03\x04"):  # as .xlsx and .ods begin
+        raise ScoresError(f"{file} is a spreadsheet's own file: save it as CSV, and give that one.")
     utf_16 = content[:2] in (BOM_UTF16_LE, BOM_UTF16_BE)  # as spreadsheets save "Unicode text"
     lines = content.decode("utf-16" if utf_16 else "utf-8-sig", errors="replace").splitlines()
     table = file.suffix.lower() in (".csv", ".tsv")
@@ -97,6 +99,8 @@ def _rows_of_list(lines: list[str]) -> Iterator[Row]:
 
 
 def _rows_of_table(lines: list[str], file: Path) -> Iterator[Row]:
+    if lines and lines[0].lower().startswith("sep="):  # by which Excel is told the mark
+        lines = ["", *lines[1:]]
     first = next((line for line in lines if line.strip()), "")
     # what parts the line most often; a decimal comma or a mark within quotes parts less
     mark = max(";\t,", key=lambda mark: len(_fields(first, mark)))
@@ -130,9 +134,17 @@ def _order(names: list[str], where: str, line: str) -> list[int]:
 def _read_row(found: list[str], fault: str) -> tuple[Key, float]:
     try:
         reference, kind, level, mos = found
-        return (int(reference), int(kind), int(level)), float(mos.replace(",", "."))
+        return (_whole(reference), _whole(kind), _whole(level)), float(mos.replace(",", "."))
     except ValueError:
         raise ScoresError(fault) from None
+
+
+def _whole(text: str) -> int:
+    """A whole number, also as 1.0, which pandas makes of it in a column with gaps."""
+    whole, _, rest = text.replace(",", ".").partition(".")
+    if rest.strip("0"):
+        raise ValueError
+    return int(whole)
 
 
 def _check_range(key: Key, mos: float, fault: str) -> None:
