@@ -125,6 +125,17 @@ HAND_INS = {
     ),
     "old-format": (old_format(), POINTS, "old format 3"),
     "other-assignment": (of_another_assignment(), NONE, "notebook of ex98"),
+    "names-taken-later": (
+        notebook(
+            {
+                MEAN: "def divided(x): return x / x.shape[1]\ndef row_means(x):\n"
+                "    return list(divided(x.sum(1, keepdim=True).expand_as(x))[:, 0])"
+            },
+            after="best_row = best_row(torch.ones(2, 2))\nlist = [1]\ntorch = divided = None",
+        ),
+        POINTS,
+        "",
+    ),
     "odd-but-right": (
         b"\xef\xbb\xbf"
         + json.dumps(with_kernel({"a": 1}, before=MAGICS)).encode(),  # with a byte order mark

@@ -127,6 +127,7 @@ class Asked:
             "first_cells": self._first_cells(),
             "parts": [
                 {
+                    "name": p.name,
                     "answer": p.answer,
                     "is_value": p.is_value,
                     "cases": len(cases),

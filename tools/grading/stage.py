@@ -56,6 +56,10 @@ def __getattr__(name):
 SILENT_CHECKS = '''"""While your work is graded, every check is silent: marks are given outside."""
 
 
+def told(name, answer):
+    """Called with what a check was given: the runner listens."""
+
+
 def solved(name):
     return False
 
@@ -63,7 +67,7 @@ def solved(name):
 def __getattr__(name):
     if not name.startswith("ex"):
         raise AttributeError(name)
-    return lambda *_, **__: None
+    return lambda answer=None, *_, **__: told(name, answer)
 '''
 LAZY = '''"""course_utils as it is while your work is graded."""
 
