@@ -166,7 +166,7 @@ class Assessor:
         """
         scores = self.local_scores(distorted, reference, step).scores
         patches = cut(as_tensor(distorted, "distorted"), step)
-        return lay_back(scores.reshape(-1, 1, 1, 1), patches)[0].clamp(0, 1)
+        return lay_back(scores.reshape(-1, 1, 1, 1), patches)[0]
 
     def explain(
         self,
