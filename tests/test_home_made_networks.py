@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from course_utils import ForwardPass, GradCAM
-from course_utils.errors import LayerError
+from course_utils import ContrastCAM, ForwardPass, GradCAM
+from course_utils.errors import ClassError, LayerError
 from course_utils.methods.classes import class_names
 from course_utils.methods.layers import default_layer
 
@@ -327,6 +327,19 @@ class Worded(Enum):
 )
 def test_names_stand_in_an_enum_and_numbers_in_floats_or_tensors(categories, names):
     assert class_names(categories) == names
+
+
+def test_classes_of_one_name_are_told_apart_by_their_numbers():
+    names = ["crane", "owl", "crane"]
+    told = ["crane (0)", "owl", "crane (2)"]
+    assert class_names(names) == class_names(dict(enumerate(names))) == told
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)]
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), *head)
+    model.categories = names
+    asked = ContrastCAM(model)(IMAGES[:1], "crane (0)", "crane (2)")
+    assert asked.questions == [["Why crane (0), rather than crane (2)?"]]
+    with pytest.raises(ClassError, match="'crane' is more than one class: give the number, 0 "):
+        GradCAM(model)(IMAGES[:1], "crane")
 
 
 @pytest.mark.parametrize("categories, member", [(Numbered, Numbered.OWL), (Worded, Worded.OWL)])

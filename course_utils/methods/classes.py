@@ -2,6 +2,7 @@
 
 import operator
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from numbers import Real
@@ -47,7 +48,8 @@ def class_names(categories: Any) -> list[str] | None:
 
     Returns:
         The names, or None for None and for what holds no names, such as a layer that is called
-        "categories". A number that a mapping leaves out is called "class 7".
+        "categories". A number that a mapping leaves out is called "class 7"; a name that several
+        classes bear has its number behind it, "crane (134)".
     """
     if isinstance(categories, (str, bytes, nn.Module)):
         return None
@@ -68,7 +70,8 @@ def class_names(categories: Any) -> list[str] | None:
     names = list(categories)
     if all(isinstance(name, Enum) and _is_number(name.value) for name in names):
         return _names_of_mapping({name.name: name.value for name in names})
-    return [f"class {i}" if name is None else _text(name) for i, name in enumerate(names)]
+    texts = [f"class {i}" if name is None else _text(name) for i, name in enumerate(names)]
+    return _told_apart(texts) or None
 
 
 def _text(name: Any) -> str:
@@ -100,7 +103,14 @@ def _names_of_mapping(categories: Mapping) -> list[str] | None:
         names.setdefault(int(number), []).append(_text(name))
     if not names or min(names) < 0:
         return None
-    return [" / ".join(names.get(i, [f"class {i}"])) for i in range(max(names) + 1)]
+    texts = [" / ".join(names.get(i, [f"class {i}"])) for i in range(max(names) + 1)]
+    return _told_apart(texts)
+
+
+def _told_apart(names: list[str]) -> list[str]:
+    """Names that several classes bear, as ImageNet's "crane", get their numbers behind them."""
+    times = Counter(names)
+    return [f"{name} ({i})" if times[name] > 1 else name for i, name in enumerate(names)]
 
 
 def _is_number(value: Any) -> bool:

@@ -82,7 +82,8 @@ class ForwardPass:
         layer: the target layer, by name or module; None for the last one with places.
         reshape_transform: for layers of unusual shape or order, a function from their output to
             N x C x h x w. Without it, tokens are read row by row, as the image is; nothing tells
-            that a network holds them otherwise, as Hiera does (by windows) before its last stage.
+            that a network holds them otherwise, as Hiera does (by windows) before its last stage,
+            or that it mirrors its images.
         output: a function from what the network returns to the tensor that is asked about. Without
             it, that is the tensor returned, or the `logits` in a dict or an object.
 

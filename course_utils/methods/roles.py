@@ -30,16 +30,18 @@ def orders_of_axes(
     modules: Mapping[str, nn.Module], shapes: Mapping[str, torch.Size]
 ) -> dict[str, bool | None]:
     """Whether each module gives channels first: as its kind reads its axes, else as the last
-    output of this shape before it.
+    output of this shape before it, or the next one.
 
     Args:
         shapes: of the modules' outputs, in the order they ended.
     """
-    orders, of_shape = dict[str, bool | None](), dict[torch.Size, bool | None]()
-    for name, shape in shapes.items():
-        kind = channels_first(modules[name])
-        of_shape[shape] = of_shape.get(shape) if kind is None else kind
-        orders[name] = of_shape[shape]
+    orders = {name: channels_first(modules[name]) for name in shapes}
+    for names in (list(shapes), list(shapes)[::-1]):
+        of_shape = dict[torch.Size, bool | None]()
+        for name in names:
+            known, shape = orders[name], shapes[name]
+            of_shape[shape] = of_shape.get(shape) if known is None else known
+            orders[name] = of_shape[shape]
     return orders
 
 
