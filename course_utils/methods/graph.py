@@ -22,7 +22,7 @@ def graph_nodes(output: Tensor, without: Sequence[Any] = ()) -> Iterator[Any]:
 
 
 def nodes_and_leaves(output: Tensor, without: Sequence[Any] = ()) -> set[Any]:
-    """All nodes and leaves of a graph but those that stand only before others."""
+    """The nodes that `graph_nodes` gives, and the leaves at their ends."""
     nodes = list(graph_nodes(output, without))
     return {*nodes, *(getattr(node, "variable", None) for node in nodes)}
 

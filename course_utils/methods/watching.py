@@ -35,13 +35,7 @@ from .head import (
     the_output,
     undisturbed,
 )
-from .inputs import (
-    Inputs,
-    each_tensor,
-    first_convolution,
-    images_of,
-    size_of,
-)
+from .inputs import Inputs, each_tensor, first_convolution, images_of, size_of
 from .roles import channels_first, inside_branches, is_a_stage, orders_of_axes
 from .scores import are_classes
 
@@ -248,6 +242,8 @@ def _put_hidden_last(watched: Watched, y: Tensor, tensors: dict[str, Tensor]) ->
 
     That is a layer which goes into the gate, too, has its places, and is read beside it.
     """
+    if not watched.gates:
+        return
     ends = [tensors[name].grad_fn or tensors[name] for name in watched.gates]
     beside = nodes_and_leaves(y, without=ends)
     weighed = {
@@ -463,22 +459,21 @@ def _measure_rows(watched: Watched, sides: Sequence[int], length: int) -> None:
 
     A class token is none of its places. Tokens that are the signal's variables have no length.
     """
-    read_in_a_row = set[bool | None]()
+    as_a_row = False  # something reads the signal itself as N x C x L
     for name, shape in watched.shapes.items():
         tokens, order = watched.tokens(name), watched.orders[name]
-        read_in_a_row.add(order and shape[0] == watched.n)
-        if len(shape) != 3 or order is None:
+        as_a_row |= order is True and shape[0] == watched.n
+        if len(shape) != 3 or order is None or tokens is None:
             continue
         if order:
             watched.lengths[name] = shape[2]
-        elif tokens is None:
-            continue
-        elif tokens != length and tokens in sides and not any(read_in_a_row):
+        elif tokens in sides and tokens != length and not as_a_row:
             watched.placed[tokens] = []
         else:
             more = (tokens - known for known in watched.lengths.values())
-            known = tokens - next((few for few in more if 0 < few <= 2), 0)
-            watched.lengths[name] = len(watched.placed.get(tokens, range(known)))
+            class_tokens = next((few for few in more if 0 < few <= 2), 0)
+            places = watched.placed.get(tokens, range(tokens - class_tokens))
+            watched.lengths[name] = len(places)
 
 
 def _best_first(
