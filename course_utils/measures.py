@@ -143,7 +143,7 @@ def part_ranking(attributed: Sequence[float], importance: Sequence[float]) -> fl
     Raises:
         ValueError: different lengths, or fewer than two parts.
     """
-    attributed, importance = _numbers(attributed), _numbers(importance)
+    attributed, importance = as_floats(attributed), as_floats(importance)
     if attributed.shape != importance.shape or attributed.ndim != 1 or attributed.size < 2:
         raise ValueError(
             f"Two rankings of the same two or more parts are needed, not of {attributed.shape} and "
@@ -413,7 +413,7 @@ def _filling(blank: Any, x: Tensor) -> Tensor:
     )
 
 
-def _numbers(values: Any) -> np.ndarray:
+def as_floats(values: Any) -> np.ndarray:
     """A list, an array or a tensor of numbers as an array of floats."""
     if isinstance(values, Tensor):
         return values.detach().cpu().double().numpy()
@@ -430,7 +430,7 @@ def average(values: Sequence[float]) -> tuple[float, int]:
     none."""
     if isinstance(values, (list, tuple)) and any(isinstance(one, Deletion) for one in values):
         raise TypeError("A Deletion is five numbers: average one of them, [d.fall for d in ...].")
-    values = _numbers(values)
+    values = as_floats(values)
     known = values[~np.isnan(values)]
     return (float(known.mean()), known.size) if known.size else (float("nan"), 0)
 

@@ -1,15 +1,18 @@
 """Networks as they stand in public repositories: the right layer, or a sentence that helps."""
 
 import re
+from collections import namedtuple
 from enum import Enum, IntEnum
 
 import pytest
 import torch
+from tiny_networks import by_autograd
 from torch import nn
 
 from course_utils import ContrastCAM, ForwardPass, GradCAM
 from course_utils.errors import ClassError, LayerError
 from course_utils.methods.classes import class_names
+from course_utils.methods.inputs import each_tensor
 from course_utils.methods.layers import default_layer
 
 IMAGES = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -210,6 +213,11 @@ def test_a_list_of_tensors_among_the_inputs_is_handed_on(given):
     torch.testing.assert_close(seen.evidence[:, 0], expected)
 
 
+def test_a_named_tuple_of_inputs_is_looked_into_as_any_tuple():
+    given = namedtuple("Given", "image, unused")(IMAGES, None)
+    assert each_tensor(given, lambda t: t[:1])[0].shape == (1, 3, 16, 16)
+
+
 class Rows(nn.Module):
     def __init__(self):
         super().__init__()
@@ -352,19 +360,6 @@ def test_a_member_of_an_enum_asks_for_its_class(categories, member):
     assert GradCAM(model)(IMAGES[:1], member).questions == [[f"Why {name}?"]]
 
 
-def by_hand(model, layer, x, c, grid):
-    """S^c by plain autograd, of a layer's output that `grid` reads as N x C x places."""
-    kept = []
-    handle = model.get_submodule(layer).register_forward_hook(lambda _m, _x, a: kept.append(a))
-    y = model(x)
-    handle.remove()
-    (gradient,) = torch.autograd.grad(y[:, c].sum(), kept[0])
-    a, gradient = grid(kept[0]), grid(gradient)
-    return (
-        (gradient.flatten(2).mean(2)[..., None] * a.flatten(2)).sum(1).view(a[:, 0].shape).detach()
-    )
-
-
 class Turning(nn.Module):
     """A spectrogram N x 1 x T x F, normalised and read as N x 1 x F x T."""
 
@@ -387,8 +382,8 @@ def test_images_from_another_framework_may_be_turned_too():
     model = Turned()
     model.net = nn.Conv2d(3, 4, 3, padding=1)
     x = torch.randn(2, 16, 24, 3, generator=torch.Generator().manual_seed(0))
-    expected = by_hand(model, "net", x, 1, lambda a: a.mT)
-    torch.testing.assert_close(GradCAM(model)(x, 1).evidence[:, 0], expected)
+    expected = by_autograd(model, "net", x, lambda a: a.mT).detach()
+    torch.testing.assert_close(GradCAM(model)(x).evidence, expected)
 
 
 class Weighed(nn.Module):

@@ -2,23 +2,12 @@
 
 import pytest
 import torch
+from tiny_networks import by_autograd
 from torch import nn
 
 from course_utils import ForwardPass, GradCAM
 from course_utils.errors import LayerError
 from course_utils.methods.roles import orders_of_axes
-
-
-def by_autograd(model, layer, x, fold=lambda a: a):
-    """S of the predicted class, with a hook of one's own; fold makes N x C x places."""
-    kept = []
-    hook = model.get_submodule(layer).register_forward_hook(lambda m, i, a: kept.append(a))
-    y = model.eval()(x.clone().requires_grad_())
-    hook.remove()
-    (gradient,) = torch.autograd.grad(y.max(dim=1).values.sum(), kept)
-    a, gradient = fold(kept[0]), fold(gradient)
-    weights = gradient.flatten(2).mean(dim=2)
-    return (weights.reshape(*weights.shape, *[1] * (a.dim() - 2)) * a).sum(1, keepdim=True)
 
 
 def is_explained(model, layer, x, fold=lambda a: a):

@@ -121,3 +121,15 @@ def state(model):
         "random": torch.get_rng_state().tolist(),
         "grad mode": (torch.is_grad_enabled(), torch.is_inference_mode_enabled()),
     }
+
+
+def by_autograd(model, layer, x, fold=lambda a: a):
+    """S of the predicted class, with a hook of one's own; fold makes N x C x places."""
+    kept = []
+    hook = model.get_submodule(layer).register_forward_hook(lambda m, i, a: kept.append(a))
+    y = model.eval()(x.clone().requires_grad_())
+    hook.remove()
+    (gradient,) = torch.autograd.grad(y.max(dim=1).values.sum(), kept)
+    a, gradient = fold(kept[0]), fold(gradient)
+    weights = gradient.flatten(2).mean(dim=2)
+    return (weights.reshape(*weights.shape, *[1] * (a.dim() - 2)) * a).sum(1, keepdim=True)

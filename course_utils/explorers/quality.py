@@ -11,7 +11,7 @@ from ..errors import ImageError, a_kind_of
 from ..figures.overlays import SIGNED, as_pixels, signed_overlay
 from ..figures.picture import figure_html, jpeg
 from ..quality.assessor import Assessor, QualityExplanation
-from ..quality.distort import Distorted
+from ..quality.distort import picture_of
 from ..quality.figures import strongest_in_words
 from .panel import LABEL, Panel, answering, dropdown, grid
 
@@ -118,7 +118,7 @@ def _pairs(scenes: dict) -> dict[str, Comparison]:
         if not isinstance(scene, (tuple, list)) or len(scene) not in (1, 2):
             raise TypeError("Each of scenes is a name -> (distorted, reference), two pictures.")
         photo, reference = [*scene, None][:2]
-        pairs[str(name)] = (photo.image if isinstance(photo, Distorted) else photo, reference)
+        pairs[str(name)] = (picture_of(photo), reference)
     return pairs
 
 

@@ -29,14 +29,7 @@ from .first_token import find_shorter
 from .graph import graph_nodes
 from .grids import Fold, check_grid, grid_fold, own_grid, skew, tokens_first
 from .head import not_on_the_way, undisturbed
-from .inputs import (
-    Inputs,
-    check_evidence,
-    check_logits,
-    cotangents,
-    images_of,
-    size_of,
-)
+from .inputs import Inputs, check_evidence, check_logits, cotangents, images_of, size_of
 from .layers import Target, find_layer, run_from_target
 from .peers import own_keywords
 from .pooled_head import PooledHead, pooled_head
@@ -184,10 +177,9 @@ class ForwardPass:
         It is watched where that is likely: of images of one channel (spectrograms), of channels
         last, and where the grid is more like the exchanged image.
         """
-        height_width = self.size
         usual = images.dim() == 4 and images.shape[1] > 1 and images.shape[2:] == self.size
         if usual and len(shape) == 4:
-            usual = skew(shape[2:], height_width) <= skew(shape[2:], height_width[::-1])
+            usual = skew(shape[2:], self.size) <= skew(shape[2:], self.size[::-1])
         if usual or is_of_a_library(self.model):
             return False
         try:
@@ -197,8 +189,8 @@ class ForwardPass:
 
     def _read_head(self, own_reshape: bool) -> None:
         """Whether the head is of a kind that has a shorter way than a backward pass through all."""
-        leaf, channels_first = self._leaf, self.activations.shape == self._leaf.shape
-        plain = channels_first and not own_reshape
+        leaf, as_it_is = self._leaf, self.activations.shape == self._leaf.shape
+        plain = as_it_is and not own_reshape
         matrix = pooling_linear_head(self._output, leaf) if plain else None
         self._unchanged = Unchanged()
         self._closed_form: ClosedForm | None = None
@@ -206,7 +198,7 @@ class ForwardPass:
         if matrix is not None:
             self._closed_form = ClosedForm(matrix, self.activations, self._unchanged)
         elif not self._one_by_one and self._shift is None:
-            channels = 1 if channels_first else leaf.dim() - 1
+            channels = 1 if as_it_is else leaf.dim() - 1
             fold = self._reshape_transform
             self._pooled_head = pooled_head(self._output, leaf, channels, fold)
 

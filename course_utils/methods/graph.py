@@ -21,6 +21,11 @@ def graph_nodes(output: Tensor, without: Sequence[Any] = ()) -> Iterator[Any]:
             yield node
 
 
+def stand_of(tensor: Tensor) -> Any:
+    """Where a tensor stands in a graph: the node that made it, or itself, a leaf."""
+    return tensor.grad_fn or tensor
+
+
 def nodes_and_leaves(output: Tensor, without: Sequence[Any] = ()) -> set[Any]:
     """The nodes that `graph_nodes` gives, and the leaves at their ends."""
     nodes = list(graph_nodes(output, without))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..errors import LayerError, a_kind_of
 from ..networks.families import hands_on_channels_last, is_of_a_library
-from .inputs import first_convolution, in_words
+from .inputs import first_convolution, in_words, places_in_words
 
 Fold = Callable[[Tensor], Tensor]
 MOST_PREFIX_TOKENS = 16  # class token, distillation token, registers: no network has more
@@ -62,7 +62,7 @@ def grid_fold(
         prod(output.shape[1:-1]),
     )
     shape = " x ".join(map(str, output.shape))
-    wanted = f"N x C x {' x '.join(('d', 'h', 'w')[3 - len(size) :])}"
+    wanted = f"N x C x {places_in_words(len(size))}"
     if fold is None and output.dim() == 2:
         raise LayerError(
             f"'{name}' gives {shape}: no height and width are left of the image, so no map can be "
@@ -322,7 +322,7 @@ def check_grid(
         )
     if activations.dim() != axes + 2 or len(activations) != n:
         shape = " x ".join(map(str, activations.shape)) or "a single number"
-        wanted = f"N x C x {' x '.join(('d', 'h', 'w')[3 - axes :])}"
+        wanted = f"N x C x {places_in_words(axes)}"
         raise LayerError(
             f"'{name}', read as a grid, is {shape}, not {wanted} with N = {n} as in the output. "
             "Choose another layer, or pass reshape_transform= that gives such a grid."

@@ -114,21 +114,35 @@ def in_words(size: Sequence[int]) -> str:
     return f"a {' x '.join(map(str, size))} image"
 
 
+def places_in_words(axes: int) -> str:
+    """ "h x w", of so many axes; "w" of one, "d x h x w" of three."""
+    return " x ".join("dhw"[3 - axes :])
+
+
 def first_convolution(model: nn.Module) -> nn.Conv1d | nn.Conv2d | nn.Conv3d | None:
     """The first that is registered, which tells as a rule what a network reads."""
     kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
     return next((m for m in model.modules() if isinstance(m, kinds)), None)
 
 
-def each_tensor(x: Any, change: Callable[[Tensor], Tensor]) -> Any:
+def each_tensor(x: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
     """The same inputs, with every tensor changed, also in lists, tuples and dicts inside."""
-    if isinstance(x, Tensor):
-        return change(x)
     if isinstance(x, Mapping):
-        return {key: each_tensor(value, change) for key, value in x.items()}
-    if type(x) in (list, tuple):
-        return type(x)(each_tensor(value, change) for value in x)
-    return x
+        return {key: _changed(value, change) for key, value in x.items()}
+    if isinstance(x, tuple):
+        return tuple(_changed(value, change) for value in x)
+    return change(x)
+
+
+def _changed(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """One of the inputs; containers of other kinds than Python's own stay as they are."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if type(value) in (list, tuple):
+        return type(value)(_changed(item, change) for item in value)
+    if type(value) is dict:
+        return {key: _changed(item, change) for key, item in value.items()}
+    return value
 
 
 def name_of(images: Tensor, x: Inputs) -> str:

@@ -17,6 +17,7 @@ from .inputs import (
     images_of,
     in_words,
     name_of,
+    places_in_words,
     size_of,
 )
 from .watching import Watched
@@ -60,7 +61,7 @@ def _no_grid(model: nn.Module, x: Inputs, watched: Watched) -> str:
             "ask the nn.Module that it was made from. Where one forward method does it all, let a "
             "layer hand the grid on, as a = self.grid(a) with self.grid = nn.Identity()."
         )
-    axes = " x ".join("dhw"[3 - len(size) :])
+    axes = places_in_words(len(size))
     again = watched.repeated or _one_by_one(images, watched)
     if again:
         return _repeated(name, again, watched, images)
@@ -215,7 +216,7 @@ def _of_variables(model: nn.Module, images: Tensor, watched: Watched) -> str | N
 
 def _views_folded(name: str, images: Tensor, size: Sequence[int], watched: Watched) -> str | None:
     """The sentence where a layer gives more grids than there are items of x; else None."""
-    axes = " x ".join("dhw"[3 - len(size) :])
+    axes = places_in_words(len(size))
     # views may have an axis of their own in x, or be made in the network
     sides = (images.dim() - 1, images.dim())
     shapes = {n: s for n, s in watched.shapes.items() if n not in watched.inside}  # no heads

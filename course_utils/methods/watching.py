@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from ..networks.families import Known, known_inside
 from .backward import cancels, random_like
-from .graph import attended, graph_nodes, nodes_and_leaves, picks
+from .graph import attended, graph_nodes, nodes_and_leaves, picks, stand_of
 from .grids import MOST_PREFIX_TOKENS, Seen, find_fold, skew, tokens_first
 from .head import (
     Picker,
@@ -91,11 +91,11 @@ class Watched:
         lengths = [(self.lengths[n],) for n in reversed([*before, name]) if n in self.lengths]
         readings = [self._readings(n, len(size)) for n in reversed(before)]
         grids = [min(each, key=lambda grid: skew(grid, size)) for each in readings if each]
-        order = self.orders.get(name)
+        placed = dict(self.placed)
         tokens = self.tokens(name) if self.ends.get(name, 0) > self.picked else None
-        if tokens is None or any(0 <= tokens - prod(g) <= MOST_PREFIX_TOKENS for g in grids):
-            return Seen([*lengths, *grids], self.placed, order)
-        return Seen([*lengths, *grids], {**self.placed, tokens: []}, order)
+        if tokens and not any(0 <= tokens - prod(g) <= MOST_PREFIX_TOKENS for g in grids):
+            placed[tokens] = []
+        return Seen([*lengths, *grids], placed, self.orders.get(name))
 
     def _readings(self, name: str, sides: int) -> list[torch.Size]:
         """The grids of so many sides that a layer's output may be.
@@ -244,24 +244,22 @@ def _put_hidden_last(watched: Watched, y: Tensor, tensors: dict[str, Tensor]) ->
     """
     if not watched.gates:
         return
-    ends = [tensors[name].grad_fn or tensors[name] for name in watched.gates]
-    beside = nodes_and_leaves(y, without=ends)
+    beside = nodes_and_leaves(y, without=[stand_of(tensors[name]) for name in watched.gates])
     weighed = {
         name
         for gate in watched.gates
         for name in _read(gate, tensors).intersection(watched.fitting) - watched.gates
-        if watched.places(name) == watched.places(gate)
-        and (tensors[name].grad_fn or tensors[name]) in beside
+        if watched.places(name) == watched.places(gate) and stand_of(tensors[name]) in beside
     }
     if weighed - watched.inside:
-        hidden = {n for n, t in tensors.items() if (t.grad_fn or t) not in beside} - watched.gates
+        hidden = {n for n, t in tensors.items() if stand_of(t) not in beside} - watched.gates
         watched.fitting.sort(key=hidden.__contains__)
 
 
 def _read(best: str, tensors: dict[str, Tensor]) -> set[str]:
     """The names of the tensors that went into one of them."""
     before = nodes_and_leaves(tensors[best])
-    return {name for name, t in tensors.items() if (t.grad_fn or t) in before}
+    return {name for name, t in tensors.items() if stand_of(t) in before}
 
 
 def _look_for_a_turn(model: nn.Module, images: Tensor, watched: Watched) -> list[Any]:

@@ -17,7 +17,7 @@ from ..methods.head import undisturbed
 from ..methods.inputs import beside_weights
 from ..methods.layers import find_layer
 from ..networks.pictures import as_rgb
-from .distort import Distorted
+from .distort import picture_of
 from .network import weighted_mean
 from .patches import SIDE, Patches, cut, lay_back
 from .reading import PatchScores, Reading, ScaleWarning, beyond, check
@@ -308,7 +308,7 @@ def as_tensor(photo, which: str = "given") -> Tensor:
         ImageError: no picture.
     """
     try:
-        pixels = np.array(as_rgb(photo.image if isinstance(photo, Distorted) else photo))
+        pixels = np.array(as_rgb(picture_of(photo)))
     except (TypeError, ValueError) as error:
         raise ImageError(f"The {which} photo cannot be used: {error}") from None
     return torch.from_numpy(pixels).movedim(-1, 0).float() / 255

@@ -55,6 +55,11 @@ def psnr(distorted: np.ndarray, reference: np.ndarray) -> float:
     return 10 * log10(255**2 / error) if error else inf
 
 
+def picture_of(photo):
+    """A photo as it is; of one that `distort` made, its picture."""
+    return photo.image if isinstance(photo, Distorted) else photo
+
+
 def distort(photo, kind: str, level: int, region: Region | None = None, seed: int = 0) -> Distorted:
     """Distort a photo so that its PSNR is that of TID2013's level.
 

@@ -12,7 +12,7 @@ from ..figures import Picture
 from ..figures.overlays import SIGNED, as_pixels, outlined, signed_overlay, where
 from ..figures.panels import axes, bar, defaults, most_lines, own_bar, panel, same_length
 from .assessor import LocalScores, QualityExplanation
-from .distort import Distorted
+from .distort import picture_of
 
 WORDS = ("pulls the\nscore down", "as good as q", "holds\nit up")  # blue, white, red
 
@@ -34,7 +34,7 @@ def contrasts(
     if not isinstance(explanation, QualityExplanation):
         kind = a_kind_of(explanation)
         raise TypeError(f"A photo and an Assessor's answer about it are drawn, not {kind}.")
-    photo = _picture(photo)
+    photo = picture_of(photo)
     maps, titles = explanation.signed_maps, list(titles or explanation.questions)
     same_length(maps=maps, titles=titles)
     shown = [as_pixels(photo), *(signed_overlay(photo, values) for values in maps)]
@@ -54,11 +54,6 @@ def contrasts(
     )
 
 
-def _picture(photo):
-    """A photo; of one that `distort` made, its picture."""
-    return photo.image if isinstance(photo, Distorted) else photo
-
-
 def strongest_in_words(values) -> str:
     """Where a signed map, H x W in [-1, 1], is strongest, and how much of it is which sign."""
     values = np.asarray(values)
@@ -75,7 +70,7 @@ def strongest_in_words(values) -> str:
 @defaults()
 def patches(photo, local: LocalScores, caption: str = "") -> Picture:
     """The photo, its patches' scores q_i and their weights w_i, each a grid on its own scale."""
-    local, photo = getattr(local, "local", local), _picture(photo)
+    local, photo = getattr(local, "local", local), picture_of(photo)
     if not isinstance(local, LocalScores):
         kind = a_kind_of(local)
         raise TypeError(f"A photo and an Assessor's local_scores of it are drawn, not {kind}.")

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.optimize import OptimizeWarning, curve_fit
 from scipy.stats import pearsonr, spearmanr
 
-from ...measures import _numbers
+from ...measures import as_floats
 
 
 def logistic(x: np.ndarray, top: float, bottom: float, middle: float, width: float) -> np.ndarray:
@@ -75,7 +75,7 @@ def _within(answers: np.ndarray, opinions: np.ndarray) -> float:
 
 def _pairs(answers, opinions, least: int) -> tuple[np.ndarray, np.ndarray]:
     """Two lists of as many finite numbers, which differ among one another."""
-    x, y = (_numbers(values).reshape(-1) for values in (answers, opinions))
+    x, y = (as_floats(values).reshape(-1) for values in (answers, opinions))
     if len(x) != len(y):
         raise ValueError(f"There are {len(x)} answers, but {len(y)} opinions: one of each a photo.")
     if len(x) < least:
