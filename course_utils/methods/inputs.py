@@ -70,14 +70,13 @@ def size_of(images: Tensor, model: nn.Module) -> tuple[int, ...]:
     x C, as transformers take signals; (T, H, W) of videos N x T x C x H x W.
     """
     shape = tuple(images.shape)
-    first = first_convolution(model) if len(shape) in (4, 5) else None
-    if first is not None and first.in_channels != shape[1]:
-        for axis in {4: (3,), 5: (2, 4)}[len(shape)]:  # where channels may be
-            sides = shape[1:axis] + shape[axis + 1 :]
-            few = shape[axis] in (1, 3, 4) or shape[axis] < min(sides[-2:])
-            sure = axis == 2 or shape[1] not in (1, 3, 4)
-            if few and sure and shape[axis] == first.in_channels:
-                return sides
+    for axis in {4: (3,), 5: (2, 4)}.get(len(shape), ()):  # where channels may be
+        sides = shape[1:axis] + shape[axis + 1 :]
+        few = shape[axis] in (1, 3, 4) or shape[axis] < min(sides[-2:])
+        sure = axis == 2 or shape[1] not in (1, 3, 4)
+        first = first_convolution(model) if few and sure else None
+        if first is not None and shape[1] != first.in_channels == shape[axis]:
+            return sides
     if len(shape) == 3:
         return _size_of_three(shape, model)
     return shape[1:] if len(shape) == 2 else shape[2:]
