@@ -11,6 +11,7 @@ import tomllib
 import urllib.request
 from importlib.metadata import packages_distributions
 from pathlib import Path
+from types import SimpleNamespace
 
 import lab
 import make_lock
@@ -69,6 +70,70 @@ def test_every_entry_of_the_lock_installs_wherever_it_is_promised(python):
     assert found.keys() <= full, found
     if full:
         pytest.skip("not tested here: pip unpacks a gigabyte below TMPDIR, and that disk is full")
+
+
+@pytest.fixture
+def lists(monkeypatch):
+    """Sets what the index says: lists(file, ...), each a name and what else stands beside it."""
+
+    def says(*files: dict):
+        answer = SimpleNamespace(json=lambda: {"files": files})
+        asked = SimpleNamespace(get=lambda *_, **__: answer)
+        monkeypatch.setattr(make_lock, "session", lambda: asked)
+        make_lock.wheels.cache_clear()
+
+    yield says
+    make_lock.wheels.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("file", "python", "platform"),
+    [
+        ("one-1.0-py3-none-any.whl", "3.14.0", "Windows"),
+        ("one-1.0-cp311-cp311-win_amd64.whl", "3.11.0", "Windows"),
+        ("one-1.0-cp39-abi3-win_amd64.whl", "3.14.0", "Windows"),
+        ("one-1.0-cp314-cp314-macosx_10_15_universal2.whl", "3.14.0", "macOS arm64"),
+        ("one-1.0-cp311-cp311-manylinux_2_17_x86_64.whl", "3.11.0", "Linux x86-64"),
+    ],
+)
+def test_a_wheel_that_fits_is_listed(lists, file, python, platform):
+    lists({"filename": file, "requires-python": ">=3.11", "yanked": False})
+    assert make_lock.listed("one==1.0", python, platform)
+
+
+@pytest.mark.parametrize(
+    ("file", "more"),
+    [
+        ("one-1.0-cp312-cp312-win_amd64.whl", {}),  # another Python's
+        ("one-1.0-cp311-cp311t-win_amd64.whl", {}),  # of the free-threaded one
+        ("one-1.0-cp312-abi3-win_amd64.whl", {}),
+        ("one-1.0-cp311-cp311-win32.whl", {}),
+        ("one-1.0-cp311-cp311-macosx_11_0_arm64.whl", {}),
+        ("one-1.0.1-py3-none-any.whl", {}),  # another version's
+        ("one-1.0.tar.gz", {}),
+        ("one-1.0-py3-none-any.whl", {"requires-python": ">=3.12"}),
+        ("one-1.0-py3-none-any.whl", {"yanked": "wrong file"}),
+        ("one-1.0-py3-none-any.whl", {"requires-python": "newer"}),
+    ],
+)
+def test_what_does_not_fit_is_left_to_pip(lists, file, more):
+    lists({"filename": file} | more)
+    assert not make_lock.listed("one==1.0", "3.11.0", "Windows")
+
+
+def test_of_what_is_not_listed_pip_has_the_last_word(monkeypatch):
+    """Numpy is listed but for Windows, scipy but for macOS; only the latter installs by pip."""
+    absent = {("numpy==1", "Windows"), ("scipy==1", "macOS arm64")}
+    pip = {("numpy==1",): "No matching distribution", ("scipy==1",): ""}
+    monkeypatch.setattr(make_lock, "entries", lambda: ["numpy==1", "scipy==1"])
+    monkeypatch.setattr(make_lock, "listed", lambda one, python, where: (one, where) not in absent)
+    monkeypatch.setattr(make_lock, "missing", lambda python, where, wanted: pip[tuple(wanted)])
+    assert make_lock.faults("3.12.0") == {"Windows": "No matching distribution"}
+
+
+def test_the_index_asked_is_the_one_that_pip_asks(monkeypatch):
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/a/simple/")
+    assert make_lock.index.__wrapped__() == "http://127.0.0.1:9/a/simple"
 
 
 def test_the_benchmarked_libraries_are_those_of_the_extra():

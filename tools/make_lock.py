@@ -1,7 +1,7 @@
 """requirements.lock, one version of every package: resolved from pyproject.toml, and checked.
 
     python tools/make_lock.py            resolve anew and write it, then check it (`make lock`)
-    python tools/make_lock.py --check    ask pip whether every entry installs where it is promised
+    python tools/make_lock.py --check    ask whether every entry installs where it is promised
 
 pip resolves without installing, for the oldest Python that the course promises: a package's newest
 version may need a newer one. Left out are the CUDA and Triton packages: torch's own Linux wheel
@@ -12,14 +12,20 @@ by pip there.
 
 import argparse
 import json
+import os
 import re
 import subprocess
 import sys
 import tempfile
 import tomllib
+from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
 
+import requests
+from packaging.specifiers import SpecifierSet
+from packaging.tags import Tag, compatible_tags, cpython_tags
+from packaging.utils import parse_wheel_filename
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -97,18 +103,82 @@ def missing(python: str, platform: str, wanted: list[str]) -> str:
     return " ".join(errors)
 
 
+@cache
+def index() -> str:
+    """The address of the index that pip asks: its help names it, whoever set it."""
+    command = [sys.executable, "-m", "pip", "install", "--help"]
+    wide = os.environ | {"COLUMNS": "1000"}
+    said = subprocess.run(command, capture_output=True, text=True, env=wide).stdout
+    found = re.search(r"--index-url <url>.*\(default (\S+?)/?\)", said)
+    return found[1] if found else ""
+
+
+@cache
+def session() -> requests.Session:
+    """One connection for all packages."""
+    one = requests.Session()
+    one.headers["Accept"] = "application/vnd.pypi.simple.v1+json"
+    return one
+
+
+@cache
+def wheels(entry: str) -> list[tuple[frozenset[Tag], SpecifierSet]]:
+    """Each wheel that the index lists of an entry: its tags and the Pythons that it runs on.
+
+    None where the index gives no such list.
+    """
+    name, _, version = entry.partition("==")
+    try:
+        files = session().get(f"{index()}/{name}/", timeout=60).json()["files"]
+        its_own = [
+            file
+            for file in files
+            if file["filename"].endswith(".whl")
+            and file["filename"].split("-")[1] == version
+            and not file.get("yanked")
+        ]
+        return [
+            (
+                parse_wheel_filename(file["filename"])[3],
+                SpecifierSet(file.get("requires-python") or ""),
+            )
+            for file in its_own
+        ]
+    except (requests.RequestException, ValueError, LookupError):
+        return []
+
+
+@cache
+def tags(python: str, platform: str) -> frozenset[Tag]:
+    """What a wheel may be made for to install there."""
+    version = tuple(map(int, python.split(".")[:2]))
+    name = "cp{}{}".format(*version)
+    there = cpython_tags(version, [name], PLATFORMS[platform])
+    return frozenset([*there, *compatible_tags(version, name, PLATFORMS[platform])])
+
+
+def listed(entry: str, python: str, platform: str) -> bool:
+    """Whether the index lists a wheel of this entry for there."""
+    return any(
+        pythons.contains(python) and its & tags(python, platform) for its, pythons in wheels(entry)
+    )
+
+
 def faults(python: str) -> dict[str, str]:
     """Where the lock does not install with this Python: platform -> why.
 
     Every entry is asked for once with the oldest Python and once with the newest; elsewhere the
-    compiled ones, since the rest are the same files.
+    compiled ones, since the rest are the same files. What the index does not list as it should be
+    is asked of pip, which has the last word: pip alone would read each list eight times, and fetch
+    gigabytes of wheels.
     """
     binary = compiled()
     answers = {}
     for number, platform in enumerate(PLATFORMS):
         all_of_them = number == 0 and python in (PYTHONS[0], PYTHONS[-1])
         wanted = [one for one in entries() if all_of_them or one.split("==")[0] in binary]
-        answers[platform] = missing(python, platform, wanted)
+        unsettled = [one for one in wanted if not listed(one, python, platform)]
+        answers[platform] = missing(python, platform, unsettled) if unsettled else ""
     return {platform: why for platform, why in answers.items() if why}
 
 
