@@ -2,9 +2,13 @@
 
 import re
 import sys
+import warnings
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
+
+_PACKAGE = str(Path(__file__).parent)
 
 
 class LayerError(ValueError):
@@ -29,6 +33,18 @@ class ProbabilitiesWarning(UserWarning):
 
 class ChanceWarning(UserWarning):
     """A network draws random numbers in evaluation mode, so that two maps of one image differ."""
+
+
+class GridWarning(UserWarning):
+    """An axis of a layer's grid lies along none of the image's."""
+
+
+def warn_outside(said: str, category: type[Warning]) -> None:
+    """Warn at the first line outside of this package: the caller's."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(said, category, stacklevel=level)
 
 
 def a_kind_of(value: Any) -> str:

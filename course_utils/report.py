@@ -27,7 +27,14 @@ import torch
 from tqdm import tqdm
 
 from . import __version__
-from .errors import ChanceWarning, ClassError, LayerError, ProbabilitiesWarning, WeightsError
+from .errors import (
+    ChanceWarning,
+    ClassError,
+    GridWarning,
+    LayerError,
+    ProbabilitiesWarning,
+    WeightsError,
+)
 from .explorers.report import networks, page, photos
 from .explorers.report.asking import RUNNER_UP, Asker, Questions
 from .explorers.report.kept import Kept, Whole, merged
@@ -68,7 +75,7 @@ def answers(
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             rows = ask(read)
-        told = (ProbabilitiesWarning, ChanceWarning)
+        told = (ProbabilitiesWarning, ChanceWarning, GridWarning)
         said = [str(one.message) for one in caught if one.category in told]
         for one in caught:
             warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)

@@ -67,9 +67,9 @@ def alike(one: Tensor, two: Tensor) -> bool:
     return torch.allclose(one, two, rtol=0, atol=part * largest, equal_nan=True)
 
 
-def random_like(y: Tensor) -> Tensor:
+def random_like(y: Tensor, seed: int = 0) -> Tensor:
     """Fixed random numbers, normally distributed, of a tensor's shape, type and device."""
-    generator = torch.Generator().manual_seed(0)  # the CPU's, whatever set_default_device says
+    generator = torch.Generator().manual_seed(seed)  # the CPU's, whatever set_default_device says
     return torch.randn(y.shape, generator=generator, dtype=torch.float32, device="cpu").to(y)
 
 

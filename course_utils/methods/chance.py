@@ -5,10 +5,7 @@ A dropout that stays on, noise, patches that are sampled or shuffled: a map show
 
 import pickle
 import random
-import sys
-import warnings
 from itertools import takewhile
-from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -16,12 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..errors import ChanceWarning
+from ..errors import ChanceWarning, warn_outside
 from .backward import alike
 from .head import Picker, call, hookable, ordinary, the_output, undisturbed
 from .inputs import Inputs, images_of
-
-_PACKAGE = str(Path(__file__).parents[1])
 
 _asked: WeakKeyDictionary[nn.Module, set[str]] = WeakKeyDictionary()
 
@@ -68,7 +63,7 @@ def warn_of_chance(model: nn.Module, x: Inputs, layer: str, output: Picker | Non
         )
         if layer in differ and one[layer].dim() == 3:
             said += f". If it is patches that are drawn, a map of them {cure}"
-    warnings.warn(f"{said}.", ChanceWarning, stacklevel=_outside())
+    warn_outside(f"{said}.", ChanceWarning)
 
 
 def _outputs(model: nn.Module, x: Inputs, layer: str, output: Picker | None) -> dict[str, Tensor]:
@@ -93,11 +88,3 @@ def _outputs(model: nn.Module, x: Inputs, layer: str, output: Picker | None) -> 
             for handle in handles:
                 handle.remove()
     return {**kept, "": answer}
-
-
-def _outside() -> int:
-    """The stacklevel, for the caller's warning, of the first line outside of this package."""
-    frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame, level = frame.f_back, level + 1
-    return level

@@ -8,7 +8,6 @@ Questions v are N x K x classes, as everywhere; or, where each is about one clas
 N x K whole numbers, which stand for one-hot v. Then v W is a row of W.
 """
 
-from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
+from .graph import axes_of
 from .unchanged import Unchanged, runs_own_code
 
 CHUNK = 64  # questions answered at once: measured fastest between 1 and 1000 on a CPU
@@ -164,11 +164,6 @@ def linear_reads(node: Node) -> tuple[tuple[Node, int], list[Node]] | None:
         return None
     *bias, z, matrix = node.next_functions
     return z, [stored for stored, _ in (*bias, matrix)]
-
-
-def axes_of(saved: Sequence[int], count: int) -> list[int]:
-    """Axes that a graph's node has saved, counted from the front: -1 is stored as 2^64 - 1."""
-    return [(axis - 2**64 if axis >= 2**63 else axis) % count for axis in saved]
 
 
 _RESHAPING = ("ViewBackward0", "UnsafeViewBackward0", "SqueezeBackward1")

@@ -13,7 +13,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from ..errors import LayerError, a_kind_of
+from ..errors import GridWarning, LayerError, a_kind_of, warn_outside
 from ..networks.families import is_of_a_library
 from .backward import alike, backward, cancels, random_like
 from .closed_form import (
@@ -24,10 +24,11 @@ from .closed_form import (
     pooling_linear_head,
     spelled_out,
 )
+from .compass import lie_of
 from .diagnosis import diagnosed, of_the_network
 from .first_token import find_shorter
 from .graph import graph_nodes
-from .grids import Fold, check_grid, grid_fold, own_grid, skew, tokens_first
+from .grids import Fold, check_grid, exchanged, grid_fold, own_grid, skew, tokens_first
 from .head import not_on_the_way, undisturbed
 from .inputs import Inputs, check_evidence, check_logits, cotangents, images_of, size_of
 from .layers import Target, find_layer, run_from_target
@@ -141,7 +142,7 @@ class ForwardPass:
             self._named = target.named
             check_logits(run.output.detach())
             self._reshape_transform = reshape_transform or self._fold(
-                run.leaf, len(run.output), lambda: watch(model, x, output), images
+                run.leaf, len(run.output), lambda: watch(model, x, output), x
             )
             if not self._one_by_one:
                 run = find_shorter(model, self.layer, x, output, run, self._reshape_transform)
@@ -155,7 +156,7 @@ class ForwardPass:
         self._last = LastLinear(self._output)
         self.grad_cams: dict[tuple, Tensor] = {}  # S^P by P: every contrast is compared with it
 
-    def _fold(self, leaf: Tensor, n: int, watched: Callable[[], Watched], images: Tensor) -> Fold:
+    def _fold(self, leaf: Tensor, n: int, watched: Callable[[], Watched], x: Inputs) -> Fold:
         """How the layer's output is read as a grid; tokens may lie as T x N x C, too."""
         name, shape = self.layer, leaf.shape
         kind = channels_first(self.model.get_submodule(name))
@@ -164,28 +165,31 @@ class ForwardPass:
             first = tokens_first(watched().shapes.get(name, shape), 1)
         self._one_by_one = first = first and kind is not True
         read = leaf.transpose(0, 1) if first else leaf
-        turned = len(self.size) == 2 and self._turns(shape, images, watched)
+        turned = self._turns(shape, images_of(x), watched)
         size = self.size[::-1] if turned else self.size
         fold = grid_fold(self.model, name, read, size, lambda: watched().seen_of(name, size), kind)
-        if turned:
-            return lambda a: fold(a).mT
-        return (lambda a: fold(a.transpose(0, 1))) if first else fold
+        fold = exchanged(fold) if turned else fold
+        plain = (lambda a: fold(a.transpose(0, 1))) if first else fold
+        lie = lie_of(self.model, x, name, plain)
+        self.layer_reason += lie.in_words()
+        seen = _if_it_bears_that(watched) if lie.blind else None
+        if seen is not None and seen.shows_channels(name):
+            warn_outside(lie.warning(name), GridWarning)
+        return lie.straighten(plain)
 
     def _turns(self, shape: Sequence[int], images: Tensor, watched: Callable[[], Watched]) -> bool:
-        """Whether the network exchanges height and width.
+        """Whether the network exchanges height and width, as the first convolution's input shows.
 
         It is watched where that is likely: of images of one channel (spectrograms), of channels
         last, and where the grid is more like the exchanged image.
         """
-        usual = images.dim() == 4 and images.shape[1] > 1 and images.shape[2:] == self.size
-        if usual and len(shape) == 4:
-            usual = skew(shape[2:], self.size) <= skew(shape[2:], self.size[::-1])
-        if usual or is_of_a_library(self.model):
+        if len(self.size) != 2 or self.size[0] == self.size[1] or is_of_a_library(self.model):
             return False
-        try:
-            return watched().turned
-        except Exception:  # it does not bear to be watched
-            return False
+        if images.dim() == 4 and images.shape[1] > 1 and images.shape[2:] == self.size:
+            if len(shape) != 4 or skew(shape[2:], self.size) <= skew(shape[2:], self.size[::-1]):
+                return False
+        seen = _if_it_bears_that(watched)
+        return seen is not None and seen.turned
 
     def _read_head(self, own_reshape: bool) -> None:
         """Whether the head is of a kind that has a shorter way than a backward pass through all."""
@@ -444,6 +448,14 @@ class ForwardPass:
         >>> seen.ask(lambda y: y[:, 282] - y[:, 285])  # why tiger cat, rather than Egyptian cat?
         """
         return self.evidence(self.cotangent(question))
+
+
+def _if_it_bears_that(watched: Callable[[], Watched]) -> Watched | None:
+    """What was seen of a network whose layer was named: it answers also where watching fails."""
+    try:
+        return watched()
+    except Exception:  # noqa: BLE001
+        return None
 
 
 @contextmanager

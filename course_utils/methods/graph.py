@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from math import prod
+from math import inf, prod
 from typing import Any
 
 from torch import Tensor
@@ -32,6 +32,11 @@ def nodes_and_leaves(output: Tensor, without: Sequence[Any] = ()) -> set[Any]:
     return {*nodes, *(getattr(node, "variable", None) for node in nodes)}
 
 
+def axes_of(saved: Sequence[int], count: int) -> list[int]:
+    """Axes that a graph's node has saved, counted from the front: -1 is stored as 2^64 - 1."""
+    return [(axis - 2**64 if axis >= 2**63 else axis) % count for axis in saved]
+
+
 def attended(node: Any) -> tuple[int, ...]:
     """How many tokens an attention reads and gives; nothing of other operations.
 
@@ -56,3 +61,47 @@ def picks(node: Any) -> bool:
     after = node._input_metadata[0].shape
     whole = len(before) in (2, 3) and len(after) in (2, 3) and before[-1] == after[-1]
     return whole and 1 < prod(after[:-1]) <= prod(before[:-1])
+
+
+def channels_become_places(output: Tensor) -> float:
+    """When a convolution first reads another's channels as height or width; inf: none does.
+
+    So it is where a network exchanges these axes between them, and nothing exchanges them back.
+    """
+    convolutions = (n for n in graph_nodes(output) if n.name().startswith("Convolution"))
+    begun = (node._sequence_nr() for node in convolutions if _reads_channels_as_places(node))
+    return min(begun, default=inf)
+
+
+def _reads_channels_as_places(convolution: Any) -> bool:
+    """Whether a convolution's input holds an earlier one's channels behind its second axis."""
+    start = convolution.next_functions[0]
+    axes = tuple(range(len(convolution._input_metadata[0].shape)))
+    follow, seen = [(*start, axes)], set()  # node, which of its outputs, the input's axes there
+    while follow:
+        node, number, axes = follow.pop()
+        if node is None or (node, axes) in seen or len(axes) != _axes_of_output(node, number):
+            continue
+        seen.add((node, axes))
+        name = node.name()
+        if name.startswith("Convolution"):
+            if axes[1] > 1:
+                return True
+        elif not re.match("(Unsafe|Reshape|.*View|.*mm)Backward|.*Mm", name):
+            follow += [(*following, _before(node, axes)) for following in node.next_functions]
+    return False
+
+
+def _axes_of_output(node: Any, number: int) -> int:
+    return len(node._input_metadata[number].shape) if hasattr(node, "_input_metadata") else 0
+
+
+def _before(node: Any, axes: tuple[int, ...]) -> tuple[int, ...]:
+    """The same axes, of a node's output, in the order in which its input holds them."""
+    order = list(range(len(axes)))
+    if node.name().startswith("Permute"):
+        order = axes_of(node._saved_dims, len(axes))
+    elif node.name().startswith("Transpose"):
+        one, two = axes_of((node._saved_dim0, node._saved_dim1), len(axes))
+        order[one], order[two] = two, one
+    return tuple(axes[order.index(axis)] for axis in range(len(axes)))

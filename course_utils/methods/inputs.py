@@ -63,38 +63,43 @@ def _way_to_a_tensor(x: Any) -> str:
 
 
 def size_of(images: Tensor, model: nn.Module) -> tuple[int, ...]:
-    """(H, W) of N x C x H x W, (L,) of signals N x C x L or N x L, (D, H, W) of volumes.
+    """(H, W) of images, (L,) of signals, (D, H, W) of volumes: the axes of `image_axes`."""
+    return tuple(images.shape[axis] for axis in image_axes(images, model))
 
-    By what the first layer reads, also (H, W) of N x H x W x C, as networks from other frameworks
-    take it, and of N x H x W, as spectrograms come; (D, H, W) of N x D x H x W x C; (L,) of N x L
-    x C, as transformers take signals; (T, H, W) of videos N x T x C x H x W.
+
+def image_axes(images: Tensor, model: nn.Module) -> tuple[int, ...]:
+    """Which axes are H and W in N x C x H x W, L in signals N x C x L or N x L, D, H, W in volumes.
+
+    By what the first layer reads, also H and W in N x H x W x C, as networks from other frameworks
+    take it, and in N x H x W, as spectrograms come; D, H, W in N x D x H x W x C; L in N x L x C,
+    as transformers take signals; T, H, W in videos N x T x C x H x W.
     """
     shape = tuple(images.shape)
     for axis in {4: (3,), 5: (2, 4)}.get(len(shape), ()):  # where channels may be
-        sides = shape[1:axis] + shape[axis + 1 :]
-        few = shape[axis] in (1, 3, 4) or shape[axis] < min(sides[-2:])
+        others = tuple(a for a in range(1, len(shape)) if a != axis)
+        few = shape[axis] in (1, 3, 4) or shape[axis] < min(shape[a] for a in others[-2:])
         sure = axis == 2 or shape[1] not in (1, 3, 4)
         first = first_convolution(model) if few and sure else None
         if first is not None and shape[1] != first.in_channels == shape[axis]:
-            return sides
+            return others
     if len(shape) == 3:
-        return _size_of_three(shape, model)
-    return shape[1:] if len(shape) == 2 else shape[2:]
+        return _axes_of_three(shape, model)
+    return tuple(range(1 if len(shape) == 2 else 2, len(shape)))
 
 
-def _size_of_three(shape: tuple[int, ...], model: nn.Module) -> tuple[int, ...]:
-    """(L,) of N x C x L, or of N x L x C if the first layer reads the last axis, or no axis, and C
-    is less than L; (H, W) of N x H x W if it is a convolution of images with one channel.
+def _axes_of_three(shape: tuple[int, ...], model: nn.Module) -> tuple[int, ...]:
+    """L in N x C x L, or in N x L x C if the first layer reads the last axis, or no axis, and C
+    is less than L; H and W in N x H x W if it is a convolution of images with one channel.
     """
     for m in model.modules():
         if isinstance(m, nn.Conv2d) and m.in_channels == 1:
-            return shape[1:]
+            return (1, 2)
         reads = _READS.get(type(m))
         if reads is not None:
             if reads(m) not in shape[1:]:  # what it reads is cut out of x, as patches are
-                return (max(shape[1:]),)
-            return shape[1:2] if reads(m) == shape[2] != shape[1] else shape[2:]
-    return shape[2:]
+                return (1,) if shape[1] > shape[2] else (2,)
+            return (1,) if reads(m) == shape[2] != shape[1] else (2,)
+    return (2,)
 
 
 _READS: dict[type, Callable[[Any], int]] = {  # how many channels the layers of a sequence read
@@ -142,6 +147,12 @@ def _changed(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if type(value) is dict:
         return {key: _changed(item, change) for key, item in value.items()}
     return value
+
+
+def one_image(x: Inputs) -> Inputs:
+    """The same inputs, of the first image only."""
+    n = len(images_of(x))
+    return each_tensor(x, lambda t: t[:1] if t.dim() and len(t) == n else t)
 
 
 def name_of(images: Tensor, x: Inputs) -> str:

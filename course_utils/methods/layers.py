@@ -15,6 +15,7 @@ from ..errors import LayerError, a_kind_of, closest
 from ..networks.families import Known, known_inside
 from .backward import random_like
 from .chance import dice, first_time, warn_of_chance
+from .compass import lie_of
 from .first_token import Run, run_shorter
 from .grids import tokens_first
 from .head import Picker
@@ -192,7 +193,7 @@ def default_targets(
     why = f"found for {size}: the last layer that runs once and whose gradient reaches the "
     behind = any(map(watched.behind_attention, watched.fitting))
     last = max(watched.attentions.values(), default=0)
-    for name in watched.fitting:
+    for name in _seeing_first(model, x, watched):
         before = behind and watched.ends[name] < last
         gives = list(watched.shapes[name])
         del gives[tokens_first(gives, watched.n)]  # the batch's axis
@@ -202,6 +203,18 @@ def default_targets(
         reason += _beside(name, watched)
         reason += f"; it gives {shape}"
         yield Target(name, model.get_submodule(name), reason, asked=None)
+
+
+def _seeing_first(model: nn.Module, x: Inputs, watched: Watched) -> Iterator[str]:
+    """The layers that fit, the best first; last those that have channels in the place of height."""
+    blind = []
+    for name in watched.fitting:
+        channels = watched.shows_channels(name)
+        if channels and lie_of(model, x, name, watched.folds[name]).blind:
+            blind.append(name)
+        else:
+            yield name
+    yield from blind
 
 
 def _beside(name: str, watched: Watched) -> str:
@@ -217,6 +230,8 @@ def _passed_over(model: nn.Module, name: str, watched: Watched) -> str:
     """What runs later and passes the rule, too, in words: linear layers, maps of one channel."""
     end, others = watched.ends[name], [n for n in watched.fitting if n not in watched.inside]
     for later in [n for n in others if watched.ends[n] > end]:
+        if watched.shows_channels(later) and not watched.shows_channels(name):
+            return f", but for '{later}', which has channels in the place of height or width"
         if later in watched.gates:
             return f", but for '{later}', which has one channel"
         if isinstance(model.get_submodule(later), nn.Linear):

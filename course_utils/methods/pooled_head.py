@@ -18,12 +18,12 @@ from .closed_form import (
     LARGE,
     LastLinear,
     Node,
-    axes_of,
     is_parameter,
     linear_reads,
     only_restrided,
     spelled_out,
 )
+from .graph import axes_of
 from .grids import Fold
 from .vector_steps import Each, Linear, Step, is_norm_of_vectors, steps_of_norm
 

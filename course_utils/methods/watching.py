@@ -22,8 +22,17 @@ from torch import Tensor, nn
 
 from ..networks.families import Known, known_inside
 from .backward import cancels, random_like
-from .graph import attended, graph_nodes, nodes_and_leaves, picks, stand_of
-from .grids import MOST_PREFIX_TOKENS, Seen, find_fold, skew, tokens_first
+from .compass import other_images
+from .graph import attended, channels_become_places, graph_nodes, nodes_and_leaves, picks, stand_of
+from .grids import (
+    MOST_PREFIX_TOKENS,
+    Fold,
+    Seen,
+    exchanged,
+    find_fold,
+    skew,
+    tokens_first,
+)
 from .head import (
     Picker,
     call,
@@ -35,7 +44,7 @@ from .head import (
     the_output,
     undisturbed,
 )
-from .inputs import Inputs, each_tensor, first_convolution, images_of, size_of
+from .inputs import Inputs, each_tensor, first_convolution, images_of, one_image, size_of
 from .roles import channels_first, inside_branches, is_a_stage, orders_of_axes
 from .scores import are_classes
 
@@ -53,6 +62,7 @@ class Watched:
         heard: when the first attention of all began.
         picked: when tokens were first picked from others or put into another order, as those that
             are most attended to: their places are lost, whatever their number.
+        moved: when a convolution first read another's channels as height or width.
         n: number of images.
         placed: number of tokens: those that hear of the image, where others (class token, queries,
             text) stand before, behind or between.
@@ -61,10 +71,12 @@ class Watched:
     runs: Counter[str] = field(default_factory=Counter)
     shapes: dict[str, torch.Size] = field(default_factory=dict)
     fitting: list[str] = field(default_factory=list)
+    folds: dict[str, Fold] = field(default_factory=dict)  # how each of them is read as a grid
     ends: dict[str, int] = field(default_factory=dict)
     attentions: dict[int | None, int] = field(default_factory=dict)
     heard: int = 0
     picked: float = inf
+    moved: float = inf
     n: int = 1
     output: Picker | None = None  # held, so that no other function gets its id
     placed: dict[int, Sequence[int]] = field(default_factory=dict)
@@ -113,6 +125,10 @@ class Watched:
         end = self.ends[name]
         return self.attentions.get(self.tokens(name), end) < end
 
+    def shows_channels(self, name: str) -> bool:
+        """Whether what looks like places in a module's output may be channels of an earlier one."""
+        return self.ends.get(name, 0) > self.moved
+
     def places(self, name: str) -> torch.Size:
         """The sides of a module's output, without its images and channels."""
         shape = self.shapes[name]
@@ -158,7 +174,7 @@ def _known_that_answers(model: nn.Module, watched: Watched) -> Known | None:
 @torch.inference_mode(False)  # what is copied here for a graph is no inference tensor
 def _watched(model: nn.Module, x: Inputs, output: Picker | None) -> Watched:
     n, every, weights = len(images_of(x)), ordinary(x), copies(model)
-    one = each_tensor(every, lambda t: t[:1] if t.dim() and len(t) == n else t)
+    one = one_image(every)
     try:
         watched = _watch(model, one, output, weights)
     except Exception:  # some networks take batches of one size only
@@ -265,29 +281,17 @@ def _read(best: str, tensors: dict[str, Tensor]) -> set[str]:
 def _look_for_a_turn(model: nn.Module, images: Tensor, watched: Watched) -> list[Any]:
     """A hook where images enter the first convolution: are height and width exchanged?
 
-    Of square images it is seen in their first channel: the network may normalise it, but not so
-    that it resembles its mirror image.
+    Of square images `compass` sees it.
     """
     first, size = first_convolution(model), size_of(images, model)
-    if len(size) != 2 or not isinstance(first, nn.Conv2d):
+    if len(size) != 2 or size[0] == size[1] or not isinstance(first, nn.Conv2d):
         return []
-    last = images.dim() == 4 and tuple(images.shape[2:]) != size
-    plane = images if images.dim() == 3 else images[..., 0] if last else images[:, 0]
 
     def compare(_module: nn.Module, inputs: Any) -> None:
-        got = inputs[0]
-        if got.dim() == 4 and tuple(got.shape[2:]) == size[::-1] != size:
+        if inputs[0].dim() == 4 and tuple(inputs[0].shape[2:]) == size[::-1]:
             watched.turned = True
-        elif got.dim() == 4 and got[:, 0].shape == plane.shape == plane.mT.shape:
-            watched.turned |= _alike(got[:, 0], plane.mT) > _alike(got[:, 0], plane) + 0.5
 
     return [first.register_forward_pre_hook(compare)]
-
-
-def _alike(a: Tensor, b: Tensor) -> float:
-    """The correlation of two pictures, -1 to 1; 0 where one of them is empty."""
-    a, b = (t.detach().float() - t.detach().float().mean() for t in (a, b))
-    return float(nn.functional.cosine_similarity(a.flatten(), b.flatten(), dim=0))
 
 
 def _look_for_the_image(
@@ -320,10 +324,8 @@ def _look_for_the_image(
 
     with undisturbed(model), torch.inference_mode(False), torch.no_grad():
         handles = [model.get_submodule(n).register_forward_hook(look(n)) for n in names]
-        others = _with_other_images(x)
-        handles += _look_for_a_turn(model, images_of(others), watched)
         try:
-            for images in (x, others):
+            for images in (x, _with_other_images(x)):
                 buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
                 returned = call_with(model, buffers | weights, images)
                 answers.append(_sums(the_output(model, returned, watched.output)))
@@ -339,14 +341,12 @@ def _look_for_the_image(
 
 
 def _with_other_images(x: Inputs) -> Inputs:
-    """The same inputs with random images, of the same mean and spread if these have one."""
+    """The same inputs with random images; a second view of another size has places of its own."""
     images = images_of(x)
 
     def other(t: Tensor) -> Tensor:
-        if t.dim() != images.dim() or t.shape[2:] != images.shape[2:] or not t.is_floating_point():
-            return t  # a second view of another size has places of its own
-        spread = t.float().std() if t.numel() > 1 else t.new_zeros(())
-        return t.mean() + random_like(t) * (spread if spread > 0 else 1)
+        same = t.dim() == images.dim() and t.shape[2:] == images.shape[2:]
+        return other_images(t) if same and t.is_floating_point() else t
 
     return each_tensor(x, other)
 
@@ -401,7 +401,9 @@ def _gradients(y: Tensor, tensors: list[Tensor]) -> list[Tensor | None]:
 
 
 def _note_attentions(watched: Watched, y: Tensor) -> None:
-    """By their numbers of tokens, when the last attention began; when tokens were first picked."""
+    """By their numbers of tokens, when the last attention began; when tokens were first picked, or
+    channels became places.
+    """
     found: list[tuple[int, int]] = []
     for node in graph_nodes(y):
         found += [(node._sequence_nr(), count) for count in attended(node)]
@@ -409,6 +411,7 @@ def _note_attentions(watched: Watched, y: Tensor) -> None:
             watched.picked = min(watched.picked, node._sequence_nr())
     watched.attentions = {tokens: begin for begin, tokens in sorted(found)}
     watched.heard = min(found)[0] if found else 0
+    watched.moved = channels_become_places(y)
 
 
 def _apply_rule(
@@ -444,6 +447,7 @@ def _apply_rule(
         reached = _most_places(gradient)
         if reached > 1:
             fitting.append(name)
+            watched.folds[name] = exchanged(fold) if watched.turned else fold
             cancelling |= {name} if cancels(gradient.flatten(2)) else set()
             watched.gates |= {name} if gradient.shape[1] == 1 else set()
         elif reached == 1:

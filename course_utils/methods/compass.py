@@ -1,0 +1,219 @@
+"""How a layer's grid lies on the image: measured, as a network may turn or mirror what it is given.
+
+Along each axis, the first half of the image is replaced by another image's. The places of the grid
+that become the other image's, rather than stay, are those that see this half.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import permutations
+from math import nan
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from ..networks.families import is_of_a_library
+from .backward import random_like
+from .grids import Fold
+from .head import call_with, copies, ordinary, undisturbed
+from .inputs import Inputs, each_tensor, image_axes, images_of, one_image
+
+# Of networks with random weights, up to 0.06 was measured across axes that they do not exchange
+CLEAR, FAINT = 0.15, 0.08  # by one pair of images; by the mean of several
+
+
+class Lie(NamedTuple):
+    """How a grid lies on the image.
+
+    Attributes:
+        axes: for each axis of the image, the axis of the grid that follows it.
+        mirrored: the axes of the image that the grid follows backwards.
+        blind: the axes of the grid that follow none of the image's, although others do: they are
+            mixed, or no places.
+    """
+
+    axes: tuple[int, ...]
+    mirrored: tuple[int, ...] = ()
+    blind: tuple[int, ...] = ()
+
+    @property
+    def straight(self) -> bool:
+        return self.axes == (*range(len(self.axes)),) and not self.mirrored
+
+    def straighten(self, fold: Fold) -> Fold:
+        """The same reading of a layer's output, but as the image lies."""
+        if self.straight:
+            return fold
+        order, back = (0, 1, *(2 + j for j in self.axes)), [2 + i for i in self.mirrored]
+        if not back:
+            return lambda a: fold(a).permute(order)
+        return lambda a: fold(a).permute(order).flip(back)
+
+    def in_words(self) -> str:
+        """What the network does to the image, and what follows; "" if nothing."""
+        if self.straight:
+            return ""
+        moved = self._sides([i for i, j in enumerate(self.axes) if i != j])
+        reversed_ = self._sides(self.mirrored)
+        does = [f"exchanges {moved}"] * bool(moved) + [f"reverses {reversed_}"] * bool(reversed_)
+        return f"; up to there the network {' and '.join(does)}, which the map undoes"
+
+    def warning(self, name: str) -> str:
+        """What is wrong with a layer that has channels where it should have places."""
+        sides = self._sides([i for i, j in enumerate(self.axes) if j in self.blind])
+        return (
+            f"'{name}' has no places along the image's {sides}: the network has moved an earlier "
+            "layer's channels to that axis, and there the map shows them. Believe its other axis "
+            "only, or name an earlier layer; if you named this one, leave layer= out to have "
+            "another found."
+        )
+
+    def _sides(self, axes: Iterable[int]) -> str:
+        n = len(self.axes)
+        names = ["time"] if n == 1 else ["depth", "height", "width"][3 - n :]
+        return " and ".join(names[i] for i in axes)
+
+
+_known: WeakKeyDictionary[nn.Module, dict[tuple, Lie]] = WeakKeyDictionary()
+
+
+def lie_of(model: nn.Module, x: Inputs, name: str, fold: Fold) -> Lie:
+    """How the grid of a layer lies on the image; measured once for each layer.
+
+    Networks of torchvision and timm are known to take the image as it is. So is taken what is not
+    clear, as where little is left of the places, and networks that refuse the other images.
+
+    Args:
+        x: what the network is given.
+        name: the layer.
+        fold: reads its output as N x C x h x w.
+    """
+    straight = Lie((*range(len(image_axes(images_of(x), model))),))
+    if is_of_a_library(model) or not images_of(x).is_floating_point():
+        return straight
+    known = _known.setdefault(model, {})
+    key = name, id(model.get_submodule(name))
+    sized = *key, images_of(x).shape[1:]  # another size may be clearer
+    if key not in known and sized not in known:
+        lie, clear = _measured(model, x, name, fold, straight)
+        known[key if clear else sized] = lie
+    return known.get(key) or known[sized]
+
+
+def _measured(
+    model: nn.Module, x: Inputs, name: str, fold: Fold, straight: Lie
+) -> tuple[Lie, bool]:
+    """How the grid lies, and whether that is clear; measured again where it is not at once."""
+    measures = _measures(model, x, name, fold)
+    first = next(measures, None)
+    if first is None:
+        return straight, False
+    clear = bool((first.diagonal().nan_to_num(1) >= CLEAR).all())
+    every = torch.stack([first] if clear else [first, *measures])
+    with undisturbed(model), torch.inference_mode(False), torch.no_grad():
+        _run(model, ordinary(x))  # what the network's own code keeps of a pass is of these images
+    if clear:
+        return straight, True
+    mean, error = every.mean(dim=0), every.std(dim=0) / len(every) ** 0.5
+    lie = _read(torch.where(mean.abs() < 3 * error, 0, mean))
+    return lie, lie != straight
+
+
+def _read(followed: Tensor) -> Lie:
+    """How a grid lies that follows the image's axes so far.
+
+    Args:
+        followed: image axes x grid axes, as `_follow` gives it.
+    """
+    sides, far = range(len(followed)), followed.nan_to_num().tolist()
+    best = max(permutations(sides), key=lambda axes: sum(abs(far[i][axes[i]]) for i in sides))
+    moved = [i for i in sides if best[i] != i]
+    if sum(abs(far[i][best[i]]) - far[i][i] for i in moved) < FAINT * len(moved):
+        best = (*sides,)
+    mirrored = tuple(i for i in sides if far[i][best[i]] <= -FAINT)
+    most = followed.abs().nan_to_num(-1).amax(dim=0)  # -1: a single place
+    blind = (most >= 0) & (most < CLEAR) & (most.max() > 0.5)
+    return Lie(best, mirrored, tuple(blind.nonzero().flatten().tolist()))
+
+
+def _measures(model: nn.Module, x: Inputs, name: str, fold: Fold) -> Iterator[Tensor]:
+    """As `_follow`, with other random images each time."""
+    for seed in range(8):
+        for inputs in (one_image(x), x):  # some networks take batches of one size only
+            try:
+                followed = _follow(model, inputs, name, fold, seed)
+            except Exception:  # noqa: BLE001, S112 - a network may refuse images in ways of its own
+                continue
+            yield followed
+            break
+
+
+def _follow(model: nn.Module, x: Inputs, name: str, fold: Fold, seed: int) -> Tensor:
+    """How far each axis of the grid follows each of the image's, -1 to 1: image axes x grid axes.
+
+    1: the grid's first places change with the image's first half, and its last ones do not. 0: both
+    change alike. NaN: there is one place only.
+    """
+    x = ordinary(x)
+    images, axes = images_of(x), image_axes(images_of(x), model)
+    other = other_images(images, seed)
+    mixed = [_first_half_of(other, images, axis) for axis in axes]
+
+    def with_images(new: Tensor) -> Inputs:
+        return each_tensor(x, lambda t: new if t is images else t)
+
+    every = list(map(with_images, (images, other, *mixed)))
+    own, others, *halves = _grids(model, every, name, fold)
+    rows = []
+    for half in halves:
+        from_own, from_others = ((half - grid).square().sum(dim=1) for grid in (own, others))
+        seen = from_own / (from_own + from_others)  # 1 where it became the other's, 0 where not
+        rows.append([_first_less_last(seen, 1 + j) for j in range(len(axes))])
+    return torch.tensor(rows, dtype=torch.float64, device="cpu")
+
+
+def _first_less_last(seen: Tensor, axis: int) -> float:
+    """The outer thirds are compared: places in the middle see both halves."""
+    n = seen.shape[axis]
+    if n < 2:
+        return nan
+    few = max(1, n // 3)
+    first, last = (seen.narrow(axis, start, few).nanmean() for start in (0, n - few))
+    return float((first - last).nan_to_num())
+
+
+def _grids(model: nn.Module, every: list[Inputs], name: str, fold: Fold) -> list[Tensor]:
+    """The layer's grids for several inputs."""
+    grids: list[Tensor] = []
+
+    def keep(_module: nn.Module, _inputs: object, value: Tensor) -> None:
+        grids.append(fold(value.detach().float()).clone())
+
+    with undisturbed(model), torch.inference_mode(False), torch.no_grad():
+        handle = model.get_submodule(name).register_forward_hook(keep)
+        try:
+            for x in every:
+                _run(model, x)
+        finally:
+            handle.remove()
+    return grids
+
+
+def _run(model: nn.Module, x: Inputs) -> None:
+    """One pass. Buffers are lent as copies, as a network may write into them."""
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    call_with(model, buffers | copies(model), x)
+
+
+def _first_half_of(other: Tensor, images: Tensor, axis: int) -> Tensor:
+    """The images with their first half along an axis taken from others."""
+    length = images.shape[axis]
+    there = torch.arange(length, device=images.device) < length / 2
+    return torch.where(there.reshape(-1, *[1] * (images.dim() - axis - 1)), other, images)
+
+
+def other_images(images: Tensor, seed: int = 0) -> Tensor:
+    """Random images, of the same mean and spread if these have one."""
+    spread = images.float().std() if images.numel() > 1 else images.new_zeros(())
+    return images.mean() + random_like(images, seed) * (spread if spread > 0 else 1)
