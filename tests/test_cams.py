@@ -287,13 +287,14 @@ def test_all_methods_answer_with_an_explanation_of_the_images_size(method):
 def test_a_kept_pass_stands_in_for_the_images():
     model = HandNet()
     seen = ForwardPass(model, PHOTO, "layer1")
+    model.forwards = 0
     close(GradCAM(model, "layer1")(seen, why=1).evidence, S1[None, None])
     close(CounterfactualCAM(model, "layer1")(seen, why=1).evidence, -S1[None, None])
     close(
         ContrastCAM(model, "layer1", loss="logit_difference")(seen, 0, 1).evidence,
         (S0 - S1)[None, None],
     )
-    assert model.forwards == 1
+    assert model.forwards == 0
 
 
 @pytest.mark.parametrize("kept", [False, True])
@@ -301,11 +302,12 @@ def test_the_pass_behind_an_explanation_answers_more(kept):
     model = HandNet()
     forward_pass = ForwardPass(model, PHOTO, "layer1") if kept else None
     first = GradCAM(model, "layer1")(forward_pass if kept else PHOTO, keep=not kept)
+    model.forwards = 0
     close(
         GradCAM(model, "layer1")(first.forward_pass, why=[0, 1, 2]).evidence,
         torch.stack([S0, S1, S2])[None],
     )
-    assert model.forwards == 1
+    assert model.forwards == 0
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -17,10 +17,11 @@ from ..networks.families import is_of_a_library
 from .backward import random_like
 from .grids import Fold
 from .head import call_with, copies, ordinary, undisturbed
-from .inputs import Inputs, each_tensor, image_axes, images_of, one_image
+from .inputs import Inputs, each_tensor, first_convolution, image_axes, images_of, one_image
 
-# Of networks with random weights, up to 0.06 was measured across axes that they do not exchange
-CLEAR, FAINT = 0.15, 0.08  # by one pair of images; by the mean of several
+# Of networks with random weights, up to 0.1 was measured across axes that they do not exchange (0.2
+# where 0.7 lay along them), and 0.4 where all places see everything
+CLEAR, SURE = 0.15, 0.5
 
 
 class Lie(NamedTuple):
@@ -78,7 +79,7 @@ class Lie(NamedTuple):
 _known: WeakKeyDictionary[nn.Module, dict[tuple, Lie]] = WeakKeyDictionary()
 
 
-def lie_of(model: nn.Module, x: Inputs, name: str, fold: Fold) -> Lie:
+def lie_of(model: nn.Module, x: Inputs, name: str, fold: Fold, turned: bool = False) -> Lie:
     """How the grid of a layer lies on the image; measured once for each layer.
 
     Networks of torchvision and timm are known to take the image as it is. So is taken what is not
@@ -88,58 +89,74 @@ def lie_of(model: nn.Module, x: Inputs, name: str, fold: Fold) -> Lie:
         x: what the network is given.
         name: the layer.
         fold: reads its output as N x C x h x w.
+        turned: whether the shapes show that height and width are exchanged.
     """
-    straight = Lie((*range(len(image_axes(images_of(x), model))),))
+    sides = range(len(image_axes(images_of(x), model)))
+    expected = Lie(tuple(reversed(sides) if turned else sides))
     if is_of_a_library(model) or not images_of(x).is_floating_point():
-        return straight
+        return expected
     known = _known.setdefault(model, {})
     key = name, id(model.get_submodule(name))
     sized = *key, images_of(x).shape[1:]  # another size may be clearer
     if key not in known and sized not in known:
-        lie, clear = _measured(model, x, name, fold, straight)
-        known[key if clear else sized] = lie
+        lie, settled = _measured(model, x, name, fold, expected)
+        known[key if settled else sized] = lie
     return known.get(key) or known[sized]
 
 
 def _measured(
-    model: nn.Module, x: Inputs, name: str, fold: Fold, straight: Lie
+    model: nn.Module, x: Inputs, name: str, fold: Fold, expected: Lie
 ) -> tuple[Lie, bool]:
-    """How the grid lies, and whether that is clear; measured again where it is not at once."""
+    """How the grid lies, and whether that is settled.
+
+    As what the first convolution is given, where that shows it: there each place sees its own spot
+    of the image only. Unless the layer says otherwise, which is measured several times.
+    """
     measures = _measures(model, x, name, fold)
     first = next(measures, None)
     if first is None:
-        return straight, False
-    clear = bool((first.diagonal().nan_to_num(1) >= CLEAR).all())
-    every = torch.stack([first] if clear else [first, *measures])
+        return expected, False
+    entered, followed = first
+    known = _read(entered)
+    expected = known or expected
+    clear = _agrees(followed, expected)
+    if not clear:
+        followed = torch.stack([followed, *(each for _, each in measures)]).mean(dim=0)
     with undisturbed(model), torch.inference_mode(False), torch.no_grad():
         _run(model, ordinary(x))  # what the network's own code keeps of a pass is of these images
-    if clear:
-        return straight, True
-    mean, error = every.mean(dim=0), every.std(dim=0) / len(every) ** 0.5
-    lie = _read(torch.where(mean.abs() < 3 * error, 0, mean))
-    return lie, lie != straight
+    found = None if clear else _read(followed)
+    return found or expected, clear or (found or known) is not None
 
 
-def _read(followed: Tensor) -> Lie:
-    """How a grid lies that follows the image's axes so far.
+def _agrees(followed: Tensor, lie: Lie) -> bool:
+    """Whether a grid visibly follows the image's axes as it lies."""
+    signs = [-1 if i in lie.mirrored else 1 for i in range(len(followed))]
+    along = [sign * row[j] for sign, row, j in zip(signs, followed.nan_to_num(1), lie.axes)]
+    return min(along) >= CLEAR
+
+
+def _read(followed: Tensor) -> Lie | None:
+    """How a grid lies that follows the image's axes so far; None where it does not surely.
 
     Args:
         followed: image axes x grid axes, as `_follow` gives it.
     """
-    sides, far = range(len(followed)), followed.nan_to_num().tolist()
+    sides, most = range(len(followed)), followed.abs().nan_to_num(0).amax(dim=0)
+    blind = (most < CLEAR) & (most.max() >= SURE)
+    single = followed.isnan().all(dim=0)
+    far = followed.nan_to_num(0)
     best = max(permutations(sides), key=lambda axes: sum(abs(far[i][axes[i]]) for i in sides))
-    moved = [i for i in sides if best[i] != i]
-    if sum(abs(far[i][best[i]]) - far[i][i] for i in moved) < FAINT * len(moved):
-        best = (*sides,)
-    mirrored = tuple(i for i in sides if far[i][best[i]] <= -FAINT)
-    most = followed.abs().nan_to_num(-1).amax(dim=0)  # -1: a single place
-    blind = (most >= 0) & (most < CLEAR) & (most.max() > 0.5)
-    return Lie(best, mirrored, tuple(blind.nonzero().flatten().tolist()))
+    if not all(abs(far[i][j]) >= SURE or blind[j] or single[j] for i, j in enumerate(best)):
+        return None
+    mirrored = tuple(i for i in sides if far[i][best[i]] <= -SURE)
+    return Lie(best, mirrored, tuple((blind & ~single).nonzero().flatten().tolist()))
 
 
-def _measures(model: nn.Module, x: Inputs, name: str, fold: Fold) -> Iterator[Tensor]:
+def _measures(
+    model: nn.Module, x: Inputs, name: str, fold: Fold
+) -> Iterator[tuple[Tensor, Tensor]]:
     """As `_follow`, with other random images each time."""
-    for seed in range(8):
+    for seed in range(4):
         for inputs in (one_image(x), x):  # some networks take batches of one size only
             try:
                 followed = _follow(model, inputs, name, fold, seed)
@@ -149,11 +166,14 @@ def _measures(model: nn.Module, x: Inputs, name: str, fold: Fold) -> Iterator[Te
             break
 
 
-def _follow(model: nn.Module, x: Inputs, name: str, fold: Fold, seed: int) -> Tensor:
-    """How far each axis of the grid follows each of the image's, -1 to 1: image axes x grid axes.
+def _follow(model: nn.Module, x: Inputs, name: str, fold: Fold, seed: int) -> tuple[Tensor, Tensor]:
+    """How far each axis of a grid follows each of the image's, -1 to 1: image axes x grid axes.
 
-    1: the grid's first places change with the image's first half, and its last ones do not. 0: both
-    change alike. NaN: there is one place only.
+    1: the grid's first places see the image's first half, and its last ones do not. 0: both see as
+    much of it. NaN: there is one place only.
+
+    Returns:
+        That of what the first convolution is given (NaN where that is no grid); of the layer.
     """
     x = ordinary(x)
     images, axes = images_of(x), image_axes(images_of(x), model)
@@ -163,13 +183,22 @@ def _follow(model: nn.Module, x: Inputs, name: str, fold: Fold, seed: int) -> Te
     def with_images(new: Tensor) -> Inputs:
         return each_tensor(x, lambda t: new if t is images else t)
 
-    every = list(map(with_images, (images, other, *mixed)))
-    own, others, *halves = _grids(model, every, name, fold)
+    entered, grids = _grids(model, list(map(with_images, (images, other, *mixed))), name, fold)
+    if not len(grids) == len(axes) + 2:
+        raise ValueError(f"'{name}' does not run once whatever the images show.")
+    at_entry = len(entered) == len(grids) and entered[0].dim() == len(axes) + 2
+    nothing = torch.full((len(axes), len(axes)), nan, dtype=torch.float64, device="cpu")
+    return _along(entered) if at_entry else nothing, _along(grids)
+
+
+def _along(grids: list[Tensor]) -> Tensor:
+    """As `_follow`, of the grids with the images, with others, and with half of these each."""
+    own, others, *halves = grids
     rows = []
     for half in halves:
         from_own, from_others = ((half - grid).square().sum(dim=1) for grid in (own, others))
         seen = from_own / (from_own + from_others)  # 1 where it became the other's, 0 where not
-        rows.append([_first_less_last(seen, 1 + j) for j in range(len(axes))])
+        rows.append([_first_less_last(seen, 1 + j) for j in range(len(halves))])
     return torch.tensor(rows, dtype=torch.float64, device="cpu")
 
 
@@ -183,21 +212,29 @@ def _first_less_last(seen: Tensor, axis: int) -> float:
     return float((first - last).nan_to_num())
 
 
-def _grids(model: nn.Module, every: list[Inputs], name: str, fold: Fold) -> list[Tensor]:
-    """The layer's grids for several inputs."""
-    grids: list[Tensor] = []
+def _grids(
+    model: nn.Module, every: list[Inputs], name: str, fold: Fold
+) -> tuple[list[Tensor], list[Tensor]]:
+    """What the first convolution is given, and the layer's grids, for several inputs."""
+    entered, grids = list[Tensor](), list[Tensor]()
+    first = first_convolution(model)
+
+    def enter(_module: nn.Module, inputs: tuple[Tensor]) -> None:
+        entered.append(inputs[0].detach().float().clone())
 
     def keep(_module: nn.Module, _inputs: object, value: Tensor) -> None:
         grids.append(fold(value.detach().float()).clone())
 
     with undisturbed(model), torch.inference_mode(False), torch.no_grad():
-        handle = model.get_submodule(name).register_forward_hook(keep)
+        handles = [model.get_submodule(name).register_forward_hook(keep)]
+        handles += [] if first is None else [first.register_forward_pre_hook(enter)]
         try:
             for x in every:
                 _run(model, x)
         finally:
-            handle.remove()
-    return grids
+            for handle in handles:
+                handle.remove()
+    return entered, grids
 
 
 def _run(model: nn.Module, x: Inputs) -> None:

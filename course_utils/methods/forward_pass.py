@@ -28,7 +28,7 @@ from .compass import lie_of
 from .diagnosis import diagnosed, of_the_network
 from .first_token import find_shorter
 from .graph import graph_nodes
-from .grids import Fold, check_grid, exchanged, grid_fold, own_grid, skew, tokens_first
+from .grids import Fold, check_grid, grid_fold, own_grid, skew, tokens_first
 from .head import not_on_the_way, undisturbed
 from .inputs import Inputs, check_evidence, check_logits, cotangents, images_of, size_of
 from .layers import Target, find_layer, run_from_target
@@ -76,8 +76,8 @@ class ForwardPass:
         layer: the target layer, by name or module; None for the last one with places.
         reshape_transform: for layers of unusual shape or order, a function from their output to
             N x C x h x w. Without it, tokens are read row by row, as the image is; nothing tells
-            that a network holds them otherwise, as Hiera does (by windows) before its last stage,
-            or that it mirrors its images.
+            that a network holds them otherwise, as Hiera does (by windows) before its last stage.
+            A network that turns or mirrors its images is noticed, and its maps are turned back.
         output: a function from what the network returns to the tensor that is asked about. Without
             it, that is the tensor returned, or the `logits` in a dict or an object.
 
@@ -168,9 +168,8 @@ class ForwardPass:
         turned = self._turns(shape, images_of(x), watched)
         size = self.size[::-1] if turned else self.size
         fold = grid_fold(self.model, name, read, size, lambda: watched().seen_of(name, size), kind)
-        fold = exchanged(fold) if turned else fold
         plain = (lambda a: fold(a.transpose(0, 1))) if first else fold
-        lie = lie_of(self.model, x, name, plain)
+        lie = lie_of(self.model, x, name, plain, turned)
         self.layer_reason += lie.in_words()
         seen = _if_it_bears_that(watched) if lie.blind else None
         if seen is not None and seen.shows_channels(name):
@@ -180,13 +179,13 @@ class ForwardPass:
     def _turns(self, shape: Sequence[int], images: Tensor, watched: Callable[[], Watched]) -> bool:
         """Whether the network exchanges height and width, as the first convolution's input shows.
 
-        It is watched where that is likely: of images of one channel (spectrograms), of channels
-        last, and where the grid is more like the exchanged image.
+        It is watched where that is likely, as of images of one channel (spectrograms), of channels
+        last, and where the grid is more like the exchanged image; and where tokens do not show it.
         """
         if len(self.size) != 2 or self.size[0] == self.size[1] or is_of_a_library(self.model):
             return False
         if images.dim() == 4 and images.shape[1] > 1 and images.shape[2:] == self.size:
-            if len(shape) != 4 or skew(shape[2:], self.size) <= skew(shape[2:], self.size[::-1]):
+            if len(shape) == 4 and skew(shape[2:], self.size) <= skew(shape[2:], self.size[::-1]):
                 return False
         seen = _if_it_bears_that(watched)
         return seen is not None and seen.turned

@@ -122,11 +122,6 @@ def find_fold(
     return lambda a: a[:, here].unflatten(1, grid).movedim(-1, 1)
 
 
-def exchanged(fold: Fold) -> Fold:
-    """The same reading with height and width exchanged."""
-    return lambda a: fold(a).mT
-
-
 def tokens_first(shape: Sequence[int], n: int | None) -> bool:
     """Whether an output is T x N x C, as nn.TransformerEncoder gives it unless told otherwise."""
     return len(shape) == 3 and shape[1] == n != shape[0]

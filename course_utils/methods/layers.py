@@ -209,8 +209,8 @@ def _seeing_first(model: nn.Module, x: Inputs, watched: Watched) -> Iterator[str
     """The layers that fit, the best first; last those that have channels in the place of height."""
     blind = []
     for name in watched.fitting:
-        channels = watched.shows_channels(name)
-        if channels and lie_of(model, x, name, watched.folds[name]).blind:
+        fold, turned = watched.folds[name], watched.turned
+        if watched.shows_channels(name) and lie_of(model, x, name, fold, turned).blind:
             blind.append(name)
         else:
             yield name

@@ -28,7 +28,6 @@ from .grids import (
     MOST_PREFIX_TOKENS,
     Fold,
     Seen,
-    exchanged,
     find_fold,
     skew,
     tokens_first,
@@ -447,7 +446,7 @@ def _apply_rule(
         reached = _most_places(gradient)
         if reached > 1:
             fitting.append(name)
-            watched.folds[name] = exchanged(fold) if watched.turned else fold
+            watched.folds[name] = fold
             cancelling |= {name} if cancels(gradient.flatten(2)) else set()
             watched.gates |= {name} if gradient.shape[1] == 1 else set()
         elif reached == 1:
