@@ -91,6 +91,10 @@ class ForwardPass:
     Raises:
         ImageError, LayerError, ClassError: with a sentence that says what to do.
         TypeError: the network does not return one tensor, or is none.
+
+    Warns:
+        GridWarning: a layer that was named has channels in the place of height or width.
+        ChanceWarning: the network draws random numbers in evaluation mode.
     """
 
     @own_keywords
