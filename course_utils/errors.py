@@ -3,7 +3,9 @@
 import re
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -39,12 +41,32 @@ class GridWarning(UserWarning):
     """An axis of a layer's grid lies along none of the image's."""
 
 
+_heard: ContextVar[list[str] | None] = ContextVar("heard", default=None)
+
+
 def warn_outside(said: str, category: type[Warning]) -> None:
     """Warn at the first line outside of this package: the caller's."""
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame, level = frame.f_back, level + 1
+    listening = _heard.get()
+    if listening is not None:
+        listening.append(said)
     warnings.warn(said, category, stacklevel=level)
+
+
+@contextmanager
+def hearing() -> Iterator[list[str]]:
+    """What `warn_outside` says inside, in this thread; it is warned of as ever.
+
+    `warnings.catch_warnings` loses some where another thread uses it, too.
+    """
+    said: list[str] = []
+    token = _heard.set(said)
+    try:
+        yield said
+    finally:
+        _heard.reset(token)
 
 
 def a_kind_of(value: Any) -> str:

@@ -220,7 +220,7 @@ def margin_between(
             with undisturbed(model), diagnosed(model, pictures, None, output):
                 found = the_output(model, model(pictures), output)
             if are_classes(found):
-                warn_of_probabilities(model, found, stacklevel=2)
+                warn_of_probabilities(model, found)
                 categories = names_for(model, found)
         else:
             found = output(model(pictures)) if output else model(pictures)

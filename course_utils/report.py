@@ -27,14 +27,7 @@ import torch
 from tqdm import tqdm
 
 from . import __version__
-from .errors import (
-    ChanceWarning,
-    ClassError,
-    GridWarning,
-    LayerError,
-    ProbabilitiesWarning,
-    WeightsError,
-)
+from .errors import ClassError, LayerError, WeightsError, hearing
 from .explorers.report import networks, page, photos
 from .explorers.report.asking import RUNNER_UP, Asker, Questions
 from .explorers.report.kept import Kept, Whole, merged
@@ -72,13 +65,8 @@ def answers(
     """Each batch's key and answers, one after the other."""
     ask = Asker(reported.network, questions)
     for batch, read in photos.read(folder, some, reported):
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
+        with hearing() as said:
             rows = ask(read)
-        told = (ProbabilitiesWarning, ChanceWarning, GridWarning)
-        said = [str(one.message) for one in caught if one.category in told]
-        for one in caught:
-            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
         about = {
             "layer": ask.layer,
             "reason": ask.layer_reason,

@@ -9,6 +9,7 @@ import re
 import socket
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -303,6 +304,24 @@ def test_what_a_network_lacks_is_assumed_aloud(own, folder, tmp_path, capsys):
 
 def test_a_network_that_ends_in_a_softmax_is_told_so_on_the_page(own, folder, tmp_path):
     with pytest.warns(ProbabilitiesWarning):
+        page = made(folder, tmp_path / "r.html", network=f"{own}:soft")["page"]
+    assert page.count("ends in a softmax: its output is probabilities, not logits.") == 1
+
+
+def test_a_warning_stands_on_the_page_whatever_a_thread_does_that_reads_photos(
+    own, folder, tmp_path, monkeypatch
+):
+    """`catch_warnings` in another thread, begun before this one's and ended within it."""
+    block, ask = warnings.catch_warnings(), report.Asker.__call__
+
+    def ends_within(self, read):
+        block.__exit__(None, None, None)
+        monkeypatch.setattr(report.Asker, "__call__", ask)
+        return ask(self, read)
+
+    monkeypatch.setattr(report.Asker, "__call__", ends_within)
+    with pytest.warns(ProbabilitiesWarning):
+        block.__enter__()
         page = made(folder, tmp_path / "r.html", network=f"{own}:soft")["page"]
     assert page.count("ends in a softmax: its output is probabilities, not logits.") == 1
 

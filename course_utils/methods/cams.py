@@ -184,7 +184,7 @@ class _CAM:
             )
         if self._names_changed():
             self._read_names()
-        warn_of_probabilities(self.model, x._output, stacklevel=4)
+        warn_of_probabilities(self.model, x._output)
         return _Answer(x, names_of(self.categories, x.logits, self.model))
 
 

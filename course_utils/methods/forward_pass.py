@@ -239,7 +239,7 @@ class ForwardPass:
         Args:
             sigmoid: p_c = sigmoid(y_c) instead, where an image may show several classes.
         """
-        warn_of_probabilities(self.model, self._output, stacklevel=2)
+        warn_of_probabilities(self.model, self._output)
         return class_probabilities(self._wide(self.logits), sigmoid)
 
     @without_autocast

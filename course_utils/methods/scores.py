@@ -10,7 +10,6 @@ Most networks answer with logits y, N x classes, and p = softmax(y). Two kinds a
 """
 
 import re
-import warnings
 from math import isclose, prod
 from typing import Any
 from weakref import WeakSet
@@ -18,7 +17,7 @@ from weakref import WeakSet
 import torch
 from torch import Tensor, nn
 
-from ..errors import ProbabilitiesWarning
+from ..errors import ProbabilitiesWarning, warn_outside
 from .unchanged import runs_own_code
 
 
@@ -105,12 +104,11 @@ _CURE = {
 }
 
 
-def warn_of_probabilities(model: nn.Module, output: Tensor, stacklevel: int) -> None:
+def warn_of_probabilities(model: nn.Module, output: Tensor) -> None:
     """Warn, once for each network, where the output is probabilities and not logits.
 
     Args:
         output: the network's, with its graph.
-        stacklevel: how many calls above this one the learner's line stands.
     """
     if model in _warned:
         return
@@ -121,12 +119,11 @@ def warn_of_probabilities(model: nn.Module, output: Tensor, stacklevel: int) -> 
     kind, whole = found
     percent = " in percent" if whole == 100 else ""
     second = "A softmax" if kind == "clamp" else f"A second {kind}"
-    warnings.warn(
+    warn_outside(
         f"{type(model).__name__} ends in a {kind}: its output is probabilities{percent}, not "
         f"logits. {second} flattens them, and where p is nearly 1 hardly any gradient is "
         f"left. To ask the logits, {_way_to_logits(model, kind, whole)}.",
         ProbabilitiesWarning,
-        stacklevel=stacklevel + 1,
     )
 
 
