@@ -146,7 +146,8 @@ def _read(followed: Tensor) -> Lie | None:
     single = followed.isnan().all(dim=0)
     far = followed.nan_to_num(0)
     best = max(permutations(sides), key=lambda axes: sum(abs(far[i][axes[i]]) for i in sides))
-    if not all(abs(far[i][j]) >= SURE or blind[j] or single[j] for i, j in enumerate(best)):
+    sure = (abs(far[i][j]) >= SURE or blind[j] or single[j] for i, j in enumerate(best))
+    if single.all() or not all(sure):
         return None
     mirrored = tuple(i for i in sides if far[i][best[i]] <= -SURE)
     return Lie(best, mirrored, tuple((blind & ~single).nonzero().flatten().tolist()))
@@ -220,7 +221,7 @@ def _grids(
     first = first_convolution(model)
 
     def enter(_module: nn.Module, inputs: tuple[Tensor]) -> None:
-        entered.append(inputs[0].detach().float().clone())
+        entered.extend(given.detach().float().clone() for given in inputs[:1])
 
     def keep(_module: nn.Module, _inputs: object, value: Tensor) -> None:
         grids.append(fold(value.detach().float()).clone())
