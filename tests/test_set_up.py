@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 import set_up
-import system_programs
 import torch_build
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -97,6 +96,24 @@ def course(tmp_path):
     return Course(tmp_path / "with space" / "course")
 
 
+QUICK_VENV = """
+import pathlib, pip, subprocess, sys
+
+subprocess.run([sys.executable, "-I", "-m", "venv", "--without-pip", sys.argv[1]], check=True)
+(site,) = pathlib.Path(sys.argv[1]).glob("lib/*/site-packages")
+for part in pathlib.Path(pip.__file__).parents[1].glob("pip*"):
+    (site / part.name).symlink_to(part)
+"""
+
+
+@pytest.fixture
+def pip_linked(course):
+    """For tests of what comes after: `python -m venv`, which takes seconds to install pip, finds
+    this one in the course's folder first.
+    """
+    (course.folder / "venv.py").write_text(QUICK_VENV)
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A course set up where a killed set-up had left a half-made environment."""
@@ -147,6 +164,7 @@ def test_an_environment_made_from_something_else_is_not_ready(course, monkeypatc
     assert not set_up.Environment().ready()
 
 
+@pytest.mark.usefixtures("pip_linked")
 def test_a_failed_install_leaves_nothing_and_says_what_to_do(course):
     (course.folder / "requirements.lock").write_text("no-such-package==1.0\n")
     failed = course.set_up()
@@ -154,6 +172,7 @@ def test_a_failed_install_leaves_nothing_and_says_what_to_do(course):
     assert "did not finish" in failed.stdout and "run the same command again" in failed.stderr
 
 
+@pytest.mark.usefixtures("pip_linked")
 def test_an_interrupted_install_leaves_nothing(course):
     process = course.start(
         60,
@@ -246,6 +265,7 @@ class TestAVenvThatIsThere:
         assert result.returncode == 1 and (course.venv / "precious").read_text() == "mine"
         assert "did not make" in result.stderr and "mv .venv my-venv" in result.stderr
 
+    @pytest.mark.usefixtures("pip_linked")
     def test_a_link_to_another_disk_stays_a_link(self, course):
         other = course.folder.parent / "another disk"
         other.mkdir()
@@ -279,6 +299,7 @@ def test_neither_does_a_pip_conf(course, tmp_path):
     assert course.imports_alone() and not (tmp_path / "away").exists()
 
 
+@pytest.mark.usefixtures("pip_linked")
 def test_what_cannot_be_imported_is_not_stamped(course):
     (course.folder / "backend.py").write_text(
         TINY_BACKEND.replace('"course_utils.py", ""', '"course_utils.py", "import no_such_module"')
@@ -286,6 +307,7 @@ def test_what_cannot_be_imported_is_not_stamped(course):
     assert course.set_up().returncode != 0 and not course.stamp.exists()
 
 
+@pytest.mark.usefixtures("pip_linked")
 def test_a_set_up_that_is_killed_alone_is_waited_for_by_the_next(course):
     process = course.start(3)
     process.kill()  # its pip lives on, and holds the lock
@@ -358,6 +380,7 @@ def indexes(tmp_path):
         ("cpu", False, "2.0", "cannot be reached"),
     ],
 )
+@pytest.mark.usefixtures("pip_linked")
 def test_the_build_of_torch_that_is_asked_for(course, indexes, torch, reachable, installed, said):
     (course.folder / "requirements.lock").write_text("torch==2.0\n")
     index, links = indexes
@@ -397,86 +420,7 @@ class TestWhichBuild:
         assert torch_build.choose()[:2] == ("cpu", [])
 
 
-# --- programs that are no Python packages ---------------------------------------------------------
-
-
-class Machine:
-    """A machine of which only this folder of programs is known."""
-
-    def __init__(self, folder: Path, monkeypatch):
-        self.folder, self.calls = folder, folder / "calls"
-        monkeypatch.setenv("PATH", str(folder))
-        monkeypatch.delenv("SYSTEM", raising=False)
-        self.become(0, monkeypatch)
-
-    def become(self, user: int, monkeypatch) -> None:
-        monkeypatch.setattr(os, "geteuid", lambda: user)
-
-    def has(self, program: str, exits: int = 0) -> None:
-        path = self.folder / program
-        path.write_text(f'#!/bin/sh\necho "{program} $*" >> "{self.calls}"\nexit {exits}\n')
-        path.chmod(0o755)
-
-    def called(self) -> str:
-        return self.calls.read_text() if self.calls.exists() else ""
-
-
-@pytest.fixture
-def machine(tmp_path, monkeypatch):
-    return Machine(tmp_path, monkeypatch)
-
-
-class TestSystemPrograms:
-    def test_root_with_apt_gets_them_without_being_asked(self, machine, capsys):
-        machine.has("apt-get")
-        system_programs.main()
-        assert "install -y -qq --no-install-recommends bubblewrap chromium" in machine.called()
-        assert "Installed bubblewrap and chromium" in capsys.readouterr().out
-
-    def test_what_is_there_is_not_installed(self, machine, capsys):
-        for program in ("apt-get", "bwrap", "google-chrome"):
-            machine.has(program)
-        system_programs.main()
-        assert machine.called() == capsys.readouterr().out == ""
-
-    def test_system_no_forbids_it(self, machine, monkeypatch, capsys):
-        machine.has("apt-get")
-        monkeypatch.setenv("SYSTEM", "no")
-        system_programs.main()
-        assert machine.called() == "" and "SYSTEM=no" in capsys.readouterr().out
-
-    def test_another_user_is_told_the_command(self, machine, monkeypatch, capsys):
-        machine.has("dnf")
-        machine.become(1000, monkeypatch)
-        system_programs.main()
-        said = capsys.readouterr().out
-        assert (
-            machine.called() == "" and "sudo dnf install bubblewrap" in said and "skipped" in said
-        )
-
-    def test_a_manager_that_fails_is_said(self, machine, capsys):
-        machine.has("apk", exits=1)
-        system_programs.main()
-        assert "apk could not install" in capsys.readouterr().out
-
-    def test_a_sandbox_that_the_machine_forbids_is_no_sandbox(self, machine):
-        machine.has("bwrap", exits=1)
-        assert "forbids bubblewrap" in system_programs.trouble_with("bubblewrap")
-
-
-@pytest.mark.parametrize(("ci", "word"), [("", "1 skipped"), ("true", "1 error")])
-def test_what_needs_a_missing_program_is_skipped_aloud_and_fails_in_ci(tmp_path, ci, word):
-    shutil.copy(ROOT / "tests" / "conftest.py", tmp_path)
-    (tmp_path / "test_it.py").write_text("def test_it(bubblewrap): pass")
-    (tmp_path / "pytest.ini").write_text("[pytest]")
-    call = [sys.executable, "-m", "pytest", "-p", "no:nbval", "-p", "no:cacheprovider", "-q"]
-    more = {"PATH": "/nowhere", "CI": ci, "PYTHONPATH": str(ROOT / "tools")}
-    result = subprocess.run(
-        call, cwd=tmp_path, env=os.environ | more, capture_output=True, text=True
-    )
-    assert word in result.stdout
-    assert ci or "NOT TESTED: 1 tests, no bubblewrap here" in result.stdout
-    assert "install bubblewrap" in result.stdout
+# --- make ------------------------------------------------------------------------------------------
 
 
 def test_an_empty_path_but_python_git_and_make_is_enough_for_make(course, tmp_path):

@@ -69,6 +69,7 @@ class Environment:
         self.course_stamp = os.path.join(self.folder, "course-stamp-package")  # course_utils, too
         self.build = os.path.join(self.folder, "course-torch")  # cpu or cuda
         self.lock = None
+        self.settings = None  # of pip, once asked for
 
     def contents(self):
         """What a finished one's stamp says: made from which lock, where, with which Python."""
@@ -171,8 +172,10 @@ class Environment:
             write(stamp, digest(needs) + self.contents())
 
     def pip(self, *arguments):
+        if self.settings is None:
+            self.settings = pip_settings(self.python)
         call = [self.python, "-m", "pip", "install", "--disable-pip-version-check"]
-        self.run(call + list(arguments), pip_settings(self.python))
+        self.run(call + list(arguments), self.settings)
 
     def run(self, command, more=None):
         """The child keeps the lock: if only this process is killed, the next set-up waits for
