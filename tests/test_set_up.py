@@ -420,7 +420,7 @@ class TestWhichBuild:
         assert torch_build.choose()[:2] == ("cpu", [])
 
 
-# --- make ------------------------------------------------------------------------------------------
+# --- make -----------------------------------------------------------------------------------------
 
 
 def test_an_empty_path_but_python_git_and_make_is_enough_for_make(course, tmp_path):
