@@ -4,8 +4,9 @@ Along each axis, the first half of the image is replaced by another image's. The
 that become the other image's, rather than stay, are those that see this half.
 """
 
-from collections.abc import Iterable, Iterator
-from itertools import permutations
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import pairwise, permutations
 from math import nan
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from ..networks.families import is_of_a_library
 from .backward import random_like
+from .graph import nodes_and_leaves, stand_of
 from .grids import Fold
 from .head import call_with, copies, ordinary, undisturbed
 from .inputs import Inputs, each_tensor, first_convolution, image_axes, images_of, one_image
@@ -22,6 +24,7 @@ from .inputs import Inputs, each_tensor, first_convolution, image_axes, images_o
 # Of networks with random weights, up to 0.1 was measured across axes that they do not exchange (0.2
 # where 0.7 lay along them), and 0.4 where all places see everything
 CLEAR, SURE = 0.15, 0.5
+MANY = 6  # convolutions on the way to a layer that are looked at: what they are given is kept
 
 
 class Lie(NamedTuple):
@@ -93,10 +96,12 @@ def lie_of(model: nn.Module, x: Inputs, name: str, fold: Fold, turned: bool = Fa
     """
     sides = range(len(image_axes(images_of(x), model)))
     expected = Lie(tuple(reversed(sides) if turned else sides))
-    if is_of_a_library(model) or not images_of(x).is_floating_point():
+    if is_of_a_library(model):
         return expected
     known = _known.setdefault(model, {})
-    key = name, id(model.get_submodule(name))
+    lengths = [images_of(x).shape[axis] for axis in image_axes(images_of(x), model)]
+    upright = tuple((a > b) - (a < b) for a, b in pairwise(lengths))  # some turn these only
+    key = name, id(model.get_submodule(name)), upright, turned
     sized = *key, images_of(x).shape[1:]  # another size may be clearer
     if key not in known and sized not in known:
         lie, settled = _measured(model, x, name, fold, expected)
@@ -110,22 +115,74 @@ def _measured(
     """How the grid lies, and whether that is settled.
 
     As what the first convolution is given, where that shows it: there each place sees its own spot
-    of the image only. Unless the layer says otherwise, which is measured several times.
+    of the image only. Where the layer says otherwise, it is measured several times, and what the
+    convolutions on the way to it are given, as the first may stand in another branch, and the
+    network may turn what lies between them.
     """
-    measures = _measures(model, x, name, fold)
-    first = next(measures, None)
-    if first is None:
+    first = first_convolution(model)
+    start = next(_measures(model, x, name, fold, [] if first is None else [first]), None)
+    if start is None:
         return expected, False
-    entered, followed = first
-    known = _read(entered)
-    expected = known or expected
-    clear = _agrees(followed, expected)
+    entered, followed = start
+    known = _read(entered[0]) if entered else None
+    found, clear = known or expected, _agrees(followed, known or expected)
     if not clear:
-        followed = torch.stack([followed, *(each for _, each in measures)]).mean(dim=0)
+        way = _way_to(model, x, name)
+        more = list(_measures(model, x, name, fold, list(way), seeds=range(1, 4)))
+        own = _read(torch.stack([followed, *(each for _, each in more)]).mean(dim=0))
+        before = [_read(torch.stack(each).mean(dim=0)) for each in zip(*(e for e, _ in more))]
+        known = _last_of(way, before) if way else known
+        found = own or known or expected
+        clear = (own or known) is not None
     with undisturbed(model), torch.inference_mode(False), torch.no_grad():
         _run(model, ordinary(x))  # what the network's own code keeps of a pass is of these images
-    found = None if clear else _read(followed)
-    return found or expected, clear or (found or known) is not None
+    return found, clear
+
+
+def _last_of(way: dict[nn.Module, set[nn.Module]], lies: list[Lie | None]) -> Lie | None:
+    """What the last convolution that shows it is given; None if one beside it shows otherwise.
+
+    Args:
+        way: as `_way_to` gives it.
+        lies: how what each of them is given lies.
+    """
+    known = {module: lie for module, lie in zip(way, lies) if lie is not None}
+    if not known:
+        return None
+    last = [*known][-1]
+    beside = [lie for module, lie in known.items() if module not in way[last]]
+    return known[last] if all(lie == known[last] for lie in beside) else None
+
+
+def _way_to(model: nn.Module, x: Inputs, name: str) -> dict[nn.Module, set[nn.Module]]:
+    """Convolutions that a layer's output comes from, as they run, each with those it comes from.
+
+    Not more than a few, evenly chosen. None where the network's code cuts the graph.
+    """
+    starts, ends = dict[nn.Module, Tensor](), list[Tensor]()
+
+    def mark(module: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+        start = inputs[0] if inputs[0].requires_grad else inputs[0].detach().requires_grad_()
+        starts.setdefault(module, start := start.clone())
+        return (start,)
+
+    convolutions = [m for m in model.modules() if isinstance(m, nn.Conv1d | nn.Conv2d | nn.Conv3d)]
+    with undisturbed(model), torch.inference_mode(False), torch.enable_grad():
+        handles = [module.register_forward_pre_hook(mark) for module in convolutions]
+        layer = model.get_submodule(name)
+        handles.append(layer.register_forward_hook(lambda _m, _i, value: ends.append(value)))
+        try:
+            _run(model, one_image(ordinary(x)))
+        except Exception:  # noqa: BLE001 - as where it takes batches of one size only
+            return {}
+        finally:
+            for handle in handles:
+                handle.remove()
+    reached = nodes_and_leaves(ends[0])
+    way = [module for module, start in starts.items() if stand_of(start) in reached]
+    way = way[:: -(-len(way) // MANY) or 1]
+    behind = {module: nodes_and_leaves(starts[module]) for module in way}
+    return {m: {other for other in way if stand_of(starts[other]) in behind[m]} for m in way}
 
 
 def _agrees(followed: Tensor, lie: Lie) -> bool:
@@ -145,6 +202,7 @@ def _read(followed: Tensor) -> Lie | None:
     blind = (most < CLEAR) & (most.max() >= SURE)
     single = followed.isnan().all(dim=0)
     far = followed.nan_to_num(0)
+    far = far.where(far.abs() >= CLEAR, 0)  # what is blind stays where it is
     best = max(permutations(sides), key=lambda axes: sum(abs(far[i][axes[i]]) for i in sides))
     sure = (abs(far[i][j]) >= SURE or blind[j] or single[j] for i, j in enumerate(best))
     if single.all() or not all(sure):
@@ -154,42 +212,69 @@ def _read(followed: Tensor) -> Lie | None:
 
 
 def _measures(
-    model: nn.Module, x: Inputs, name: str, fold: Fold
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """As `_follow`, with other random images each time."""
-    for seed in range(4):
-        for inputs in (one_image(x), x):  # some networks take batches of one size only
-            try:
-                followed = _follow(model, inputs, name, fold, seed)
-            except Exception:  # noqa: BLE001, S112 - a network may refuse images in ways of its own
+    model: nn.Module,
+    x: Inputs,
+    name: str,
+    fold: Fold,
+    entries: Sequence[nn.Module],
+    seeds: Iterable[int] = (0,),
+) -> Iterator[tuple[list[Tensor], Tensor]]:
+    """As `_follow`, with other images for each seed: random ones, else the own numbers, shuffled.
+
+    Some networks take numbers of their range only, such as pixels from 0 to 255.
+    """
+    for seed in seeds:
+        for make in (other_images, _shuffled):
+            for inputs in (one_image(x), x):  # some networks take batches of one size only
+                try:
+                    followed = _follow(model, inputs, name, fold, partial(make, seed=seed), entries)
+                except Exception:  # noqa: BLE001, S112 - a network may refuse images in its own way
+                    continue
+                yield followed
+                break
+            else:
                 continue
-            yield followed
             break
 
 
-def _follow(model: nn.Module, x: Inputs, name: str, fold: Fold, seed: int) -> tuple[Tensor, Tensor]:
+def _follow(
+    model: nn.Module,
+    x: Inputs,
+    name: str,
+    fold: Fold,
+    make: Callable[[Tensor], Tensor],
+    entries: Sequence[nn.Module],
+) -> tuple[list[Tensor], Tensor]:
     """How far each axis of a grid follows each of the image's, -1 to 1: image axes x grid axes.
 
     1: the grid's first places see the image's first half, and its last ones do not. 0: both see as
     much of it. NaN: there is one place only.
 
     Returns:
-        That of what the first convolution is given (NaN where that is no grid); of the layer.
+        That of what each of the entries, convolutions, is given (NaN where that is no grid); of
+        the layer.
     """
     x = ordinary(x)
     images, axes = images_of(x), image_axes(images_of(x), model)
-    other = other_images(images, seed)
+    other = make(images)
     mixed = [_first_half_of(other, images, axis) for axis in axes]
 
     def with_images(new: Tensor) -> Inputs:
         return each_tensor(x, lambda t: new if t is images else t)
 
-    entered, grids = _grids(model, list(map(with_images, (images, other, *mixed))), name, fold)
-    if not len(grids) == len(axes) + 2:
+    every = list(map(with_images, (images, other, *mixed)))
+    entered, grids = _grids(model, every, name, fold, entries)
+    if not len(grids) == len(every):
         raise ValueError(f"'{name}' does not run once whatever the images show.")
-    at_entry = len(entered) == len(grids) and entered[0].dim() == len(axes) + 2
-    nothing = torch.full((len(axes), len(axes)), nan, dtype=torch.float64, device="cpu")
-    return _along(entered) if at_entry else nothing, _along(grids)
+    return [_at_entry(entered[module], len(every)) for module in entries], _along(grids)
+
+
+def _at_entry(entered: list[Tensor], passes: int) -> Tensor:
+    """As `_along`, of what a convolution was given; the mean if it runs several times in a pass."""
+    times, axes = len(entered) // passes, passes - 2
+    if not times or len(entered) % passes or entered[0].dim() != axes + 2:
+        return torch.full((axes, axes), nan, dtype=torch.float64, device="cpu")
+    return torch.stack([_along(entered[i::times]) for i in range(times)]).mean(dim=0)
 
 
 def _along(grids: list[Tensor]) -> Tensor:
@@ -214,21 +299,21 @@ def _first_less_last(seen: Tensor, axis: int) -> float:
 
 
 def _grids(
-    model: nn.Module, every: list[Inputs], name: str, fold: Fold
-) -> tuple[list[Tensor], list[Tensor]]:
-    """What the first convolution is given, and the layer's grids, for several inputs."""
-    entered, grids = list[Tensor](), list[Tensor]()
-    first = first_convolution(model)
+    model: nn.Module, every: list[Inputs], name: str, fold: Fold, entries: Sequence[nn.Module]
+) -> tuple[dict[nn.Module, list[Tensor]], list[Tensor]]:
+    """What convolutions are given, and the layer's grids, for several inputs."""
+    entered = {module: list[Tensor]() for module in entries}
+    grids = list[Tensor]()
 
-    def enter(_module: nn.Module, inputs: tuple[Tensor]) -> None:
-        entered.extend(given.detach().float().clone() for given in inputs[:1])
+    def enter(module: nn.Module, inputs: tuple[Tensor]) -> None:
+        entered[module].append(inputs[0].detach().float().clone())
 
     def keep(_module: nn.Module, _inputs: object, value: Tensor) -> None:
         grids.append(fold(value.detach().float()).clone())
 
     with undisturbed(model), torch.inference_mode(False), torch.no_grad():
         handles = [model.get_submodule(name).register_forward_hook(keep)]
-        handles += [] if first is None else [first.register_forward_pre_hook(enter)]
+        handles += [module.register_forward_pre_hook(enter) for module in entries]
         try:
             for x in every:
                 _run(model, x)
@@ -255,3 +340,10 @@ def other_images(images: Tensor, seed: int = 0) -> Tensor:
     """Random images, of the same mean and spread if these have one."""
     spread = images.float().std() if images.numel() > 1 else images.new_zeros(())
     return images.mean() + random_like(images, seed) * (spread if spread > 0 else 1)
+
+
+def _shuffled(images: Tensor, seed: int = 0) -> Tensor:
+    """The images' own numbers, each at another place."""
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(images.numel(), generator=generator).to(images.device)
+    return images.flatten()[order].reshape(images.shape)

@@ -24,7 +24,7 @@ from .closed_form import (
     pooling_linear_head,
     spelled_out,
 )
-from .compass import lie_of
+from .compass import Lie, lie_of
 from .diagnosis import diagnosed, of_the_network
 from .first_token import find_shorter
 from .graph import graph_nodes
@@ -169,11 +169,19 @@ class ForwardPass:
             first = tokens_first(watched().shapes.get(name, shape), 1)
         self._one_by_one = first = first and kind is not True
         read = leaf.transpose(0, 1) if first else leaf
+
+        def as_it_lies(turned: bool) -> tuple[Fold, Lie]:
+            size = self.size[::-1] if turned else self.size
+            seen = lambda: watched().seen_of(name, size)  # noqa: E731
+            fold = grid_fold(self.model, name, read, size, seen, kind)
+            plain = (lambda a: fold(a.transpose(0, 1))) if first else fold
+            return plain, lie_of(self.model, x, name, plain, turned)
+
         turned = self._turns(shape, images_of(x), watched)
-        size = self.size[::-1] if turned else self.size
-        fold = grid_fold(self.model, name, read, size, lambda: watched().seen_of(name, size), kind)
-        plain = (lambda a: fold(a.transpose(0, 1))) if first else fold
-        lie = lie_of(self.model, x, name, plain, turned)
+        plain, lie = as_it_lies(turned)
+        if len(shape) == 3 and lie.axes == (1, 0) and not turned and len(set(self.size)) == 2:
+            again = as_it_lies(True)  # tokens in columns as long as the image's sides
+            plain, lie = again if again[1].axes == (1, 0) else (plain, lie)
         self.layer_reason += lie.in_words()
         seen = _if_it_bears_that(watched) if lie.blind else None
         if seen is not None and seen.shows_channels(name):
