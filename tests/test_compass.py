@@ -123,7 +123,7 @@ def test_it_is_measured_once_for_each_layer_where_it_is_clear():
     model, x = Changing(lambda x: x).eval(), torch.randn(2, 3, 16, 16)
     model.register_forward_hook(lambda *_: passes.append(1))
     GradCAM(model, "net")(x), passes.clear()
-    GradCAM(model, "net")(x), GradCAM(model, "net")(torch.randn(1, 3, 24, 16))
+    GradCAM(model, "net")(x), GradCAM(model, "net")(torch.randn(1, 3, 24, 24))
     assert len(passes) == 2
 
 
@@ -203,3 +203,151 @@ def test_what_no_grid_shows_is_not_known():
     assert _read(torch.tensor([[-0.9, torch.nan], [0.1, torch.nan]])) == Lie((0, 1), (0,))
     assert _read(torch.tensor([[0.0, 0.9], [-0.7, 0.1]])) == Lie((1, 0), (1,))
     assert _read(torch.tensor([[0.1, 0.9], [0.0, 0.1]])) == Lie((1, 0), (), (0,))
+
+
+def convolutions(depth, channels=3, convolution=nn.Conv2d):
+    """Two of stride 2, then others: behind many, each place sees the whole image."""
+    layers = []
+    for i in range(depth):
+        given = channels if i == 0 else 8
+        layers += [convolution(given, 8, 3, 2 if i < 2 else 1, 1), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+class TwoBranches(nn.Module):
+    """The branch that is registered first sees the image otherwise than the other."""
+
+    def __init__(self, main, beside):
+        super().__init__()
+        torch.manual_seed(0)
+        self.beside, self.net, self.head = convolutions(2), convolutions(8), nn.Linear(8, 4)
+        self.changes = main, beside
+
+    def forward(self, x):
+        main, beside = (change(x) for change in self.changes)
+        return self.head(self.net(main).mean(dim=(2, 3)) + self.beside(beside).mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize("main", ["as it is", "left to right"])
+def test_a_branch_is_turned_as_it_sees_the_image_not_as_the_one_registered_first(main):
+    beside = {"as it is": "left to right", "left to right": "as it is"}[main]
+    model = TwoBranches(CHANGES[main][0], CHANGES[beside][0]).eval()
+    x = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    expected = by_autograd(model, "net", x, CHANGES[main][1]).detach()
+    torch.testing.assert_close(GradCAM(model, "net")(x).evidence, expected, rtol=1e-4, atol=1e-6)
+
+
+class Between(nn.Module):
+    """A network that turns what lies between its layers, of which many follow."""
+
+    def __init__(self, change):
+        super().__init__()
+        torch.manual_seed(0)
+        self.change, self.head = change, nn.Linear(8, 4)
+        self.stem, self.net = convolutions(2), nn.Sequential(*[*convolutions(16)][4:])
+
+    def forward(self, x):
+        return self.head(self.net(self.change(self.stem(x))).mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize("width", [32, 40])
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_is_turned_between_layers_is_turned_back_however_many_follow(change, width):
+    forth, back, _ = CHANGES[change]
+    model = Between(forth).eval()
+    x = torch.randn(2, 3, 32, width, generator=torch.Generator().manual_seed(1))
+    expected = by_autograd(model, "net", x, back).detach()
+    torch.testing.assert_close(GradCAM(model, "net")(x).evidence, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_first_convolution_that_runs_twice_tells_how_the_image_lies():
+    class Twice(Between):
+        def forward(self, x):
+            return self.head(self.net(self.again(self.again(self.change(x)))).mean(dim=(2, 3)))
+
+    model = Twice(lambda x: x.flip(2))
+    model.again, model.net = nn.Conv2d(3, 3, 3, 1, 1), convolutions(8)
+    model.stem = nn.Identity()
+    x = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    expected = by_autograd(model, "net", x, lambda a: a.flip(2)).detach()
+    torch.testing.assert_close(GradCAM(model, "net")(x).evidence, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["bytes", "0 to 1"])
+def test_images_that_must_be_in_a_range_are_measured_with_numbers_of_their_own(kind):
+    class InRange(Changing):
+        def forward(self, x):
+            if x.min() < 0 or kind == "bytes" and x.dtype != torch.uint8:
+                raise ValueError("no pixels")
+            return super().forward(x.float() / 255)
+
+    x = torch.randint(0, 256, (2, 3, 16, 16), generator=torch.Generator().manual_seed(1))
+    x = x.to(torch.uint8) if kind == "bytes" else x / 255
+    model = InRange(lambda x: x.flip(3)).eval()
+    found = GradCAM(model, "net")(x)
+    kept = []
+    model.net.register_forward_hook(lambda m, i, a: kept.append(a))
+    gradient = torch.autograd.grad(model(x).max(dim=1).values.sum(), kept)[0]
+    expected = (gradient.mean(dim=(2, 3), keepdim=True) * kept[0]).sum(1, keepdim=True).flip(3)
+    torch.testing.assert_close(found.evidence, expected.detach(), rtol=1e-4, atol=1e-8)
+
+
+@pytest.mark.parametrize("sizes", [[(16, 24), (24, 16), (16, 16)], [(24, 16), (16, 24), (16, 16)]])
+def test_a_network_that_turns_upright_images_only(sizes):
+    model = Changing(lambda x: x.rot90(1, (2, 3)) if x.shape[2] > x.shape[3] else x).eval()
+    for size in sizes:
+        x = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(1))
+        back = (lambda a: a.rot90(-1, (2, 3))) if size[0] > size[1] else (lambda a: a)
+        expected = by_autograd(model, "net", x, back).detach()
+        torch.testing.assert_close(
+            GradCAM(model, "net")(x).evidence, expected, rtol=1e-4, atol=1e-6
+        )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_axes_of_a_volume_whose_places_are_mixed_stay_where_they_are(seed):
+    """Attention within each slice, with no way round it: only depth is followed."""
+
+    class Slices(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+
+        def forward(self, a):
+            n, c, d, h, w = a.shape
+            t = a.permute(0, 2, 3, 4, 1).reshape(n * d, h * w, c)
+            return self.attention(t, t, t)[0].reshape(n, d, h, w, c).permute(0, 4, 1, 2, 3)
+
+    torch.manual_seed(seed)
+    ends = [nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(8, 4)]
+    model = nn.Sequential(convolutions(2, convolution=nn.Conv3d), Slices(), *ends).eval()
+    x = torch.randn(1, 3, 12, 12, 12, generator=torch.Generator().manual_seed(1))
+    assert "undoes" not in ForwardPass(model, x, "1").layer_reason
+
+
+@pytest.mark.parametrize("embedding", ["linear", "convolution"])
+@pytest.mark.parametrize("change", ["exchanged", "a quarter"])
+def test_tokens_of_an_oblong_image_that_stand_column_by_column(change, embedding):
+    forth, back, _ = CHANGES[change]
+
+    class Patches(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            linear = embedding == "linear"
+            self.embed = nn.Linear(48, 8) if linear else nn.Conv2d(3, 8, 4, 4)
+            self.block = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+            self.head = nn.Linear(8, 4)
+
+        def forward(self, x):
+            if embedding == "linear":
+                cut = forth(x).unfold(2, 4, 4).unfold(3, 4, 4)  # N x 3 x h x w x 4 x 4
+                tokens = self.embed(cut.permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2))
+            else:
+                tokens = forth(self.embed(x)).flatten(2).mT
+            return self.head(self.block(tokens).mean(dim=1))
+
+    model, x = Patches().eval(), torch.randn(2, 3, 16, 24)
+    expected = by_autograd(model, "block.norm1", x, lambda t: back(t.mT.unflatten(2, (6, 4))))
+    found = GradCAM(model, "block.norm1")(x)
+    torch.testing.assert_close(found.evidence, expected.detach(), rtol=1e-4, atol=1e-6)

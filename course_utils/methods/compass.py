@@ -189,7 +189,13 @@ def _agrees(followed: Tensor, lie: Lie) -> bool:
     """Whether a grid visibly follows the image's axes as it lies."""
     signs = [-1 if i in lie.mirrored else 1 for i in range(len(followed))]
     along = [sign * row[j] for sign, row, j in zip(signs, followed.nan_to_num(1), lie.axes)]
-    return min(along) >= CLEAR
+    return bool(min(along) >= CLEAR) and _closest(followed.nan_to_num(1)) == lie.axes
+
+
+def _closest(followed: Tensor) -> tuple[int, ...]:
+    """For each axis of the image, the grid's axis that follows it, so that all do the most."""
+    far, sides = followed.abs(), range(len(followed))
+    return max(permutations(sides), key=lambda axes: sum(far[i, axes[i]] for i in sides))
 
 
 def _read(followed: Tensor) -> Lie | None:
@@ -203,7 +209,7 @@ def _read(followed: Tensor) -> Lie | None:
     single = followed.isnan().all(dim=0)
     far = followed.nan_to_num(0)
     far = far.where(far.abs() >= CLEAR, 0)  # what is blind stays where it is
-    best = max(permutations(sides), key=lambda axes: sum(abs(far[i][axes[i]]) for i in sides))
+    best = _closest(far)
     sure = (abs(far[i][j]) >= SURE or blind[j] or single[j] for i, j in enumerate(best))
     if single.all() or not all(sure):
         return None

@@ -28,7 +28,7 @@ from .compass import Lie, lie_of
 from .diagnosis import diagnosed, of_the_network
 from .first_token import find_shorter
 from .graph import graph_nodes
-from .grids import Fold, check_grid, grid_fold, own_grid, skew, tokens_first
+from .grids import Fold, Seen, check_grid, grid_fold, own_grid, skew, tokens_first
 from .head import not_on_the_way, undisturbed
 from .inputs import Inputs, check_evidence, check_logits, cotangents, images_of, size_of
 from .layers import Target, find_layer, run_from_target
@@ -170,9 +170,13 @@ class ForwardPass:
         self._one_by_one = first = first and kind is not True
         read = leaf.transpose(0, 1) if first else leaf
 
-        def as_it_lies(turned: bool) -> tuple[Fold, Lie]:
+        def as_it_lies(turned: bool, by_columns: bool = False) -> tuple[Fold, Lie]:
             size = self.size[::-1] if turned else self.size
-            seen = lambda: watched().seen_of(name, size)  # noqa: E731
+
+            def seen() -> Seen:
+                known = watched().seen_of(name, size)
+                return known.exchanged() if by_columns else known
+
             fold = grid_fold(self.model, name, read, size, seen, kind)
             plain = (lambda a: fold(a.transpose(0, 1))) if first else fold
             return plain, lie_of(self.model, x, name, plain, turned)
@@ -180,7 +184,7 @@ class ForwardPass:
         turned = self._turns(shape, images_of(x), watched)
         plain, lie = as_it_lies(turned)
         if len(shape) == 3 and lie.axes == (1, 0) and not turned and len(set(self.size)) == 2:
-            again = as_it_lies(True)  # tokens in columns as long as the image's sides
+            again = as_it_lies(True, by_columns=True)
             plain, lie = again if again[1].axes == (1, 0) else (plain, lie)
         self.layer_reason += lie.in_words()
         seen = _if_it_bears_that(watched) if lie.blind else None

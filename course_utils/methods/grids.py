@@ -29,6 +29,10 @@ class Seen(NamedTuple):
     placed: Mapping[int, Sequence[int]] = {}
     channels_first: bool | None = None
 
+    def exchanged(self) -> "Seen":
+        """The same, of tokens that stand column by column."""
+        return self._replace(grids=[grid[::-1] for grid in self.grids])
+
 
 def grid_fold(
     model: nn.Module,
