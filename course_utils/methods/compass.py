@@ -178,7 +178,7 @@ def _way_to(model: nn.Module, x: Inputs, name: str) -> dict[nn.Module, set[nn.Mo
         finally:
             for handle in handles:
                 handle.remove()
-    reached = nodes_and_leaves(ends[0])
+    reached = nodes_and_leaves(ends[0]) if ends else set()
     way = [module for module, start in starts.items() if stand_of(start) in reached]
     way = way[:: -(-len(way) // MANY) or 1]
     behind = {module: nodes_and_leaves(starts[module]) for module in way}
