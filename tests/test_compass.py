@@ -350,3 +350,16 @@ def test_tokens_of_an_oblong_image_that_stand_column_by_column(change, embedding
     expected = by_autograd(model, "block.norm1", x, lambda t: back(t.mT.unflatten(2, (6, 4))))
     found = GradCAM(model, "block.norm1")(x)
     torch.testing.assert_close(found.evidence, expected.detach(), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("depth", [2, 8])
+def test_a_first_convolution_called_by_keywords_shows_nothing_the_others_do(depth):
+    class ByKeywords(Between):
+        def forward(self, x):
+            return self.head(self.net(self.stem(input=x.flip(3))).mean(dim=(2, 3)))
+
+    model = ByKeywords(None).eval()
+    model.stem, model.net = nn.Conv2d(3, 3, 1), convolutions(depth)
+    x = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    expected = by_autograd(model, "net", x, lambda a: a.flip(3)).detach()
+    torch.testing.assert_close(GradCAM(model, "net")(x).evidence, expected, rtol=1e-4, atol=1e-6)

@@ -161,10 +161,11 @@ def _way_to(model: nn.Module, x: Inputs, name: str) -> dict[nn.Module, set[nn.Mo
     """
     starts, ends = dict[nn.Module, Tensor](), list[Tensor]()
 
-    def mark(module: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
-        start = inputs[0] if inputs[0].requires_grad else inputs[0].detach().requires_grad_()
-        starts.setdefault(module, start := start.clone())
-        return (start,)
+    def mark(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        each = [t if t.requires_grad else t.detach().requires_grad_() for t in inputs[:1]]
+        marked = tuple(t.clone() for t in each)  # nothing where it is called by keywords
+        starts.update((module, t) for t in marked if module not in starts)
+        return (*marked, *inputs[1:])
 
     convolutions = [m for m in model.modules() if isinstance(m, nn.Conv1d | nn.Conv2d | nn.Conv3d)]
     with undisturbed(model), torch.inference_mode(False), torch.enable_grad():
@@ -312,7 +313,7 @@ def _grids(
     grids = list[Tensor]()
 
     def enter(module: nn.Module, inputs: tuple[Tensor]) -> None:
-        entered[module].append(inputs[0].detach().float().clone())
+        entered[module].extend(given.detach().float().clone() for given in inputs[:1])
 
     def keep(_module: nn.Module, _inputs: object, value: Tensor) -> None:
         grids.append(fold(value.detach().float()).clone())
