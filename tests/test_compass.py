@@ -363,3 +363,13 @@ def test_a_first_convolution_called_by_keywords_shows_nothing_the_others_do(dept
     x = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
     expected = by_autograd(model, "net", x, lambda a: a.flip(3)).detach()
     torch.testing.assert_close(GradCAM(model, "net")(x).evidence, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_what_one_pair_of_images_shows_by_chance_turns_nothing():
+    """A decoder alone: each place of its 4 x 4 grid comes from the whole image."""
+    torch.manual_seed(5)
+    whole = [nn.Flatten(), nn.Linear(192, 16), nn.Unflatten(1, (4, 2, 2)), nn.Upsample(None, 2)]
+    ends = [nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)]
+    model = nn.Sequential(*whole, nn.Conv2d(4, 8, 3, 1, 1), *ends).eval()
+    x = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    assert "undoes" not in ForwardPass(model, x, "4").layer_reason

@@ -115,9 +115,9 @@ def _measured(
     """How the grid lies, and whether that is settled.
 
     As what the first convolution is given, where that shows it: there each place sees its own spot
-    of the image only. Where the layer says otherwise, it is measured several times, and what the
-    convolutions on the way to it are given, as the first may stand in another branch, and the
-    network may turn what lies between them.
+    of the image only. Where that or the layer says otherwise than the shapes, it is measured
+    several times, and what the convolutions on the way to it are given, as the first may stand in
+    another branch, and the network may turn what lies between them.
     """
     first = first_convolution(model)
     start = next(_measures(model, x, name, fold, [] if first is None else [first]), None)
@@ -125,7 +125,8 @@ def _measured(
         return expected, False
     entered, followed = start
     known = _read(entered[0]) if entered else None
-    found, clear = known or expected, _agrees(followed, known or expected)
+    found = known or expected
+    clear = found == expected and _agrees(followed, found)
     if not clear:
         way = _way_to(model, x, name)
         more = list(_measures(model, x, name, fold, list(way), seeds=range(1, 4)))
