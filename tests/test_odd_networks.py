@@ -844,6 +844,18 @@ def test_of_a_network_that_answers_by_chance_it_is_warned(layer, draw, first):
     assert [one.filename for one in said] == [__file__]
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_it_is_warned_of_a_coin_that_falls_on_the_same_side_twice(seed):
+    class Mirroring(Plain):
+        def forward(self, x):
+            return super().forward(x.flip(3) if torch.rand(()) < 0.5 else x)
+
+    model = Mirroring()
+    torch.manual_seed(seed)
+    with pytest.warns(ChanceWarning, match="differ from 'stem' on"):
+        GradCAM(model, "stem")(images())
+
+
 def test_numbers_of_chance_beside_infinity_are_no_round_off():
     one, two = (
         torch.tensor([-torch.inf, torch.nan, 1.0]),
