@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from tiny_networks import by_autograd
 from torch import nn
 
-from course_utils import ForwardPass, GradCAM
+from course_utils import ForwardPass, GradCAM, load_classifier
 from course_utils.errors import GridWarning
+from course_utils.methods.as_classes import AsClasses
 from course_utils.methods.compass import Lie, _read
 from course_utils.methods.graph import channels_become_places
 
@@ -125,6 +126,26 @@ def test_it_is_measured_once_for_each_layer_where_it_is_clear():
     GradCAM(model, "net")(x), passes.clear()
     GradCAM(model, "net")(x), GradCAM(model, "net")(torch.randn(1, 3, 24, 24))
     assert len(passes) == 2
+
+
+def test_in_a_wrapper_made_anew_for_each_question_a_network_is_measured_once():
+    passes = []
+    model, x = Changing(lambda x: x.flip(2)).eval(), torch.randn(1, 3, 16, 16)
+    model.register_forward_hook(lambda *_: passes.append(1))
+    for _ in "12":
+        passes.clear()
+        found = GradCAM(AsClasses(model), "network.net.2")(x)
+    expected = by_autograd(model, "net.2", x, lambda a: a.flip(2)).detach()
+    torch.testing.assert_close(found.evidence, expected)
+    assert len(passes) == 2  # that of `by_autograd`, too
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_the_courses_own_networks_are_known_to_take_the_image_as_it_is(wrapped):
+    passes, birds = [], load_classifier("birds")
+    birds.register_forward_hook(lambda *_: passes.append(1))
+    GradCAM(AsClasses(birds) if wrapped else birds)(torch.randn(1, 3, 128, 128))
+    assert len(passes) == 1
 
 
 class Filters(nn.Module):

@@ -77,7 +77,8 @@ class ForwardPass:
         reshape_transform: for layers of unusual shape or order, a function from their output to
             N x C x h x w. Without it, tokens are read row by row, as the image is; nothing tells
             that a network holds them otherwise, as Hiera does (by windows) before its last stage.
-            A network that turns or mirrors its images is noticed, and its maps are turned back.
+            A network that turns or mirrors its images is noticed, and its maps are turned back;
+            that is measured once, in a few more passes, where the network is of no library.
         output: a function from what the network returns to the tensor that is asked about. Without
             it, that is the tensor returned, or the `logits` in a dict or an object.
 
