@@ -125,7 +125,7 @@ def session() -> requests.Session:
 def wheels(entry: str) -> list[tuple[frozenset[Tag], SpecifierSet]]:
     """Each wheel that the index lists of an entry: its tags and the Pythons that it runs on.
 
-    None where the index gives no such list.
+    Empty where the index gives no such list.
     """
     name, _, version = entry.partition("==")
     try:

@@ -4,9 +4,9 @@ Along each axis, the first half of the image is replaced by another image's. The
 that become the other image's, rather than stay, are those that see this half.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from itertools import pairwise, permutations
+from itertools import pairwise, permutations, product
 from math import nan
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
@@ -18,8 +18,16 @@ from ..networks.families import is_of_a_library
 from .backward import random_like
 from .graph import nodes_and_leaves, stand_of
 from .grids import Fold
-from .head import call_with, copies, ordinary, undisturbed
-from .inputs import Inputs, each_tensor, first_convolution, image_axes, images_of, one_image
+from .head import call_unwritten, copies, ordinary, undisturbed
+from .inputs import (
+    Inputs,
+    each_tensor,
+    first_convolution,
+    image_axes,
+    images_of,
+    one_image,
+    size_of,
+)
 
 # Of networks with random weights, up to 0.1 was measured across axes that they do not exchange (0.2
 # where 0.7 lay along them), and 0.4 where all places see everything
@@ -95,13 +103,13 @@ def lie_of(model: nn.Module, x: Inputs, name: str, fold: Fold, turned: bool = Fa
         fold: reads its output as N x C x h x w.
         turned: whether the shapes show that height and width are exchanged.
     """
-    sides = range(len(image_axes(images_of(x), model)))
+    lengths = size_of(images_of(x), model)
+    sides = range(len(lengths))
     expected = Lie(tuple(reversed(sides) if turned else sides))
     inner = _inside(model)
     if is_of_a_library(inner, "course_utils"):
         return expected
     known = _known.setdefault(inner, {})
-    lengths = [images_of(x).shape[axis] for axis in image_axes(images_of(x), model)]
     upright = tuple((a > b) - (a < b) for a, b in pairwise(lengths))  # some turn these only
     key = name, id(model.get_submodule(name)), upright, turned
     sized = *key, images_of(x).shape[1:]  # another size may be clearer
@@ -134,7 +142,7 @@ def _measured(
     another branch, and the network may turn what lies between them.
     """
     first = first_convolution(model)
-    start = next(_measures(model, x, name, fold, [] if first is None else [first]), None)
+    start = _measure(model, x, name, fold, [] if first is None else [first], seed=0)
     if start is None:
         return expected, False
     entered, followed = start
@@ -143,14 +151,16 @@ def _measured(
     clear = found == expected and _agrees(followed, found)
     if not clear:
         way = _way_to(model, x, name)
-        more = list(_measures(model, x, name, fold, list(way), seeds=range(1, 4)))
+        again = [_measure(model, x, name, fold, list(way), seed) for seed in (1, 2, 3)]
+        more = [one for one in again if one is not None]
         own = _read(torch.stack([followed, *(each for _, each in more)]).mean(dim=0))
         before = [_read(torch.stack(each).mean(dim=0)) for each in zip(*(e for e, _ in more))]
         known = _last_of(way, before) if way else known
         found = own or known or expected
         clear = (own or known) is not None
     with undisturbed(model), torch.inference_mode(False), torch.no_grad():
-        _run(model, ordinary(x))  # what the network's own code keeps of a pass is of these images
+        # what the network's own code keeps of a pass is of these images
+        call_unwritten(model, copies(model), ordinary(x))
     return found, clear
 
 
@@ -172,7 +182,7 @@ def _last_of(way: dict[nn.Module, set[nn.Module]], lies: list[Lie | None]) -> Li
 def _way_to(model: nn.Module, x: Inputs, name: str) -> dict[nn.Module, set[nn.Module]]:
     """Convolutions that a layer's output comes from, as they run, each with those it comes from.
 
-    Not more than a few, evenly chosen. None where the network's code cuts the graph.
+    Not more than a few, evenly chosen. Empty where the network's code cuts the graph.
     """
     starts, ends = dict[nn.Module, Tensor](), list[Tensor]()
 
@@ -188,7 +198,7 @@ def _way_to(model: nn.Module, x: Inputs, name: str) -> dict[nn.Module, set[nn.Mo
         layer = model.get_submodule(name)
         handles.append(layer.register_forward_hook(lambda _m, _i, value: ends.append(value)))
         try:
-            _run(model, one_image(ordinary(x)))
+            call_unwritten(model, copies(model), one_image(ordinary(x)))
         except Exception:  # noqa: BLE001 - as where it takes batches of one size only
             return {}
         finally:
@@ -233,30 +243,20 @@ def _read(followed: Tensor) -> Lie | None:
     return Lie(best, mirrored, tuple((blind & ~single).nonzero().flatten().tolist()))
 
 
-def _measures(
-    model: nn.Module,
-    x: Inputs,
-    name: str,
-    fold: Fold,
-    entries: Sequence[nn.Module],
-    seeds: Iterable[int] = (0,),
-) -> Iterator[tuple[list[Tensor], Tensor]]:
-    """As `_follow`, with other images for each seed: random ones, else the own numbers, shuffled.
+def _measure(
+    model: nn.Module, x: Inputs, name: str, fold: Fold, entries: Sequence[nn.Module], seed: int
+) -> tuple[list[Tensor], Tensor] | None:
+    """As `_follow`, with random images, else with the own numbers, shuffled; None if both fail.
 
-    Some networks take numbers of their range only, such as pixels from 0 to 255.
+    Some networks take numbers of their range only, such as pixels from 0 to 255, and some take
+    batches of one size only.
     """
-    for seed in seeds:
-        for make in (other_images, _shuffled):
-            for inputs in (one_image(x), x):  # some networks take batches of one size only
-                try:
-                    followed = _follow(model, inputs, name, fold, partial(make, seed=seed), entries)
-                except Exception:  # noqa: BLE001, S112 - a network may refuse images in its own way
-                    continue
-                yield followed
-                break
-            else:
-                continue
-            break
+    for make, inputs in product((other_images, _shuffled), (one_image(x), x)):
+        try:
+            return _follow(model, inputs, name, fold, partial(make, seed=seed), entries)
+        except Exception:  # noqa: BLE001, S112 - a network may refuse images in its own way
+            continue
+    return None
 
 
 def _follow(
@@ -338,17 +338,11 @@ def _grids(
         handles += [module.register_forward_pre_hook(enter) for module in entries]
         try:
             for x in every:
-                _run(model, x)
+                call_unwritten(model, copies(model), x)
         finally:
             for handle in handles:
                 handle.remove()
     return entered, grids
-
-
-def _run(model: nn.Module, x: Inputs) -> None:
-    """One pass. Buffers are lent as copies, as a network may write into them."""
-    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    call_with(model, buffers | copies(model), x)
 
 
 def _first_half_of(other: Tensor, images: Tensor, axis: int) -> Tensor:

@@ -139,6 +139,12 @@ def call_with(model: nn.Module, weights: dict[str, Tensor], x: Inputs) -> Any:
     return functional_call(model, weights, args if isinstance(args, tuple) else (args,), keywords)
 
 
+def call_unwritten(model: nn.Module, weights: dict[str, Tensor], x: Inputs) -> Any:
+    """As `call_with`; buffers are lent as copies, as a network may write into them."""
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    return call_with(model, buffers | weights, x)
+
+
 def ordinary(x: Inputs) -> Inputs:
     """The same inputs; those made under inference_mode as copies, which a graph takes."""
     return each_tensor(x, lambda t: t.clone() if t.is_inference() else t)

@@ -35,6 +35,7 @@ from .grids import (
 from .head import (
     Picker,
     call,
+    call_unwritten,
     call_with,
     copies,
     every_module,
@@ -325,8 +326,7 @@ def _look_for_the_image(
         handles = [model.get_submodule(n).register_forward_hook(look(n)) for n in names]
         try:
             for images in (x, _with_other_images(x)):
-                buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-                returned = call_with(model, buffers | weights, images)
+                returned = call_unwritten(model, weights, images)
                 answers.append(_sums(the_output(model, returned, watched.output)))
                 first_pass.clear()
         except Exception:  # noqa: BLE001
