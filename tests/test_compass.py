@@ -394,3 +394,45 @@ def test_what_one_pair_of_images_shows_by_chance_turns_nothing():
     model = nn.Sequential(*whole, nn.Conv2d(4, 8, 3, 1, 1), *ends).eval()
     x = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1))
     assert "undoes" not in ForwardPass(model, x, "4").layer_reason
+
+
+@pytest.mark.parametrize("size", [16, 24, 64])
+@pytest.mark.parametrize("layers", [2, 5])
+def test_halves_that_are_exchanged_are_no_reversal(size, layers):
+    """As fftshift does; what a network moves about otherwise is not undone, and that is said."""
+    torch.manual_seed(0)
+    x = torch.randn(1, 3, size, size)
+    model = Changing(lambda x: torch.fft.fftshift(x, 2)).eval()
+    more = [part for _ in range(layers - 2) for part in (nn.Conv2d(8, 8, 3, 1, 1), nn.ReLU())]
+    model.net.extend(more)
+    found = GradCAM(model, "net")(x)
+    torch.testing.assert_close(found.evidence, by_autograd(model, "net", x).detach())
+    assert "could not be seen" in found.layer_reason and "undoes" not in found.layer_reason
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda x: x.roll(x.shape[2] // 4, 2), "not seen to follow the image's along height"),
+        (lambda x: torch.fft.fft2(x).abs(), "whether its places lie as those of the image could"),
+    ],
+    ids=["rows moved on by a quarter", "frequencies"],
+)
+def test_places_that_are_not_the_images_are_called_so(change, words):
+    x = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    assert words in ForwardPass(Changing(change).eval(), x, "net").layer_reason
+
+
+def test_a_network_that_is_switched_to_turning_is_measured_anew():
+    class Switched(Changing):
+        upside_down = False
+
+        def forward(self, x):
+            return super().forward(x.flip(2) if self.upside_down else x)
+
+    x = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    model = Switched(lambda x: x).eval()
+    for upside_down in (False, True, False):
+        model.upside_down = upside_down
+        found = GradCAM(model, "net")(x)
+        assert ("reverses height" in found.layer_reason) == upside_down

@@ -43,11 +43,13 @@ class Lie(NamedTuple):
         mirrored: the axes of the image that the grid follows backwards.
         blind: the axes of the grid that follow none of the image's, although others do: they are
             mixed, or no places.
+        clear: whether that was seen; else it is taken for granted.
     """
 
     axes: tuple[int, ...]
     mirrored: tuple[int, ...] = ()
     blind: tuple[int, ...] = ()
+    clear: bool = True
 
     @property
     def straight(self) -> bool:
@@ -64,6 +66,11 @@ class Lie(NamedTuple):
 
     def in_words(self) -> str:
         """What the network does to the image, and what follows; "" if nothing."""
+        lost = self._sides([i for i, j in enumerate(self.axes) if j in self.blind])
+        if not self.clear and lost:
+            return f"; its places were not seen to follow the image's along {lost}"
+        if not self.clear:
+            return "; whether its places lie as those of the image could not be seen"
         if self.straight:
             return ""
         moved = self._sides([i for i, j in enumerate(self.axes) if i != j])
@@ -111,12 +118,21 @@ def lie_of(model: nn.Module, x: Inputs, name: str, fold: Fold, turned: bool = Fa
         return expected
     known = _known.setdefault(inner, {})
     upright = tuple((a > b) - (a < b) for a, b in pairwise(lengths))  # some turn these only
-    key = name, id(model.get_submodule(name)), upright, turned
+    key = name, id(model.get_submodule(name)), upright, turned, _switches(inner)
     sized = *key, images_of(x).shape[1:]  # another size may be clearer
     if key not in known and sized not in known:
-        lie, settled = _measured(model, x, name, fold, expected)
-        known[key if settled else sized] = lie
+        lie = _measured(model, x, name, fold, expected)
+        known[key if lie.clear else sized] = lie
     return known.get(key) or known[sized]
+
+
+def _switches(model: nn.Module) -> tuple[bool | str, ...]:
+    """What may switch a network to turning its images: flags and words among its own attributes."""
+    own = (m for m in model.modules() if not type(m).__module__.startswith("torch."))
+    each = (item for module in own for item in vars(module).items())
+    return tuple(
+        value for key, value in each if key != "training" and isinstance(value, bool | str)
+    )
 
 
 def _inside(model: nn.Module) -> nn.Module:
@@ -131,37 +147,56 @@ def _inside(model: nn.Module) -> nn.Module:
     return model
 
 
-def _measured(
-    model: nn.Module, x: Inputs, name: str, fold: Fold, expected: Lie
-) -> tuple[Lie, bool]:
-    """How the grid lies, and whether that is settled.
+def _measured(model: nn.Module, x: Inputs, name: str, fold: Fold, expected: Lie) -> Lie:
+    """How the grid lies.
 
     As what the first convolution is given, where that shows it: there each place sees its own spot
     of the image only. Where that or the layer says otherwise than the shapes, it is measured
     several times, and what the convolutions on the way to it are given, as the first may stand in
     another branch, and the network may turn what lies between them.
     """
-    first = first_convolution(model)
-    start = _measure(model, x, name, fold, [] if first is None else [first], seed=0)
+    first: list[nn.Module] = [m for m in [first_convolution(model)] if m is not None]
+    start = _measure(model, x, name, fold, first, seed=0)
     if start is None:
-        return expected, False
+        return expected._replace(clear=False)
     entered, followed = start
-    known = _read(entered[0]) if entered else None
-    found = known or expected
-    clear = found == expected and _agrees(followed, found)
-    if not clear:
-        way = _way_to(model, x, name)
-        again = [_measure(model, x, name, fold, list(way), seed) for seed in (1, 2, 3)]
-        more = [one for one in again if one is not None]
-        own = _read(torch.stack([followed, *(each for _, each in more)]).mean(dim=0))
-        before = [_read(torch.stack(each).mean(dim=0)) for each in zip(*(e for e, _ in more))]
-        known = _last_of(way, before) if way else known
-        found = own or known or expected
-        clear = (own or known) is not None
+    shown, found = _read(entered[0]) if entered else None, expected
+    if shown not in (None, expected) or not _agrees(followed, expected):
+        again = _measured_again(model, x, name, fold, first, shown, followed)
+        found = again or expected._replace(clear=False)
     with undisturbed(model), torch.inference_mode(False), torch.no_grad():
         # what the network's own code keeps of a pass is of these images
         call_unwritten(model, copies(model), ordinary(x))
-    return found, clear
+    return found
+
+
+def _measured_again(
+    model: nn.Module, x: Inputs, name: str, fold: Fold, first: list[nn.Module],
+    shown: Lie | None, followed: Tensor,
+) -> Lie | None:  # fmt: skip
+    """How the grid lies; None where that is not clear.
+
+    Args:
+        first: the first convolution, if there is one.
+        shown: how what it is given lies; None where that is not clear.
+        followed: what `_follow` measured of the layer already.
+    """
+    way = _way_to(model, x, name)
+    again = [_measure(model, x, name, fold, list(way), seed) for seed in (1, 2, 3)]
+    more = [one for one in again if one is not None]
+    own = _read(torch.stack([followed, *(each for _, each in more)]).mean(dim=0))
+    before = [_read(torch.stack(each).mean(dim=0)) for each in zip(*(e for e, _ in more))]
+    shown = _last_of(way, before) if way else shown
+    found = own or shown
+    if found is None:
+        return None
+    if found.mirrored:
+        told = [m for m, lie in zip(way, before) if lie == found] or first * (found != own)
+        if not _ends_first(_measure(model, x, name, fold, told[:1], seed=4, part=1 / 6), found):
+            return None
+    if found.blind:  # usual of a layer whose places see all of an image that came in straight
+        return found._replace(clear=shown is not None and not shown.blind)
+    return found
 
 
 def _last_of(way: dict[nn.Module, set[nn.Module]], lies: list[Lie | None]) -> Lie | None:
@@ -224,6 +259,18 @@ def _closest(followed: Tensor) -> tuple[int, ...]:
     return max(permutations(sides), key=lambda axes: sum(far[i, axes[i]] for i in sides))
 
 
+def _ends_first(measured: tuple[list[Tensor], Tensor] | None, lie: Lie) -> bool:
+    """Whether the image's first sixth stands at the end of the axes that seem to be mirrored.
+
+    Where the halves are exchanged, as fftshift does, it stands in the middle.
+    """
+    if measured is None:
+        return False
+    entered, followed = measured
+    shown = (entered[0] if entered else followed).nan_to_num(0)
+    return all(bool(shown[i, lie.axes[i]] <= -CLEAR) for i in lie.mirrored)
+
+
 def _read(followed: Tensor) -> Lie | None:
     """How a grid lies that follows the image's axes so far; None where it does not surely.
 
@@ -244,8 +291,9 @@ def _read(followed: Tensor) -> Lie | None:
 
 
 def _measure(
-    model: nn.Module, x: Inputs, name: str, fold: Fold, entries: Sequence[nn.Module], seed: int
-) -> tuple[list[Tensor], Tensor] | None:
+    model: nn.Module, x: Inputs, name: str, fold: Fold, entries: Sequence[nn.Module], seed: int,
+    part: float = 1 / 2,
+) -> tuple[list[Tensor], Tensor] | None:  # fmt: skip
     """As `_follow`, with random images, else with the own numbers, shuffled; None if both fail.
 
     Some networks take numbers of their range only, such as pixels from 0 to 255, and some take
@@ -253,7 +301,7 @@ def _measure(
     """
     for make, inputs in product((other_images, _shuffled), (one_image(x), x)):
         try:
-            return _follow(model, inputs, name, fold, partial(make, seed=seed), entries)
+            return _follow(model, inputs, name, fold, partial(make, seed=seed), entries, part)
         except Exception:  # noqa: BLE001, S112 - a network may refuse images in its own way
             continue
     return None
@@ -266,10 +314,11 @@ def _follow(
     fold: Fold,
     make: Callable[[Tensor], Tensor],
     entries: Sequence[nn.Module],
+    part: float,
 ) -> tuple[list[Tensor], Tensor]:
     """How far each axis of a grid follows each of the image's, -1 to 1: image axes x grid axes.
 
-    1: the grid's first places see the image's first half, and its last ones do not. 0: both see as
+    1: the grid's first places see the image's first part, and its last ones do not. 0: both see as
     much of it. NaN: there is one place only.
 
     Returns:
@@ -279,7 +328,7 @@ def _follow(
     x = ordinary(x)
     images, axes = images_of(x), image_axes(images_of(x), model)
     other = make(images)
-    mixed = [_first_half_of(other, images, axis) for axis in axes]
+    mixed = [_first_of(other, images, axis, part) for axis in axes]
 
     def with_images(new: Tensor) -> Inputs:
         return each_tensor(x, lambda t: new if t is images else t)
@@ -345,10 +394,10 @@ def _grids(
     return entered, grids
 
 
-def _first_half_of(other: Tensor, images: Tensor, axis: int) -> Tensor:
-    """The images with their first half along an axis taken from others."""
+def _first_of(other: Tensor, images: Tensor, axis: int, part: float) -> Tensor:
+    """The images with their first part along an axis taken from others."""
     length = images.shape[axis]
-    there = torch.arange(length, device=images.device) < length / 2
+    there = torch.arange(length, device=images.device) < length * part
     return torch.where(there.reshape(-1, *[1] * (images.dim() - axis - 1)), other, images)
 
 
