@@ -1,5 +1,6 @@
 """Distortions: TID2013's levels by PSNR, everywhere or in a region."""
 
+import sys
 import warnings
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from PIL import Image
 
 from course_utils import load_photo
-from course_utils.quality import KINDS, LEVELS, DistortionWarning, distort
+from course_utils.quality import KINDS, LEVELS, DistortionWarning, distort, load_assessor
 from course_utils.quality.distort import psnr
 
 
@@ -130,3 +131,13 @@ def test_a_region_may_be_a_tensor():
     by_mask = distort(photo, "blur", 3, mask).image
     for region in (torch.from_numpy(mask), torch.tensor([3, 2, 12, 9]), np.array([3, 2, 12, 9])):
         assert np.array_equal(distort(photo, "blur", 3, region).image, by_mask)
+
+
+@pytest.mark.parametrize("patience, shown", [(0, True), (60, False)])
+def test_what_takes_long_shows_how_far_it_is(photo, monkeypatch, capsys, patience, shown):
+    for name in ("distort", "assessor"):
+        monkeypatch.setattr(sys.modules[f"course_utils.quality.{name}"], "PATIENCE", patience)
+    distort(photo, "blur", 3)
+    assert ("Gaussian blur" in capsys.readouterr().err) == shown
+    load_assessor(reference=False).explain(photo)
+    assert ("patches" in capsys.readouterr().err) == shown

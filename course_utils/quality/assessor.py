@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from ..errors import ImageError, a_kind_of
 from ..methods.forward_pass import ForwardPass
@@ -17,7 +18,7 @@ from ..methods.head import undisturbed
 from ..methods.inputs import beside_weights
 from ..methods.layers import find_layer
 from ..networks.pictures import as_rgb
-from .distort import picture_of
+from .distort import PATIENCE, picture_of
 from .network import weighted_mean
 from .patches import SIDE, Patches, cut, lay_back
 from .reading import PatchScores, Reading, ScaleWarning, beyond, check
@@ -272,9 +273,10 @@ class Assessor:
 
     def _batches(self, patches: Patches, wanted: Tensor | None, size: int = BATCH):
         """(distorted patches, and the reference's if there are any) in batches, where the network
-        is."""
+        is; of many, a bar shows how far they are."""
         both = [patches.pixels] if wanted is None else [patches.pixels, wanted]
-        return zip(*(beside_weights(pixels, self.network).split(size) for pixels in both))
+        batches = [*zip(*(beside_weights(pixels, self.network).split(size) for pixels in both))]
+        return tqdm(batches, desc="patches", unit=" batches", delay=PATIENCE, leave=False)
 
 
 class _PhotoScore(PatchScores):

@@ -8,6 +8,7 @@ from types import EllipsisType
 
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
 from ..errors import closest
 from ..networks.pictures import as_rgb
@@ -16,6 +17,7 @@ from .distortions import KINDS, Kind, as_image
 LEVELS = {1: 33.0, 2: 30.0, 3: 27.0, 4: 24.0, 5: 21.0}  # dB of PSNR, about, in TID2013
 TOLERANCE = 0.5  # dB
 STEPS = 14  # halvings of the range of strengths
+PATIENCE = 5  # seconds until a bar shows how far it is, as with photos of 12 megapixels
 
 Region = tuple[int, int, int, int] | np.ndarray
 
@@ -141,7 +143,7 @@ def _search(excess, kind: Kind) -> float:
     """The strength at which `excess`, falling with strength, is nearest to 0 dB."""
     low, high = map(log, kind.range)  # halved on a logarithmic scale: strengths span decades
     tried = {}
-    for _ in range(STEPS):
+    for _ in tqdm(range(STEPS), desc=kind.title, unit=" tries", delay=PATIENCE, leave=False):
         middle = (low + high) / 2
         tried[middle] = excess(exp(middle))
         if abs(tried[middle]) < TOLERANCE / 10:
