@@ -101,7 +101,8 @@ class TestList:
 class TestMakeClaims:
     row = measure_claims.Measured(
         p=0.95, far=0.97, near=0.5, new=4, self=-0.9, against=0.01, losses=0.99,
-        published=0.05, difference=0.5, silent=0.0, size=0.1, unreadable=0, probability=0.95,
+        published=0.05, difference=0.5, silent=0.0, size=0.1, beside=0.2, unreadable=0,
+        probability=0.95,
     )  # fmt: skip
 
     def test_it_counts_photos_by_hand(self):
@@ -111,6 +112,8 @@ class TestMakeClaims:
         assert found[far] == ("1 of 3", "0.80 (0.50 to 0.97)")
         weak = "cross_entropy is weak there (strength < 0.1)"
         assert found[f"p_P >= 0.9: {weak}"][0] == "2 of 2"
+        far = "a far Q gives Grad-CAM's order (median rho > 0.9)"
+        assert found[f"p_P >= 0.9: {far}"][0] == "1 of 2"
         assert found[f"p_P < 0.5: {weak}"][0] == "1 of 1"
         assert found[f"0.5 <= p_P < 0.9: {weak}"] == ("-", "")
 

@@ -42,6 +42,7 @@ class Measured:
         published, difference: strength of the two losses' maps at Q = R.
         silent: strength of "why not P with 100 %?".
         size: size of a far S^Q (median over Q beyond rank 500), relative to S^P.
+        beside: the same, relative to sum_c p_c S^c, from which S^Q is taken away.
         unreadable: how many Q give a map of strength below 0.1 that falls into 3 pieces or more.
         probability: rank correlation of the map of P's probability with the map of its logit.
     """
@@ -57,6 +58,7 @@ class Measured:
     difference: float
     silent: float
     size: float
+    beside: float
     unreadable: int
     probability: float
 
@@ -66,7 +68,8 @@ def measure(seen: ForwardPass) -> Measured:
     p, maps = seen.probabilities()[0], seen.class_maps()[0]
     order = p.argsort(descending=True)
     P, R, far = order[0], order[1], order[500:]
-    contrast = torch.einsum("c,cij->ij", p, maps) - maps  # cross-entropy, for every Q
+    first = torch.einsum("c,cij->ij", p, maps)  # the part that does not depend on Q
+    contrast = first - maps  # cross-entropy, for every Q
     difference = maps[P] - maps[R]
     rho = rank_correlations(contrast, maps[P])
     strength = contrast.amax((1, 2)).clamp(min=0) / maps[P].max()
@@ -84,6 +87,7 @@ def measure(seen: ForwardPass) -> Measured:
         difference=(difference.max().clamp(min=0) / maps[P].max()).item(),
         silent=strength[P].item(),
         size=(size[far].median() / size[P]).item(),
+        beside=(size[far].median() / first.norm()).item(),
         unreadable=sum(pieces(contrast[q]) >= 3 for q in weak),
         probability=rank_correlations(-contrast[P][None], maps[P]).item(),
     )
@@ -111,6 +115,7 @@ def table(rows: Sequence[Measured]) -> list[tuple[str, str, str]]:
         ("fewer than 60 of 1000 Q give something else (rho < 0.7)", "new", lambda v: v < 60),
         ("the runner-up gives another order than Grad-CAM (rho < 0.9)", "near", lambda v: v < 0.9),
         ("the class map of a far Q is small (below 0.3 of P's)", "size", lambda v: v < 0.3),
+        ("... and beside sum_c p_c S^c (below 0.3 of it)", "beside", lambda v: v < 0.3),
         ("Q = P turns the order around (rho < -0.3)", "self", lambda v: v < -0.3),
         ("Q = P has little to show (strength < 0.2)", "silent", lambda v: v < 0.2),
         ("less than 5 % of P's evidence is negative", "against", lambda v: v < 0.05),
@@ -123,6 +128,7 @@ def table(rows: Sequence[Measured]) -> list[tuple[str, str, str]]:
     for band, (low, high) in BANDS.items():
         inside = (low <= values["p"]) & (values["p"] < high)
         for words, name, test in [
+            ("a far Q gives Grad-CAM's order (median rho > 0.9)", "far", lambda v: v > 0.9),
             ("the two losses agree at the runner-up (rho > 0.9)", "losses", lambda v: v > 0.9),
             ("cross_entropy is weak there (strength < 0.1)", "published", lambda v: v < 0.1),
             ("logit_difference is weak there (strength < 0.1)", "difference", lambda v: v < 0.1),

@@ -73,7 +73,7 @@ QUESTIONS = [
         ("Lecture 4, two losses", L4),
     ),
     QuizQuestion(
-        "Why does a far Q nearly always give about the same map as Grad-CAM?",
+        "Where the network is sure of P, why does a far Q give about the same map as Grad-CAM?",
         {
             "Q's map is small, and the posterior's evidence lies where P's does.": "Both measured.",
             "The two classes share features.": "Far classes share little; that is why little is "
