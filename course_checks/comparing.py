@@ -194,7 +194,17 @@ def _out_of_a_list(answer: Any, right: Any) -> str:
         return ""
     if len(answer) == 1 and isinstance(answer[0], Tensor):
         return " The tensor is in a list or tuple: take it out, by `[0]`."
+    if _is_pair(answer) and answer[0].shape == right.shape:
+        return (
+            " `max`, `min`, `sort` and `topk` along an axis return values and places: take `[0]`."
+        )
     return " Answer with one torch tensor, not with a list or tuple."
+
+
+def _is_pair(answer: list) -> bool:
+    """Whether these are values and the places where they were found, as `x.max(dim=1)` returns."""
+    are_tensors = all(isinstance(one, Tensor) for one in answer)
+    return are_tensors and [one.dtype == torch.int64 for one in answer] == [False, True]
 
 
 def _kind(value: Any, right: Any) -> str:

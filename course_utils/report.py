@@ -230,7 +230,8 @@ def write(rows: Whole, output: Path) -> None:
     page.write_table(table, rows)
     page.write_page(output, rows, table.name)
     skipped = f", {broken} skipped" if broken else ""
-    print(f"{len(rows)} photos{skipped}: {output} and {table}")
+    folder = rows.settings["folder"]
+    print(f"Of the folder {folder}: {len(rows)} photos{skipped}. See {output} and {table}")
 
 
 # --- the command line -----------------------------------------------------------------------------

@@ -322,9 +322,10 @@ def test_true_and_false_in_place_of_numbers_are_a_wrong_answer():
     [
         ((torch.tensor([0.5, 1.0]),), r"list of 1. The tensor is in a list or tuple: .* `\[0\]`"),
         ((torch.zeros(2), torch.zeros(2)), "list of 2. Answer with one torch tensor"),
+        (torch.zeros(2, 3).max(dim=1), r"return values and places: take `\[0\]`"),
         (torch.zeros(3), r"got a tensor of shape \(3,\).$"),
     ],
-    ids=["a tuple, as torch.autograd.grad gives it", "several", "another shape"],
+    ids=["a tuple, as torch.autograd.grad gives it", "several", "max", "another shape"],
 )
 def test_a_tensor_that_comes_in_a_tuple_is_told_how_to_come_out(answer, advice):
     half = Part("ex00_half", "half", 1, "half", lambda seed: [()], lambda: torch.tensor([0.5, 1.0]))

@@ -182,7 +182,7 @@ def test_the_page_opens_without_internet_and_holds_thumbnails_only(folder, whole
 def test_a_broken_file_is_named_and_skipped(whole, folder, tmp_path, capsys):
     made(folder, tmp_path / "r.html")
     said = capsys.readouterr()
-    assert "skipped cut off.jpg" in said.err and "7 photos, 1 skipped" in said.out
+    assert "skipped cut off.jpg" in said.err and f"{folder.name}: 7 photos, 1 skipped" in said.out
     assert "1 with .txt" in said.err
     page = contents(whole)["page"]
     assert "cut off.jpg" in page and str(folder) not in page

@@ -245,9 +245,9 @@ def warn_of_a_python_at_home():
     home = os.path.realpath(os.path.expanduser("~"))
     if python.startswith(home + os.sep) and not here.startswith(home + os.sep):
         say(
-            "It stands on %s, which lies in your home: others may not reach it.\n"
-            "To share it, make it with the machine's own Python: PYTHON=/usr/bin/python3 make setup"
-            % python
+            ".venv uses %s, which lies in your home. For you alone that is right.\n"
+            "Others may not reach it there: to share .venv, make it with the machine's own Python, "
+            "PYTHON=/usr/bin/python3 make setup" % python
         )
 
 
