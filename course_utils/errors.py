@@ -38,7 +38,7 @@ class ChanceWarning(UserWarning):
 
 
 class GridWarning(UserWarning):
-    """An axis of a layer's grid lies along none of the image's."""
+    """A layer's grid, or an axis of it, does not lie on the image as a map is drawn."""
 
 
 _heard: ContextVar[list[str] | None] = ContextVar("heard", default=None)

@@ -113,7 +113,7 @@ def lie_of(model: nn.Module, x: Inputs, name: str, fold: Fold, turned: bool = Fa
     lengths = size_of(images_of(x), model)
     sides = range(len(lengths))
     expected = Lie(tuple(reversed(sides) if turned else sides))
-    inner = _inside(model)
+    inner = inside(model)
     if is_of_a_library(inner, "course_utils"):
         return expected
     known = _known.setdefault(inner, {})
@@ -135,7 +135,7 @@ def _switches(model: nn.Module) -> tuple[bool | str, ...]:
     )
 
 
-def _inside(model: nn.Module) -> nn.Module:
+def inside(model: nn.Module) -> nn.Module:
     """The network in wrappers of this package: they hand on what they are given, and are made anew
     for a question.
     """
@@ -360,13 +360,19 @@ def _along(grids: list[Tensor]) -> Tensor:
 
 
 def _first_less_last(seen: Tensor, axis: int) -> float:
-    """The outer thirds are compared: places in the middle see both halves."""
-    n = seen.shape[axis]
-    if n < 2:
+    """The outer thirds are compared: places in the middle see both halves.
+
+    Of the places that see something of the image: what it was padded with does not.
+    """
+    if seen.shape[axis] < 2:
         return nan
+    others = [a for a in range(seen.dim()) if a != axis]
+    seen = seen.index_select(axis, (~seen.isnan()).sum(dim=others).nonzero().flatten())
+    n = seen.shape[axis]
+    if not n:
+        return 0.0
     few = max(1, n // 3)
-    first, last = (seen.narrow(axis, start, few).nanmean() for start in (0, n - few))
-    return float((first - last).nan_to_num())
+    return float(seen.narrow(axis, 0, few).nanmean() - seen.narrow(axis, n - few, few).nanmean())
 
 
 def _grids(

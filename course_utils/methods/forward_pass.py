@@ -27,6 +27,7 @@ from .closed_form import (
 from .compass import Lie, lie_of
 from .diagnosis import diagnosed, of_the_network
 from .first_token import find_shorter
+from .framing import frame_of
 from .graph import graph_nodes
 from .grids import Fold, Seen, check_grid, grid_fold, own_grid, skew, tokens_first
 from .head import not_on_the_way, undisturbed
@@ -94,7 +95,8 @@ class ForwardPass:
         TypeError: the network does not return one tensor, or is none.
 
     Warns:
-        GridWarning: a layer that was named has channels in the place of height or width.
+        GridWarning: a layer that was named has channels in the place of height or width, or the
+            network cuts or pads its images itself.
         ChanceWarning: the network draws random numbers in evaluation mode.
     """
 
@@ -141,6 +143,7 @@ class ForwardPass:
             kind = a_kind_of(reshape_transform)
             raise TypeError(f"reshape_transform= is a function of the layer's output, not {kind}.")
         self._one_by_one = own_reshape  # only where N stands first can K questions stand there, too
+        frame = frame_of(model, x)  # before the run, whose traces in the network are to stay
         with diagnosed(model, x, target, output):
             target, run = run_from_target(model, x, target, output, shorter=not own_reshape)
             self.layer, self.layer_reason = target.name, target.reason
@@ -156,6 +159,9 @@ class ForwardPass:
             grid, leaf = self._reshape_transform, self._leaf.detach()
             self.activations = self._wide(own_grid(grid, leaf) if own_reshape else grid(leaf))
             check_grid(self.activations, self.layer, self.logits.shape, len(self.size), len(images))
+        if frame.askew:
+            self.layer_reason += f"; the network looks at {frame.in_words()}"
+            warn_outside(frame.warning(model), GridWarning)
         self._read_head(own_reshape)
         self._class_maps: Tensor | None = None
         self._last = LastLinear(self._output)
