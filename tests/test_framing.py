@@ -105,3 +105,25 @@ def test_what_is_measured_runs_no_further_than_the_first_convolution():
     for part in (model[1], model[4]):
         part.register_forward_hook(lambda _m, _x, y: seen.append(y.requires_grad))
     assert frame_of(model, IMAGE).askew and not seen
+
+
+@pytest.mark.parametrize("learned", [True, False])
+def test_a_spatial_transformer_is_named_and_a_fixed_one_measured(learned):
+    class Transformer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rest = behind(nn.Identity())
+            self.theta = nn.Linear(3, 6)
+            nn.init.zeros_(self.theta.weight)
+            self.theta.bias.data = torch.tensor([0.5, 0, 0, 0, 0.5, 0])
+
+        def forward(self, x):
+            theta = self.theta(x.mean(dim=(2, 3))).view(-1, 2, 3)
+            theta = theta if learned else theta.detach()
+            return self.rest(
+                F.grid_sample(x, F.affine_grid(theta, x.shape, False), align_corners=False)
+            )
+
+    words = "moves the places of x" if learned else "looks at 25 to 75 % of its height"
+    with pytest.warns(GridWarning, match=words):
+        GradCAM(Transformer().eval(), "rest.2")(IMAGE)

@@ -436,3 +436,56 @@ def test_of_several_tensors_returned_the_one_with_classes_is_named():
 
     with pytest.raises(TypeError, match=r"GradCAM\(model, output=lambda y: y\['label'\]\)\(x\)"):
         GradCAM(Both(gate=True))(IMAGES)
+
+
+class EarlyExit(nn.Module):
+    """Answers from its first stage where that is sure."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.near = nn.Sequential(nn.Conv2d(3, 6, 3, 2, 1), nn.ReLU())
+        self.far = nn.Sequential(nn.Conv2d(6, 6, 3, 2, 1), nn.ReLU())
+        self.heads = nn.ModuleList([nn.Linear(6, 4), nn.Linear(6, 4)])
+
+    def forward(self, x):
+        a = self.near(x)
+        if x.mean() > 0:
+            return self.heads[0](a.mean(dim=(2, 3)))
+        return self.heads[1](self.far(a).mean(dim=(2, 3)))
+
+
+def test_behind_an_exit_that_is_not_taken_the_later_layer_is_found():
+    model, x = EarlyExit().eval(), torch.rand(1, 3, 16, 16)
+    found = [GradCAM(model)(image).layer for image in (x, -x, x, -x)]
+    assert found == ["near", "far", "near", "far"]
+
+
+def test_of_a_stage_behind_an_exit_that_was_taken_no_part_is_named():
+    model, x = EarlyExit().eval(), torch.rand(1, 3, 16, 16)
+    GradCAM(model)(-x)
+    with pytest.raises(LayerError, match="'far' never ran .* By default it is 'near'"):
+        GradCAM(model, "far")(x)
+
+
+def test_a_layer_whose_forward_method_is_called_is_told_so():
+    class Direct(EarlyExit):
+        def forward(self, x):
+            return self.heads[0](self.near.forward(x).mean(dim=(2, 3)))
+
+    with pytest.raises(LayerError, match="or calls its forward method: .* such as 'near.1'"):
+        GradCAM(Direct().eval(), "near")(torch.rand(1, 3, 16, 16))
+
+
+def test_a_list_of_images_is_asked_as_the_sentence_says():
+    class Listed(EarlyExit):
+        def forward(self, images):
+            return super().forward(torch.stack(images))
+
+    images = list(torch.rand(2, 3, 16, 16))
+    x, model = (images,), Listed().eval()
+    with pytest.raises(LayerError, match="takes a list of images") as error:
+        GradCAM(model)(x)
+    before, after = str(error.value).split("one batch: ")[1].rstrip(".").split(", then ")
+    exec(before)  # noqa: S102
+    assert torch.equal(eval(after).logits, model(torch.stack(images)))  # noqa: S307

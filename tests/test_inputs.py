@@ -10,7 +10,7 @@ from torch import nn
 from course_utils import GradCAM
 from course_utils.errors import ClassError, ImageError, closest
 from course_utils.methods.classes import class_indices, class_name, class_names, names_of
-from course_utils.methods.inputs import check_finite, check_images, images_of, size_of
+from course_utils.methods.inputs import check_finite, check_images, images_of, one_image, size_of
 
 NAMES = [
     "tabby, tabby cat",
@@ -550,3 +550,54 @@ class Last(nn.Module):
 def test_a_volume_with_its_channels_last_has_a_map_of_depth_height_and_width():
     answer = GradCAM(Last())(torch.randn(1, 8, 10, 12, 2))
     assert answer.maps.shape == (1, 1, 8, 10, 12)
+
+
+@pytest.mark.parametrize(
+    "categories",
+    [
+        [("dog", 1), ("cat", 0), ("owl", 2)],
+        [("1", "dog"), ("0", "cat"), ("2", "owl")],
+        [{"id": 2, "name": "owl"}, {"id": 0, "name": "cat"}, {"id": 1, "name": "dog"}],
+    ],
+)
+def test_names_that_stand_beside_all_the_numbers_are_put_in_their_order(categories):
+    assert class_names(categories) == ["cat", "dog", "owl"]
+
+
+@pytest.mark.parametrize(
+    "categories",
+    [[("n3", "cat"), ("n1", "dog")], [{"id": 7, "name": "cat"}, {"id": 3, "name": "dog"}]],
+)
+def test_names_beside_other_numbers_stand_in_the_order_of_the_outputs(categories):
+    assert class_names(categories) == ["cat", "dog"]
+
+
+def test_of_each_input_the_first_images_part_is_taken():
+    x, boxes = torch.zeros(2, 3, 8, 8), [torch.ones(2, 4), torch.zeros(5, 4)]
+    image, few, text = one_image((x, boxes, {"text": torch.zeros(2, 7)}))
+    assert len(image) == 1 and len(few) == 1 and few[0] is boxes[0] and text["text"].shape == (1, 7)
+    (streams,) = one_image(([x, x[:, :, ::2]],))
+    assert [len(stream) for stream in streams] == [1, 1]
+
+
+def test_all_images_are_taken_where_another_inputs_rows_are_no_images():
+    x, boxes = (
+        torch.zeros(2, 3, 8, 8),
+        torch.tensor([[0, 0, 0, 4, 4], [1, 0, 0, 4, 4], [1, 2, 2, 8, 8]]),
+    )
+    assert one_image((x, boxes))[0] is x
+
+
+@pytest.mark.parametrize(
+    ("first", "shape", "size"),
+    [
+        (nn.Linear(3, 8), (2, 24, 16, 3), (24, 16)),
+        (nn.LayerNorm(3), (2, 24, 16, 3), (24, 16)),
+        (nn.Linear(2, 8), (1, 8, 16, 16, 2), (8, 16, 16)),
+        (nn.Linear(16, 8), (2, 3, 24, 16), (24, 16)),
+        (nn.Conv2d(24, 8, 1), (2, 24, 16, 3), (16, 3)),
+    ],
+)
+def test_channels_last_are_seen_where_a_linear_layer_reads_pixel_by_pixel(first, shape, size):
+    network = nn.Sequential(first, nn.Conv2d(8, 8, 1), nn.Linear(3, 2))
+    assert size_of(torch.zeros(shape), network) == size

@@ -216,3 +216,19 @@ def test_kinds_of_layers_say_where_channels_stand():
     shapes = [(2, 4, 8, 9)] * 3 + [(2, 9, 4)] * 2 + [(2, 4, 4)]
     orders = orders_of_axes(modules, dict(zip(modules, map(torch.Size, shapes))))
     assert list(orders.values()) == [True, True, True, False, False, None]
+
+
+def test_a_branch_that_reads_whole_rows_does_not_hide_the_time_of_convolutions():
+    class Both(nn.Module):  # as LSTM-FCN, whose LSTM reads each variable's whole row as one step
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.rows = nn.LSTM(24, 5, batch_first=True)
+            self.steps = nn.Sequential(nn.Conv1d(3, 6, 3, padding=1), nn.ReLU())
+            self.head = nn.Linear(11, 4)
+
+        def forward(self, x):
+            return self.head(torch.cat([self.rows(x)[0][:, -1], self.steps(x).mean(dim=2)], 1))
+
+    found = GradCAM(Both().eval())(torch.randn(2, 3, 24))
+    assert found.layer == "steps" and found.maps.shape == (2, 1, 24)

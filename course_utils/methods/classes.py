@@ -70,8 +70,20 @@ def class_names(categories: Any) -> list[str] | None:
     names = list(categories)
     if all(isinstance(name, Enum) and _is_number(name.value) for name in names):
         return _names_of_mapping({name.name: name.value for name in names})
+    numbers = [_number_beside(name) for name in names]
+    if sorted(number for number in numbers if number is not None) == list(range(len(names))):
+        return _names_of_mapping(dict(zip(numbers, map(_text, names))))
     texts = [f"class {i}" if name is None else _text(name) for i, name in enumerate(names)]
     return _told_apart(texts) or None
+
+
+def _number_beside(name: Any) -> int | None:
+    """The class's number in ("tabby", 281), an item of class_to_idx, or {"id": 281, ...}."""
+    parts = [name.get("id")] if isinstance(name, Mapping) else name
+    if not isinstance(parts, (list, tuple)) or len(parts) > 2:
+        return None
+    whole = [int(part) for part in parts if _is_number(part)]
+    return whole[0] if len(whole) == 1 else None
 
 
 def _text(name: Any) -> str:

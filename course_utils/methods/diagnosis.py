@@ -15,7 +15,7 @@ from .backward import reentrant
 from .head import Picker, call, not_under_inference_mode, ordinary, the_output, undisturbed
 from .inputs import Inputs, check_images, check_numbers, images_of, name_of
 from .layers import Target, default_targets, in_torchscript, known_target
-from .watching import watch
+from .watching import forget, watch
 
 
 @contextmanager
@@ -221,10 +221,11 @@ def _of_the_layer(
         if ran:
             return LayerError(
                 f"'{target.name}' itself never ran: the network calls its parts directly, as "
-                f"traced (torch.fx) and checkpointed networks do. Choose one of them, such as "
-                f"'{ran}'. Where more of '{target.name}' follows it, as the sum does in a residual "
-                "block, that is another map: for its own, ask the network untraced, without "
-                "checkpointing."
+                "traced (torch.fx) and checkpointed networks do, or calls its forward method: no "
+                f"hook runs there. Choose one of its parts, such as '{ran}'. Where more of "
+                f"'{target.name}' follows it, as the sum does in a residual block, that is another "
+                "map: for its own, ask the network untraced, without checkpointing, or let it call "
+                "the layer itself, layer(x)."
             )
     better = _better(model, x, target, output)
     return LayerError(f"{text} By default it is '{better}'.") if better else None
@@ -241,6 +242,7 @@ def _better(model: nn.Module, x: Inputs, target: Target, output: Picker | None) 
 def _parts_that_ran(
     model: nn.Module, x: Inputs, target: Target, output: Picker | None
 ) -> str | None:
+    forget(model)  # for these images other parts may run than for those seen before
     try:
         watched = watch(model, x, output)
     except Exception:

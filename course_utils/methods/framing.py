@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ..networks.families import is_of_a_library
 from .backward import random_like
 from .compass import inside
+from .graph import graph_nodes
 from .head import call_unwritten, copies, ordinary, undisturbed
 from .inputs import Inputs, each_tensor, image_axes, images_of, one_image
 
@@ -27,15 +28,19 @@ PROBES = (0.1, 0.3, 0.5, 0.7, 0.9)  # places of the input whose place in the ima
 class Frame(NamedTuple):
     """Where what a network looks at begins and ends along each axis of the image, which is 0 to 1.
 
-    Below 0 and above 1 lies what the network pads the image with.
+    Attributes:
+        ends: these; below 0 and above 1 lies what the network pads the image with.
+        sampled: whether it is sampled from the image at places that the network computes, as by a
+            spatial transformer.
     """
 
     ends: tuple[tuple[float, float], ...] = ()
+    sampled: bool = False
 
     @property
     def askew(self) -> bool:
         """Whether it is not the image."""
-        return any(ends != (0, 1) for ends in self.ends)
+        return self.sampled or any(ends != (0, 1) for ends in self.ends)
 
     def like(self, other: "Frame") -> bool:
         """Whether another is the same, as nearly as it is measured."""
@@ -43,16 +48,19 @@ class Frame(NamedTuple):
         return all(abs(one - two) < LEAST for one, two in pairs)
 
     def in_words(self) -> str:
+        if self.sampled:
+            return "what it samples from x (grid_sample)"
         n = len(self.ends)
         names = ["time"] if n == 1 else ["depth", "height", "width"][3 - n :]
         parts = (f"{round(100 * a)} to {round(100 * b)} %" for a, b in self.ends)
         return ", ".join(f"{part} of its {name}" for part, name in zip(parts, names))
 
     def warning(self, model: nn.Module) -> str:
+        does = "moves the places of" if self.sampled else "cuts, pads or shifts"
         return (
-            f"This {type(model).__name__} cuts, pads or shifts x itself: it looks at "
-            f"{self.in_words()}. A map is drawn over 0 to 100 %, so it does not lie where it "
-            "belongs. Do that to x first, and ask the part of the network behind that step."
+            f"This {type(model).__name__} {does} x itself: it looks at {self.in_words()}. A map is "
+            "drawn over 0 to 100 % of x, so it does not lie where it belongs. Do that to x first, "
+            "and ask the part of the network behind that step."
         )
 
 
@@ -109,8 +117,15 @@ def _measured(model: nn.Module, x: Inputs) -> list[Frame]:
             inputs = each_tensor(x, lambda t: seen.clone() if t is images else t)
             with suppress(_Enough):
                 call_unwritten(model, copies(model), inputs)
+    if any(_moves(node) for _, t in given for node in graph_nodes(t)):
+        return [Frame(sampled=True)]
     every = [[_ends(m, t, seen, i, axis) for i, axis in enumerate(axes)] for m, t in given]
     return [Frame(tuple(end for end in ends if end)) for ends in every if all(ends)]
+
+
+def _moves(node: Any) -> bool:
+    """Whether an operation samples an image at places that are computed."""
+    return node.name().startswith("GridSampler") and node.next_functions[1][0] is not None
 
 
 def _ends(

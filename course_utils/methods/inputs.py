@@ -82,9 +82,18 @@ def image_axes(images: Tensor, model: nn.Module) -> tuple[int, ...]:
         first = first_convolution(model) if few and sure else None
         if first is not None and shape[1] != first.in_channels == shape[axis]:
             return others
+        if few and sure and axis == len(shape) - 1 and _reads_pixels(model, shape):
+            return others
     if len(shape) == 3:
         return _axes_of_three(shape, model)
     return tuple(range(1 if len(shape) == 2 else 2, len(shape)))
+
+
+def _reads_pixels(model: nn.Module, shape: Sequence[int]) -> bool:
+    """Whether the first layer is a linear one, or a norm, of images N x ... x C, pixel by pixel."""
+    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, nn.LayerNorm)
+    first = next((m for m in model.modules() if isinstance(m, kinds)), None)
+    return type(first) in (nn.Linear, nn.LayerNorm) and _READS[type(first)](first) == shape[-1]
 
 
 def _axes_of_three(shape: tuple[int, ...], model: nn.Module) -> tuple[int, ...]:
@@ -96,6 +105,10 @@ def _axes_of_three(shape: tuple[int, ...], model: nn.Module) -> tuple[int, ...]:
             return (1, 2)
         reads = _READS.get(type(m))
         if reads is not None:
+            if isinstance(m, nn.LSTM | nn.GRU) and shape[1] < shape[2] == reads(m):
+                # a branch beside convolutions may read each channel's whole row as one step
+                rows = (c for c in model.modules() if isinstance(c, nn.Conv1d))
+                return (2,) if any(c.in_channels == shape[1] for c in rows) else (1,)
             if reads(m) not in shape[1:]:  # what it reads is cut out of x, as patches are
                 return (1,) if shape[1] > shape[2] else (2,)
             return (1,) if reads(m) == shape[2] != shape[1] else (2,)
@@ -150,9 +163,36 @@ def _changed(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 
 def one_image(x: Inputs) -> Inputs:
-    """The same inputs, of the first image only."""
-    n = len(images_of(x))
-    return each_tensor(x, lambda t: t[:1] if t.dim() and len(t) == n else t)
+    """The same inputs, of the first image only.
+
+    All of them where another input has another number of rows, such as boxes that say which image
+    they lie in: nothing tells which rows are the first image's, and code in C++ that is given a
+    box of an image that is not there has crashed.
+    """
+    images = images_of(x)
+    n = len(images)
+
+    def of_each(value: Any) -> bool:  # a list of one item for each image, as of its boxes
+        whole = (isinstance(v, Tensor) and v.dim() == images.dim() for v in value)
+        return type(value) in (list, tuple) and len(value) == n and not any(whole)
+
+    def first(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            if value.dim() and len(value) != n:
+                raise ValueError("Rows of other things than images.")
+            return value[:1] if value.dim() else value
+        if type(value) is dict:
+            return {key: first(item) for key, item in value.items()}
+        if type(value) not in (list, tuple):
+            return value
+        return value[:1] if of_each(value) else type(value)(map(first, value))
+
+    try:
+        if isinstance(x, Mapping):
+            return {key: first(value) for key, value in x.items()}
+        return tuple(map(first, x)) if isinstance(x, tuple) else first(x)
+    except ValueError:
+        return x
 
 
 def name_of(images: Tensor, x: Inputs) -> str:

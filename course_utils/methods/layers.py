@@ -28,7 +28,7 @@ from .inputs import (
     size_of,
 )
 from .no_layer import nothing_fits
-from .watching import Watched, watch
+from .watching import Watched, runs_otherwise, watch
 
 
 class Target(NamedTuple):
@@ -304,7 +304,11 @@ def run_from_target(
     """
     looks = first_time(model, "" if target is None else target.name)
     before = dice(x) if looks else None
+    found = target is None
     target, run = _first_that_runs(model, x, target, output, shorter)
+    if found and run.shift is None and runs_otherwise(model, x, output, target.name, run.output):
+        target, run = _first_that_runs(model, x, None, output, shorter)
+        runs_otherwise(model, x, output, target.name, run.output)
     if before is not None and before != dice(x):
         warn_of_chance(model, x, target.name, output)
     return target, run

@@ -72,6 +72,12 @@ def _no_grid(model: nn.Module, x: Inputs, watched: Watched) -> str:
     if max(map(len, watched.shapes.values())) < 3:
         return f"{_of_rows(name, x, watched)} {names}"
     grids = [n for n, s in watched.shapes.items() if len(s) == 4 and prod(s[2:]) > 1]
+    if _images_in_a_list(model, x):
+        return (
+            f"This {name} takes a list of images. Let it make the list, and give it one batch: "
+            "model.register_forward_pre_hook(lambda m, x: (list(x[0]),)), then "
+            f"{_grad_cam('model', watched)}(torch.stack({name_of(images, x).rpartition('[')[0]}))."
+        )
     if len(size) == 1 and grids:
         of_a_sound = _of_variables(model, images, watched) or _of_a_sound(model, x, watched, grids)
         return f"{of_a_sound} {names}"
@@ -154,6 +160,13 @@ def _repeated(name: str, again: str, watched: Watched, images: Tensor) -> str:
         "layers. Give the run that you mean a layer of its own: self.view = nn.Identity() in "
         f"the network, self.view(...) around that call, and layer='view'{frame}."
     )
+
+
+def _images_in_a_list(model: nn.Module, x: Inputs) -> bool:
+    """Whether the only input is a list of images C x H x W, as detectors take it."""
+    images, first = images_of(x), first_convolution(model)
+    alone = isinstance(x, tuple) and len(x) == 1 and isinstance(x[0], list)
+    return alone and isinstance(first, nn.Conv2d) and images.shape[:-2] == (first.in_channels,)
 
 
 def _of_a_sound(model: nn.Module, x: Inputs, watched: Watched, grids: list[str]) -> str:

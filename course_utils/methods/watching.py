@@ -91,6 +91,7 @@ class Watched:
     read: set[str] = field(default_factory=set)  # the modules that the best of the fitting reads
     known: Known | None = None  # of several networks of known families, the one that answers alone
     turned: bool = False  # H and W are exchanged, as audio networks do
+    followed: dict[Any, int] = field(default_factory=dict)  # nodes of the graph behind a layer
 
     def seen_of(self, name: str, size: Sequence[int]) -> Seen:
         """What tells how a layer's output is read, beside its shape.
@@ -160,6 +161,28 @@ def watch(model: nn.Module, x: Inputs, output: Picker | None = None) -> Watched:
         kept[key] = _watched(model, x, output)
         kept[key].known = _known_that_answers(model, kept[key])
     return kept[key]
+
+
+def runs_otherwise(
+    model: nn.Module, x: Inputs, picker: Picker | None, name: str, y: Tensor
+) -> bool:
+    """Whether other code follows a layer than when it was found, as where an early exit is taken.
+
+    Then the network is watched anew when it is next asked.
+
+    Args:
+        y: the output, with a graph that begins at the layer.
+    """
+    watched, nodes = watch(model, x, picker), sum(1 for _ in graph_nodes(y))
+    same = watched.followed.setdefault((name, len(y)), nodes) == nodes
+    if not same:
+        forget(model)
+    return not same
+
+
+def forget(model: nn.Module) -> None:
+    """Watch a network anew when it is next asked."""
+    _kept.pop(model, None)
 
 
 def _known_that_answers(model: nn.Module, watched: Watched) -> Known | None:
