@@ -8,11 +8,13 @@ from pathlib import Path
 import break_claims
 import claims_table
 import measure_claims
+import measure_deletion_claims
 import measure_quality_claims
 import numpy as np
 import pytest
 import torch
 from claims_table import ClaimError
+from skimage.filters import gaussian
 
 from course_utils import ContrastCAM, ForwardPass, load_classifier, load_photo
 from course_utils.explorers.claims import MEASURED_ON, Claims
@@ -189,6 +191,38 @@ class TestMakeQualityClaims:
         shares = measure_quality_claims.hidden(photo, 0, ways)
         assert shares["inside"] == pytest.approx(1)
         assert shares["even"] == pytest.approx(144 * 128 / (320 * 240))
+
+
+class TestMakeDeletionClaims:
+    def test_regions_by_hand(self):
+        """Of ten places one in five, 2, is marked; where only one is against, one."""
+        S = torch.tensor([[-4.0, 3, 2, -1, 0.5, 5, 6, 7, 8, 9]])
+        against, neither = measure_deletion_claims.regions(S, (1, 10))
+        assert against.nonzero()[:, 1].tolist() == [0, 3]
+        assert neither.nonzero()[:, 1].tolist() == [3, 4]
+        S[0, 3] = 1
+        assert [m.sum().item() for m in measure_deletion_claims.regions(S, (1, 10))] == [1, 1]
+
+    def test_the_rise_of_one_photo_is_that_of_a_deletion_by_hand(self):
+        network = load_classifier()
+        x = network.preprocess(load_photo("china"))[None]
+        seen = ForwardPass(network, x)
+        P = measure_deletion_claims.asked_about(seen)
+        assert network.categories[P] == "palace"  # as in the lecture's table
+        mask = measure_deletion_claims.regions(seen.class_maps()[0, P], seen.size)[0]
+        blur = torch.from_numpy(gaussian(x[0].numpy(), sigma=15, channel_axis=0))
+        mean = x[0].mean(dim=(1, 2))[:, None, None]
+        with torch.inference_mode():
+            after = [network(x.where(~mask, filling))[0, P] for filling in (blur, mean)]
+        wanted = (sum(after) / 2 - seen.logits[0, P]).item()
+        against, neither = measure_deletion_claims.rises(network, x)
+        assert against == pytest.approx(wanted, abs=1e-4) and against != neither
+
+    def test_too_few_photos_are_told(self, tmp_path, capsys):
+        (tmp_path / "a.jpg").write_text("no picture")
+        with pytest.raises(SystemExit, match="Only 0 of the photos"):
+            measure_deletion_claims.report(load_classifier(), [tmp_path / "a.jpg"])
+        assert "left out" in capsys.readouterr().err
 
 
 class TestBreaking:

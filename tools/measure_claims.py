@@ -3,7 +3,7 @@
 The lecture shows them on seven photos. Here the same is counted on as many as you have: for each
 claim, on how many photos it holds. The word `course` stands for the seven photos of the course.
 With more than one network the counts are printed as the table of docs/claims.md. `--quality` counts
-two claims of lecture 5 instead.
+two claims of lecture 5 instead, `--deletion` one of lecture 3.
 """
 
 import argparse
@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import measure_deletion_claims
 import measure_quality_claims
 import numpy as np
 import torch
@@ -210,6 +211,7 @@ def main() -> None:
         "--network", nargs="+", default=["efficientnet_lite0"], help="as for load_classifier"
     )
     parser.add_argument("--quality", action="store_true", help="lecture 5's claims instead")
+    parser.add_argument("--deletion", action="store_true", help="a claim of lecture 3 instead")
     options = parser.parse_args()
     photos = [photo for place in options.photos or ["course"] for photo in photos_in(place)]
     if options.quality:
@@ -219,6 +221,10 @@ def main() -> None:
         networks = {name: load_classifier(name) for name in options.network}
     except (ValueError, OSError) as reason:
         raise SystemExit(str(reason)) from None
+    if options.deletion:
+        for network in networks.values():
+            measure_deletion_claims.report(network, photos)
+        return
     measured = {name: measure_all(network, photos) for name, network in networks.items()}
     if len(measured) > 1:
         print(markdown(measured))
