@@ -914,3 +914,38 @@ def test_of_drawn_patches_it_is_warned_that_the_map_lies_anywhere():
 def test_of_what_gives_the_same_map_each_time_it_is_not_warned(make, recwarn):
     GradCAM(make())(images())
     assert not recwarn.list
+
+
+class RunsAgain(torch.autograd.Function):
+    """x + f(x), as in reversible networks: f runs again in the backward pass."""
+
+    @staticmethod
+    def forward(ctx, x, f):
+        ctx.save_for_backward(x)
+        ctx.f = f
+        return x + f(x)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        x = ctx.saved_tensors[0].detach().requires_grad_()
+        with torch.enable_grad():
+            (x + ctx.f(x)).backward(gradient)
+        return x.grad, None
+
+
+@pytest.mark.parametrize("held", [None, 3.0])
+def test_a_function_that_runs_a_part_again_leaves_no_gradient_at_its_weights(held):
+    class Reversible(Plain):
+        def __init__(self):
+            super().__init__()
+            self.again = nn.Conv2d(6, 6, 3, padding=1)
+
+        def forward(self, x):
+            return self.head(RunsAgain.apply(self.f(self.stem(x)), self.again))
+
+    model, x = Reversible().eval(), torch.randn(2, 3, 8, 8)
+    weight = model.again.weight
+    weight.grad = None if held is None else torch.full_like(weight, held)
+    seen = ForwardPass(model, x)
+    GradCAM(model)(seen, why=[0, 1]), GradCAM(model, "f")(x, why=1)
+    assert weight.grad is None if held is None else bool((weight.grad == held).all())

@@ -232,3 +232,19 @@ def test_a_branch_that_reads_whole_rows_does_not_hide_the_time_of_convolutions()
 
     found = GradCAM(Both().eval())(torch.randn(2, 3, 24))
     assert found.layer == "steps" and found.maps.shape == (2, 1, 24)
+
+
+@pytest.mark.parametrize("layer", [None, "1"])
+def test_slices_that_are_read_as_channels_have_a_map_of_one_slice(layer):
+    class AsChannels(nn.Module):
+        def forward(self, x):
+            return x.squeeze(1)
+
+    torch.manual_seed(0)
+    pool = nn.Sequential(nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    model = nn.Sequential(AsChannels(), nn.Conv2d(8, 4, 3, 2, 1), pool).eval()
+    x = torch.randn(2, 1, 8, 24, 16)
+    found = GradCAM(model, layer)(x)
+    assert found.maps.shape == (2, 1, 1, 24, 16)
+    expected = by_autograd(model, found.layer, x)[:, :, None]
+    torch.testing.assert_close(found.evidence, expected.detach())

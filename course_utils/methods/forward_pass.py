@@ -30,7 +30,7 @@ from .first_token import find_shorter
 from .framing import frame_of
 from .graph import graph_nodes
 from .grids import Fold, Seen, check_grid, grid_fold, own_grid, skew, tokens_first
-from .head import not_on_the_way, undisturbed
+from .head import not_on_the_way, own_gradients, undisturbed
 from .inputs import Inputs, check_evidence, check_logits, cotangents, images_of, size_of
 from .layers import Target, find_layer, run_from_target
 from .peers import own_keywords
@@ -483,7 +483,7 @@ def _if_it_bears_that(watched: Callable[[], Watched]) -> Watched | None:
 @contextmanager
 def _run_again(model: nn.Module) -> Iterator[None]:
     """Parts of a network may run again inside, which keep nothing under inference_mode."""
-    with undisturbed(model), torch.inference_mode(False), torch.no_grad():
+    with undisturbed(model), own_gradients(model), torch.inference_mode(False), torch.no_grad():
         yield
 
 

@@ -94,6 +94,22 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
                 stance.__exit__(None, None, None)
 
 
+@contextmanager
+def own_gradients(model: nn.Module) -> Iterator[None]:
+    """What a network's own code adds to its weights' gradients inside is taken off afterwards.
+
+    So do functions that run a part again in their backward pass, as reversible networks have.
+    """
+    held = [(weight, weight.grad) for weight in model.parameters()]
+    for weight, _ in held:
+        weight.grad = None
+    try:
+        yield
+    finally:
+        for weight, gradient in held:
+            weight.grad = gradient
+
+
 def every_module(model: nn.Module) -> list[nn.Module]:
     """As model.modules(), which takes three times as long; one in two places stands there twice."""
     found = [model]

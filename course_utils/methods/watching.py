@@ -41,6 +41,7 @@ from .head import (
     every_module,
     hookable,
     ordinary,
+    own_gradients,
     the_output,
     undisturbed,
 )
@@ -251,7 +252,8 @@ def _watch(
             recording.clear()
             y = the_output(model, returned, output)
             _note_attentions(watched, y)  # before the graph is used up
-            gradients = _gradients(y, list(tensors.values()))
+            with own_gradients(model):
+                gradients = _gradients(y, list(tensors.values()))
         finally:
             for handle in handles:
                 handle.remove()
