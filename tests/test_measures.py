@@ -272,7 +272,7 @@ def test_averages_leave_out_what_has_no_answer_and_count_the_rest():
         (lambda: contrastive_deletion(first_row, X.numpy(), np.ones((2, 2))), "one picture"),
         (
             lambda: contrastive_deletion(lambda x: x.sum(), X, np.ones((2, 2))),
-            "each of 11 pictures, but it gave one: margin_between",
+            "each of 4 pictures, but it gave one: margin_between",
         ),
         (lambda: grid_pointing_game(np.ones((4, 4)), (0, 0), 0), "cells=0 is the number of"),
         (lambda: grid_pointing_game(np.ones((4, 4)), (0, 0), 2.0), "cells=2.0 is the number of"),

@@ -28,7 +28,7 @@ def lime(asked: Asked, samples: int = 100, patches: int = 50, sparse: float = 0.
     imitate = Lime(
         lambda images: asks(images)[:, 0] / own, interpretable_model=SkLearnLasso(alpha=sparse)
     )
-    how = dict(feature_mask=cut[None, None], n_samples=samples, perturbations_per_eval=10)
+    how = dict(feature_mask=cut[None, None], n_samples=samples, perturbations_per_eval=4)
     with torch.no_grad():
         found = imitate.attribute(asked.x, **how)[0, 0]  # the same in each colour
     return mapped(asked, found, result=cut)

@@ -41,7 +41,7 @@ def accuracies(network: nn.Module, against: list[int], train: int, test: int, no
     x = read(network, [bird.image for bird in flock], "drawn birds")
     labels = np.arange(len(flock)) % 12
     x[train:] += noise * (x.max() - x.min()) * torch.randn_like(x[train:])
-    a, y = map(torch.cat, zip(*(last_layer(network, part) for part in x.split(16))))
+    a, y = map(torch.cat, zip(*(last_layer(network, part) for part in x.split(4))))
     found = {}
     if names_birds(network):
         found["feed-forward"] = float((y[train:].argmax(1).numpy() == labels[train:]).mean())

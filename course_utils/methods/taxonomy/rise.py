@@ -21,7 +21,7 @@ def random_masks(count: int, grid: int, size: tuple[int, ...], share: float = 0.
     return torch.stack([m[i : i + size[0], j : j + size[1]] for m, (i, j) in zip(large, shifts)])
 
 
-def rise(asked: Asked, masks: int = 120, grid: int = 4, batch: int = 20) -> Answer:
+def rise(asked: Asked, masks: int = 120, grid: int = 4, batch: int = 4) -> Answer:
     """Map: the masks, weighted by what the network says through them; signed.
 
     Args:

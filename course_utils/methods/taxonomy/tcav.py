@@ -53,7 +53,7 @@ def tcav(asked: Asked, concepts=None, images: Tensor | None = None, each: int = 
     for name, pair in concepts.items():
         sets.append([])
         for title, these in zip((name, f"not {name}"), pair):
-            loader: DataLoader = DataLoader(these, batch_size=len(these))  # type: ignore[arg-type]
+            loader: DataLoader = DataLoader(these, batch_size=4)  # type: ignore[arg-type]
             sets[-1].append(Concept(2 * len(sets) + len(sets[-1]), title, loader))
     with tempfile.TemporaryDirectory() as folder:  # captum keeps activations on disk
         test = TCAV(ChannelMeans(asked), ["means"], classifier=Logistic(), save_path=folder)
