@@ -92,7 +92,6 @@ class Watched:
     read: set[str] = field(default_factory=set)  # the modules that the best of the fitting reads
     known: Known | None = None  # of several networks of known families, the one that answers alone
     turned: bool = False  # H and W are exchanged, as audio networks do
-    followed: dict[Any, int] = field(default_factory=dict)  # nodes of the graph behind a layer
 
     def seen_of(self, name: str, size: Sequence[int]) -> Seen:
         """What tells how a layer's output is read, beside its shape.
@@ -145,6 +144,8 @@ class Watched:
 
 
 _kept: WeakKeyDictionary[nn.Module, dict[Any, Watched]] = WeakKeyDictionary()
+# by layer: how many nodes the graph behind it had
+_followed: WeakKeyDictionary[nn.Module, dict[Any, int]] = WeakKeyDictionary()
 
 
 def watch(model: nn.Module, x: Inputs, output: Picker | None = None) -> Watched:
@@ -174,8 +175,8 @@ def runs_otherwise(
     Args:
         y: the output, with a graph that begins at the layer.
     """
-    watched, nodes = watch(model, x, picker), sum(1 for _ in graph_nodes(y))
-    same = watched.followed.setdefault((name, len(y)), nodes) == nodes
+    key, nodes = (name, id(picker), images_of(x).shape), sum(1 for _ in graph_nodes(y))
+    same = _followed.setdefault(model, {}).setdefault(key, nodes) == nodes
     if not same:
         forget(model)
     return not same
@@ -184,6 +185,7 @@ def runs_otherwise(
 def forget(model: nn.Module) -> None:
     """Watch a network anew when it is next asked."""
     _kept.pop(model, None)
+    _followed.pop(model, None)
 
 
 def _known_that_answers(model: nn.Module, watched: Watched) -> Known | None:
