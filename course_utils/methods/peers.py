@@ -10,6 +10,7 @@ _CLASS = "why=, a class by number or name, where the question is put: GradCAM(mo
 _IMAGES = "x, the images themselves, as the first argument"
 _DEVICE = "nothing: move network and images yourself, as in model.cuda() and x.cuda()"
 _SMOOTH = "nothing: the map is that of the equations, and is smoothed by none"
+_CONTRAST = "ContrastCAM(model)(x, rather_than=...), which asks why P, rather than Q"
 _INPUTS = "x as a tuple or a dict of all that the network is given"
 OURS = {
     **dict.fromkeys(("target_layers", "target_layer", "layer_name"), _LAYER),
@@ -17,6 +18,8 @@ OURS = {
     **dict.fromkeys(("input_tensor", "input", "inputs", "images", "scores"), _IMAGES),
     **dict.fromkeys(("use_cuda", "device"), _DEVICE),
     **dict.fromkeys(("eigen_smooth", "aug_smooth"), _SMOOTH),
+    **dict.fromkeys(("rather_than", "loss"), _CONTRAST),
+    "sigmoid": "ContrastCAM(model, sigmoid=True)",
     "additional_forward_args": _INPUTS,
     "to_grid": "reshape_transform=, its name since version 2.0",
 }
