@@ -400,11 +400,12 @@ def test_all_class_maps_place_by_place_are_those_of_each_class(name):
     torch.testing.assert_close(seen.class_maps(), plain.class_maps(), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("images, questions", [(1, 1), (1, 3), (2, 5), (1, 65)])
 @pytest.mark.parametrize("rows", [1504, 1501], ids=["whole parts", "no whole parts"])
 @pytest.mark.parametrize("form", [torch.clone, lambda w: w.T.clone().T], ids=["rows", "columns"])
-def test_a_large_matrix_read_in_parts_gives_the_same(rows, form):
+def test_a_large_matrix_read_in_parts_gives_the_same(rows, form, images, questions):
     generator = torch.Generator().manual_seed(0)
-    v = torch.randn(1, 1, rows, generator=generator, dtype=torch.float64)
+    v = torch.randn(images, questions, rows, generator=generator, dtype=torch.float64)
     matrix = form(torch.randn(rows, 700, generator=generator, dtype=torch.float64))
     assert matrix.numel() > LARGE
     torch.testing.assert_close(product(v, matrix), v @ matrix, rtol=0, atol=1e-11)

@@ -92,7 +92,7 @@ class Products:
             if _are_few(differ, v):
                 self._shared = shared = shared or (base, product(base, matrix))
                 return shared[1] + _of_few(change, matrix, differ)
-        return v @ matrix
+        return product(v, matrix)
 
 
 def are_class_numbers(v: Tensor) -> bool:
@@ -136,12 +136,13 @@ def _of_few(v: Tensor, matrix: Tensor, classes: Tensor) -> Tensor:
 
 
 def product(v: Tensor, matrix: Tensor) -> Tensor:
-    """v W; of one question and a large W in parts, as one vector times a matrix is left to a
+    """v W; of a few questions and a large W in parts, as a few vectors times a matrix are left to a
     single thread by PyTorch."""
-    if v.numel() != v.shape[-1] or matrix.numel() < LARGE or len(matrix) % PARTS:
+    questions = v.flatten(0, -2)
+    if len(questions) > CHUNK or matrix.numel() < LARGE or len(matrix) % PARTS:
         return v @ matrix
-    parts = torch.bmm(v.reshape(PARTS, 1, -1), matrix.unflatten(0, (PARTS, -1)))
-    return parts.sum(dim=0).expand(*v.shape[:-1], -1)
+    parts = questions.unflatten(1, (PARTS, -1)).transpose(0, 1)
+    return torch.bmm(parts, matrix.unflatten(0, (PARTS, -1))).sum(dim=0).reshape(*v.shape[:-1], -1)
 
 
 # A node of autograd's graph. What it saved (`_saved_mat2`, ...) depends on the operation, so

@@ -21,6 +21,7 @@ from .closed_form import (
     is_parameter,
     linear_reads,
     only_restrided,
+    product,
     spelled_out,
 )
 from .graph import axes_of
@@ -90,7 +91,7 @@ class PooledHead:
     def _few(self, v: Tensor) -> Tensor:
         """alpha_k = sum_m c_km dJ/dz_km, or by the linear layer that reads z."""
         if self._first is not None:
-            return self._gradient(v, self._waist - 1).to(self._first.dtype) @ self._first
+            return product(self._gradient(v, self._waist - 1).to(self._first.dtype), self._first)
         c = self._coefficients
         each = self._gradient(v, self._waist).flatten(2) * c.flatten(1)[:, None]
         return each if c.shape[2] == 1 else each.unflatten(2, c.shape[1:]).sum(dim=3)
