@@ -581,10 +581,8 @@ def test_of_each_input_the_first_images_part_is_taken():
 
 
 def test_all_images_are_taken_where_another_inputs_rows_are_no_images():
-    x, boxes = (
-        torch.zeros(2, 3, 8, 8),
-        torch.tensor([[0, 0, 0, 4, 4], [1, 0, 0, 4, 4], [1, 2, 2, 8, 8]]),
-    )
+    x = torch.zeros(2, 3, 8, 8)
+    boxes = torch.tensor([[0, 0, 0, 4, 4], [1, 0, 0, 4, 4], [1, 2, 2, 8, 8]])
     assert one_image((x, boxes))[0] is x
 
 

@@ -52,9 +52,8 @@ def rises(network: nn.Module, x: Tensor) -> tuple[float, float] | None:
     blurred = torch.from_numpy(gaussian(x[0].numpy(), sigma=15, channel_axis=0))
     fillings = torch.stack([blurred, x[0].mean(dim=(1, 2), keepdim=True).expand_as(x[0])])
     masks = regions(seen.class_maps()[0, P], seen.size)
-    deleted = torch.where(
-        masks[:, None, None], fillings, x[0]
-    )  # 2 regions x 2 fillings x 3 x H x W
+    # 2 regions x 2 fillings x 3 x H x W
+    deleted = torch.where(masks[:, None, None], fillings, x[0])
     with torch.inference_mode():
         after = network(deleted.flatten(0, 1))[:, P].unflatten(0, (2, 2)).mean(dim=1)
     against, neither = (after - seen.logits[0, P]).tolist()

@@ -66,9 +66,8 @@ class Lie(NamedTuple):
 
     def in_words(self) -> str:
         """What the network does to the image, and what follows; "" if nothing."""
-        lost = self._sides([i for i, j in enumerate(self.axes) if j in self.blind])
-        if not self.clear and lost:
-            return f"; its places were not seen to follow the image's along {lost}"
+        if not self.clear and self.blind:
+            return f"; its places were not seen to follow the image's along {self._blind_sides}"
         if not self.clear:
             return "; whether its places lie as those of the image could not be seen"
         if self.straight:
@@ -80,13 +79,16 @@ class Lie(NamedTuple):
 
     def warning(self, name: str) -> str:
         """What is wrong with a layer that has channels where it should have places."""
-        sides = self._sides([i for i, j in enumerate(self.axes) if j in self.blind])
         return (
-            f"'{name}' has no places along the image's {sides}: the network has moved an earlier "
-            "layer's channels to that axis, and there the map shows them. Believe its other axis "
-            "only, or name an earlier layer; if you named this one, leave layer= out to have "
-            "another found."
+            f"'{name}' has no places along the image's {self._blind_sides}: the network has moved "
+            "an earlier layer's channels to that axis, and there the map shows them. Believe its "
+            "other axis only, or name an earlier layer; if you named this one, leave layer= out to "
+            "have another found."
         )
+
+    @property
+    def _blind_sides(self) -> str:
+        return self._sides([i for i, j in enumerate(self.axes) if j in self.blind])
 
     def _sides(self, axes: Iterable[int]) -> str:
         n = len(self.axes)
@@ -113,8 +115,8 @@ def lie_of(model: nn.Module, x: Inputs, name: str, fold: Fold, turned: bool = Fa
     lengths = size_of(images_of(x), model)
     sides = range(len(lengths))
     expected = Lie(tuple(reversed(sides) if turned else sides))
-    inner = inside(model)
-    if is_of_a_library(inner, "course_utils"):
+    inner = to_measure(model)
+    if inner is None:
         return expected
     known = _known.setdefault(inner, {})
     upright = tuple((a > b) - (a < b) for a, b in pairwise(lengths))  # some turn these only
@@ -135,16 +137,16 @@ def _switches(model: nn.Module) -> tuple[bool | str, ...]:
     )
 
 
-def inside(model: nn.Module) -> nn.Module:
-    """The network in wrappers of this package: they hand on what they are given, and are made anew
-    for a question.
+def to_measure(model: nn.Module) -> nn.Module | None:
+    """The network in wrappers of this package, which hand on what they are given, and are made anew
+    for a question; None for one of torchvision, timm or the course, which take images as they are.
     """
     while type(model).__module__.startswith(f"{__package__}."):
         inner = getattr(model, "network", None)
         if not isinstance(inner, nn.Module):
             break
         model = inner
-    return model
+    return None if is_of_a_library(model, "course_utils") else model
 
 
 def _measured(model: nn.Module, x: Inputs, name: str, fold: Fold, expected: Lie) -> Lie:

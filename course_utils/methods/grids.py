@@ -101,9 +101,7 @@ def find_fold(
         batch_first = (shape[1], shape[0], shape[2])
         fold = find_fold(model, batch_first, size, seen, kind)
         return None if fold is None else lambda a: fold(a.transpose(0, 1))
-    if (
-        len(size) == 3 and size[0] == 1 and len(shape) == 4
-    ):  # of one frame, or of slices as channels
+    if len(size) == 3 and size[0] == 1 and len(shape) == 4:  # one frame, or slices as channels
         flat = find_fold(model, shape, size[1:], lambda: seen()._replace(grids=[]), kind, n)
         return None if flat is None else lambda a: flat(a).unsqueeze(2)
     if len(size) == 3 and kind is None and _frames_first(model, shape, size):

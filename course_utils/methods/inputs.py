@@ -142,24 +142,34 @@ def first_convolution(model: nn.Module) -> nn.Conv1d | nn.Conv2d | nn.Conv3d | N
     return next((m for m in model.modules() if isinstance(m, kinds)), None)
 
 
-def each_tensor(x: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
-    """The same inputs, with every tensor changed, also in lists, tuples and dicts inside."""
+def each_tensor(
+    x: Inputs,
+    change: Callable[[Tensor], Tensor],
+    as_a_whole: Callable[[Sequence], Sequence | None] = lambda items: None,
+) -> Inputs:
+    """The same inputs, with every tensor changed, also in lists, tuples and dicts inside.
+
+    Args:
+        as_a_whole: what takes the place of a list or tuple inside; None where its items are
+            changed.
+    """
+
+    def changed(value: Any) -> Any:
+        """One of the inputs; containers of other kinds than Python's own stay as they are."""
+        if isinstance(value, Tensor):
+            return change(value)
+        if type(value) in (list, tuple):
+            whole = as_a_whole(value)
+            return type(value)(map(changed, value)) if whole is None else whole
+        if type(value) is dict:
+            return {key: changed(item) for key, item in value.items()}
+        return value
+
     if isinstance(x, Mapping):
-        return {key: _changed(value, change) for key, value in x.items()}
+        return {key: changed(value) for key, value in x.items()}
     if isinstance(x, tuple):
-        return tuple(_changed(value, change) for value in x)
+        return tuple(map(changed, x))
     return change(x)
-
-
-def _changed(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """One of the inputs; containers of other kinds than Python's own stay as they are."""
-    if isinstance(value, Tensor):
-        return change(value)
-    if type(value) in (list, tuple):
-        return type(value)(_changed(item, change) for item in value)
-    if type(value) is dict:
-        return {key: _changed(item, change) for key, item in value.items()}
-    return value
 
 
 def one_image(x: Inputs) -> Inputs:
@@ -172,25 +182,17 @@ def one_image(x: Inputs) -> Inputs:
     images = images_of(x)
     n = len(images)
 
-    def of_each(value: Any) -> bool:  # a list of one item for each image, as of its boxes
-        whole = (isinstance(v, Tensor) and v.dim() == images.dim() for v in value)
-        return type(value) in (list, tuple) and len(value) == n and not any(whole)
+    def first(tensor: Tensor) -> Tensor:
+        if tensor.dim() and len(tensor) != n:
+            raise ValueError("Rows of other things than images.")
+        return tensor[:1] if tensor.dim() else tensor
 
-    def first(value: Any) -> Any:
-        if isinstance(value, Tensor):
-            if value.dim() and len(value) != n:
-                raise ValueError("Rows of other things than images.")
-            return value[:1] if value.dim() else value
-        if type(value) is dict:
-            return {key: first(item) for key, item in value.items()}
-        if type(value) not in (list, tuple):
-            return value
-        return value[:1] if of_each(value) else type(value)(map(first, value))
+    def of_each(items: Sequence) -> Sequence | None:  # one for each image, as of its boxes
+        batches = any(isinstance(v, Tensor) and v.dim() == images.dim() for v in items)
+        return items[:1] if len(items) == n and not batches else None
 
     try:
-        if isinstance(x, Mapping):
-            return {key: first(value) for key, value in x.items()}
-        return tuple(map(first, x)) if isinstance(x, tuple) else first(x)
+        return each_tensor(x, first, of_each)
     except ValueError:
         return x
 

@@ -308,7 +308,7 @@ def run_from_target(
     target, run = _first_that_runs(model, x, target, output, shorter)
     if found and run.shift is None and runs_otherwise(model, x, output, target.name, run.output):
         target, run = _first_that_runs(model, x, None, output, shorter)
-        runs_otherwise(model, x, output, target.name, run.output)
+        runs_otherwise(model, x, output, target.name, run.output)  # noted for the next question
     if before is not None and before != dice(x):
         warn_of_chance(model, x, target.name, output)
     return target, run
