@@ -68,8 +68,12 @@ def alike(one: Tensor, two: Tensor) -> bool:
 
 
 def random_like(y: Tensor, seed: int = 0) -> Tensor:
-    """Fixed random numbers, normally distributed, of a tensor's shape, type and device."""
-    generator = torch.Generator().manual_seed(seed)  # the CPU's, whatever set_default_device says
+    """Fixed random numbers, normally distributed, of a tensor's shape, type and device.
+
+    A caller's images are often drawn from a small seed: other images must not be the same ones.
+    """
+    # the CPU's, whatever set_default_device says
+    generator = torch.Generator().manual_seed(271_828_182 + seed)
     return torch.randn(y.shape, generator=generator, dtype=torch.float32, device="cpu").to(y)
 
 

@@ -32,6 +32,45 @@ def nodes_and_leaves(output: Tensor, without: Sequence[Any] = ()) -> set[Any]:
     return {*nodes, *(getattr(node, "variable", None) for node in nodes)}
 
 
+Readers = dict[Any, list[tuple[Any, int]]]
+
+
+def readers_of(output: Tensor) -> Readers:
+    """The operations that read what a node or a leaf gives, each with the place it is read at."""
+    readers: Readers = {}
+    for node in graph_nodes(output):
+        for place, (read, _) in enumerate(node.next_functions):
+            readers.setdefault(getattr(read, "variable", read), []).append((node, place))
+    return readers
+
+
+_HANDED_ON = (
+    "(Clone|Alias|(Unsafe)?View|Reshape.*|T|Transpose|Permute|Unsqueeze|Squeeze|Expand|Slice|Split.*"
+    "|.*BatchNorm)Backward"
+)
+
+
+def only_weighs(tensor: Tensor, readers: Readers) -> bool:
+    """Whether a tensor is read only to weigh others, by a softmax or sigmoid that multiplies them,
+    or to say where others are sampled, as the offsets of a deformable convolution do."""
+    follow, weighs = [(stand_of(tensor), False)], False
+    for here, soft in follow:
+        for node, place in readers.get(here, []):
+            name, others = node.name(), len(node.next_functions) - 1
+            alone = sum(other is None for other, _ in node.next_functions) == others
+            if place and re.match(".*(deform_conv|GridSampler)", name):
+                weighs = True
+            elif re.match(_HANDED_ON, name) or alone and re.match("(Mul|Div)Backward", name):
+                follow.append((node, soft))
+            elif re.match("(Safe)?Softmax|Sigmoid", name):
+                follow.append((node, True))
+            elif soft:
+                weighs |= bool(re.match("(Mul|.*mm)Backward", name, re.IGNORECASE))
+            else:
+                return False
+    return weighs
+
+
 def axes_of(saved: Sequence[int], count: int) -> list[int]:
     """Axes that a graph's node has saved, counted from the front: -1 is stored as 2^64 - 1."""
     return [(axis - 2**64 if axis >= 2**63 else axis) % count for axis in saved]
@@ -47,6 +86,22 @@ def attended(node: Any) -> tuple[int, ...]:
     shape = node._input_metadata[0].shape
     softmax = node.name().startswith(("Softmax", "SafeSoftmax"))
     return tuple(shape[-2:]) if softmax and len(shape) > 2 else ()
+
+
+def asked_by_weights(attention: Any) -> bool:
+    """Whether an attention's queries are weights of the network, as those that merge tokens are."""
+    node = attention.next_functions[0][0]
+    if "ScaledDotProduct" not in attention.name():  # a softmax of q k^T
+        while node is not None and re.match(f"{_HANDED_ON}|(Mul|Div|Add|MaskedFill)B", node.name()):
+            node = node.next_functions[0][0]
+        if node is None or not re.match("(Bmm|Mm)Backward", node.name()):
+            return False
+        node = node.next_functions[0][0]
+    while node is not None and re.match(f"{_HANDED_ON}|(Repeat|Mul|Div)Backward", node.name()):
+        if any(following for following, _ in node.next_functions[1:]):
+            return False  # two are multiplied
+        node = node.next_functions[0][0]
+    return node is not None and node.name().endswith("AccumulateGrad")
 
 
 def picks(node: Any) -> bool:

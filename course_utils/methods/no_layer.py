@@ -65,7 +65,7 @@ def _no_grid(model: nn.Module, x: Inputs, watched: Watched) -> str:
     again = watched.repeated or _one_by_one(images, watched)
     if again:
         return _repeated(name, again, watched, images)
-    folded = _views_folded(name, images, size, watched)
+    folded = _one_axis_more(name, watched, len(size)) or _views_folded(name, images, size, watched)
     if folded is not None:
         return folded
     names = f"This network has: {', '.join([n for n in modules if n][:12])}."
@@ -224,6 +224,25 @@ def _of_variables(model: nn.Module, images: Tensor, watched: Watched) -> str | N
         f"This {type(model).__name__} cuts each of the {variables} variables of x into {patches} "
         "patches of its own. Name a layer of them and take the mean over the variables: "
         f"{_grad_cam(cure, watched)}."
+    )
+
+
+def _one_axis_more(name: str, watched: Watched, sides: int) -> str | None:
+    """The sentence where layers have times, rotations or views on an axis of their own; else None.
+
+    Read as channels, each of them is weighed by itself.
+    """
+    grids = [n for n, s in watched.shapes.items() if len(s) == sides + 3 and prod(s[3:]) > 1]
+    grids = [n for n in grids if watched.n in watched.shapes[n][:2] and watched.runs[n] == 1]
+    if sides < 2 or not grids:
+        return None
+    shape = watched.shapes[grids[-1]]
+    first = "" if shape[0] == watched.n else ".transpose(0, 1)"
+    cure = f"model, '{grids[-1]}', reshape_transform=lambda a: a{first}.flatten(1, 2)"
+    return (
+        f"'{grids[-1]}' of this {name} gives {' x '.join(map(str, shape))} for one image: one axis "
+        "more than channels and places have, as of times, rotations or views. Let each of them be "
+        f"channels of its own: {_grad_cam(cure, watched)}."
     )
 
 

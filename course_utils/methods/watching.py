@@ -23,7 +23,17 @@ from torch import Tensor, nn
 from ..networks.families import Known, known_inside
 from .backward import cancels, random_like
 from .compass import other_images
-from .graph import attended, channels_become_places, graph_nodes, nodes_and_leaves, picks, stand_of
+from .graph import (
+    asked_by_weights,
+    attended,
+    channels_become_places,
+    graph_nodes,
+    nodes_and_leaves,
+    only_weighs,
+    picks,
+    readers_of,
+    stand_of,
+)
 from .grids import (
     MOST_PREFIX_TOKENS,
     Fold,
@@ -60,6 +70,7 @@ class Watched:
         fitting: the names of the layers that pass the rule, the best first.
         ends: when each module ended, as autograd counts its nodes.
         attentions: number of tokens: when the last attention over so many began.
+        merged: number of tokens that an attention gave whose queries are weights: when it began.
         heard: when the first attention of all began.
         picked: when tokens were first picked from others or put into another order, as those that
             are most attended to: their places are lost, whatever their number.
@@ -75,6 +86,7 @@ class Watched:
     folds: dict[str, Fold] = field(default_factory=dict)  # how each of them is read as a grid
     ends: dict[str, int] = field(default_factory=dict)
     attentions: dict[int | None, int] = field(default_factory=dict)
+    merged: dict[int, int] = field(default_factory=dict)
     heard: int = 0
     picked: float = inf
     moved: float = inf
@@ -85,6 +97,7 @@ class Watched:
     one_place: str = ""  # the last module with a grid of which the output reads one place
     cut: bool = False  # there were grids, but no gradient
     gates: set[str] = field(default_factory=set)  # one channel: how much is read, not what is seen
+    weighing: set[str] = field(default_factory=set)  # read as others' weights or offsets only
     inference: bool = False  # a part of the network runs under inference_mode of its own
     lengths: dict[str, int] = field(default_factory=dict)  # of signals' outputs
     orders: dict[str, bool | None] = field(default_factory=dict)  # whether channels stand first
@@ -260,8 +273,10 @@ def _watch(
             for handle in handles:
                 handle.remove()
     watched.shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    _note_times(watched, len(size_of(images_of(x), model)))
     _apply_rule(watched, model, x, weights, dict(zip(tensors, gradients)))
     _put_hidden_last(watched, y, tensors)
+    _put_weighing_last(watched, y, tensors)
     watched.read = {name for best in watched.fitting[:1] for name in _read(best, tensors)}
     return watched
 
@@ -297,6 +312,24 @@ def _put_hidden_last(watched: Watched, y: Tensor, tensors: dict[str, Tensor]) ->
     if weighed - watched.inside:
         hidden = {n for n, t in tensors.items() if stand_of(t) not in beside} - watched.gates
         watched.fitting.sort(key=hidden.__contains__)
+
+
+def _put_weighing_last(watched: Watched, y: Tensor, tensors: dict[str, Tensor]) -> None:
+    """What only weighs, or says where to sample, gives way to the layer that is weighed beside it.
+
+    So do NetVLAD's soft assignments and the offsets of a deformable convolution.
+    """
+    readers = readers_of(y) if watched.fitting else {}
+    for name in [*watched.fitting]:
+        if not only_weighs(tensors[name], readers):
+            break
+        beside = nodes_and_leaves(y, without=[stand_of(tensors[name])])
+        read = _read(name, tensors).intersection(watched.fitting) - {name}
+        same = (other for other in read if watched.places(other) == watched.places(name))
+        if not any(stand_of(tensors[other]) in beside for other in same):
+            break
+        watched.weighing.add(name)
+    watched.fitting.sort(key=watched.weighing.__contains__)
 
 
 def _read(best: str, tensors: dict[str, Tensor]) -> set[str]:
@@ -432,7 +465,11 @@ def _note_attentions(watched: Watched, y: Tensor) -> None:
     """
     found: list[tuple[int, int]] = []
     for node in graph_nodes(y):
-        found += [(node._sequence_nr(), count) for count in attended(node)]
+        counts = attended(node)
+        found += [(node._sequence_nr(), count) for count in counts]
+        if counts and asked_by_weights(node):
+            begun = watched.merged.get(counts[0], node._sequence_nr())
+            watched.merged[counts[0]] = min(begun, node._sequence_nr())
         if picks(node):
             watched.picked = min(watched.picked, node._sequence_nr())
     watched.attentions = {tokens: begin for begin, tokens in sorted(found)}
@@ -504,6 +541,22 @@ def _measure_rows(watched: Watched, sides: Sequence[int], length: int) -> None:
             watched.lengths[name] = len(places)
 
 
+def _note_times(watched: Watched, sides: int) -> None:
+    """Times of a spiking network, or other steps on an axis of their own, are no tokens.
+
+    They stand beside the images in outputs of one axis more than a grid's, or where T x N x C come
+    that no attention compares.
+    """
+    for name, shape in watched.shapes.items():
+        tokens = watched.tokens(name)
+        if len(shape) == sides + 3 > 4 and watched.n in shape[:2]:
+            tokens = shape[1] if shape[0] == watched.n else shape[0]
+        elif sides < 2 or not tokens_first(shape, watched.n):
+            continue
+        if tokens is not None and tokens not in watched.attentions:
+            watched.placed[tokens] = []
+
+
 def _best_first(
     watched: Watched, modules: dict[str, nn.Module], names: list[str], cancelling: set[str],
     fixed: set[str],
@@ -534,7 +587,7 @@ def _foreign(
     starts = [n for n in fixed if isinstance(modules[n], (nn.LayerNorm, nn.Linear))]
     starts = sorted(starts, key=watched.ends.__getitem__, reverse=True)
     found = {watched.tokens(name): watched.ends[name] for name in starts}  # the first of each
-    return {tokens: end for tokens, end in found.items() if tokens is not None}
+    return watched.merged | {t: end for t, end in found.items() if t is not None}
 
 
 def _most_places(gradient: Tensor) -> int:

@@ -1,0 +1,207 @@
+"""Networks built as those of other libraries are, in small: right, or a sentence that helps."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torchvision.ops import deform_conv2d
+
+from course_utils.errors import LayerError
+from course_utils.methods.cams import GradCAM
+from course_utils.methods.forward_pass import ForwardPass
+
+
+def images(n=2, side=16):
+    return torch.randn(n, 3, side, side, generator=torch.Generator().manual_seed(7))
+
+
+def by_autograd(model, layer, x, c=0, grid=lambda a: a):
+    """S^c by plain autograd, with a hook of its own, which reads the layer as a grid."""
+    kept = []
+
+    def hook(_module, _inputs, value):
+        kept.append(value.detach().requires_grad_())
+        return kept[-1].clone()
+
+    handle = model.get_submodule(layer).register_forward_hook(hook)
+    y = model(x)
+    handle.remove()
+    (gradient,) = torch.autograd.grad(y[:, c].sum(), kept)
+    weights, a = grid(gradient).flatten(2).mean(dim=2), grid(kept[0].detach())
+    return torch.einsum("nc,nchw->nhw", weights, a)
+
+
+def in_the_sentence(error):
+    """The call of GradCAM that a sentence spells, evaluated with `model`."""
+    said = str(error.value)
+    return said[said.index("GradCAM(") :].rstrip(".")
+
+
+class Registers(nn.Module):
+    """A ViT of vit-pytorch in small: patches between norms, registers behind the patches."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(1)
+        self.patches = nn.Sequential(nn.LayerNorm(48), nn.Linear(48, 8), nn.LayerNorm(8))
+        self.registers = nn.Parameter(torch.randn(1, 4, 8))
+        self.layers = nn.ModuleList([Attention(), Attention()])
+        self.linear = nn.Linear(8, 5)
+        self.eval()
+
+    def forward(self, x):
+        cut = x.unfold(2, 4, 4).unfold(3, 4, 4).permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2)
+        a = torch.cat([self.patches(cut), self.registers.expand(len(x), -1, -1)], dim=1)
+        for layer in self.layers:
+            a = a + layer(a)
+        return self.linear(a[:, :-4].mean(dim=1))
+
+
+class Attention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm, self.qkv = nn.LayerNorm(8), nn.Linear(8, 24)
+
+    def forward(self, a):
+        q, k, v = self.qkv(self.norm(a)).chunk(3, dim=2)
+        return (q @ k.mT).softmax(dim=2) @ v
+
+
+@pytest.mark.parametrize("seed", [0, 1, 77])
+def test_images_drawn_from_a_small_seed_are_not_those_that_are_compared(seed):
+    """With torch.manual_seed(0) the other images were these, and no token seemed to change."""
+    torch.manual_seed(seed)
+    x = torch.randn(1, 3, 32, 32)
+    assert GradCAM(Registers())(x).layer == "layers.1.norm"
+
+
+class Times(nn.Module):
+    """A spiking network in small: T copies of the images, T x N x C x h x w, its answers averaged.
+
+    `second`: with N first, as frames stand in other networks.
+    """
+
+    def __init__(self, second=False):
+        super().__init__()
+        torch.manual_seed(2)
+        self.f, self.leaky, self.linear = nn.Conv2d(3, 6, 3), nn.Identity(), nn.Linear(6, 5)
+        self.second = second
+        self.eval()
+
+    def forward(self, x):
+        times = torch.stack([x + t for t in range(5)], dim=int(self.second))
+        a = self.f(times.flatten(0, 1)).relu().unflatten(0, times.shape[:2])
+        return self.linear(self.leaky(a).mean(dim=(3, 4))).relu().mean(dim=int(self.second))
+
+
+class Rotations(nn.Module):
+    """A group convolution of p4 in small: each channel in four rotations, N x C x 4 x h x w."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.kernels, self.turned = nn.Parameter(torch.randn(6, 3, 3, 3)), nn.Identity()
+        self.linear = nn.Linear(6, 5)
+        self.eval()
+
+    def forward(self, x):
+        each = [F.conv2d(x, self.kernels.rot90(turn, (2, 3))) for turn in range(4)]
+        return self.linear(self.turned(torch.stack(each, dim=2)).amax(dim=2).mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("make", "layer", "grid"),
+    [
+        (Times, "leaky", lambda a: a.transpose(0, 1).flatten(1, 2)),
+        (lambda: Times(second=True), "leaky", lambda a: a.flatten(1, 2)),
+        (Rotations, "turned", lambda a: a.flatten(1, 2)),
+    ],
+)
+def test_times_and_rotations_are_explained_as_the_sentence_says(make, layer, grid):
+    """Five times were read as 2 x 2 patches and a class token, and the map was one of nothing."""
+    model, x = make(), images()
+    with pytest.raises(LayerError, match="times, rotations or views") as error:
+        GradCAM(model)(x)
+    found = eval(in_the_sentence(error))(x, 0)  # noqa: S307
+    assert found.layer == layer
+    torch.testing.assert_close(found.evidence[:, 0], by_autograd(model, layer, x, grid=grid))
+
+
+class SoftAssignment(nn.Module):
+    """NetVLAD in small: how far each place belongs to each centre weighs what is seen there."""
+
+    def __init__(self, norm=False):
+        super().__init__()
+        torch.manual_seed(4)
+        self.f, self.near = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 4, 1)
+        self.norm = nn.BatchNorm2d(4) if norm else nn.Identity()
+        self.centres, self.linear = nn.Parameter(torch.randn(4, 6)), nn.Linear(24, 5)
+        self.eval()
+
+    def forward(self, x):
+        a = self.f(x)
+        near = self.norm(self.near(a)).flatten(2).softmax(dim=1)
+        far = a.flatten(2)[:, None] - self.centres[None, :, :, None]
+        return self.linear((near[:, :, None] * far).sum(dim=3).flatten(1))
+
+
+class Offsets(nn.Module):
+    """A deformable convolution: `where` says at which places `f` is read, `mask` how much."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(5)
+        self.f, self.kernel = nn.Conv2d(3, 6, 3), nn.Parameter(torch.randn(6, 6, 3, 3))
+        self.where, self.mask = nn.Conv2d(6, 18, 3, padding=1), nn.Conv2d(6, 9, 3, padding=1)
+        self.linear = nn.Linear(6, 5)
+        self.eval()
+
+    def forward(self, x):
+        a = self.f(x)
+        mask = self.mask(a).sigmoid()
+        read = deform_conv2d(a, self.where(a), self.kernel, padding=1, mask=mask)
+        return self.linear(read.mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("make", "passed"),
+    [(SoftAssignment, "near"), (lambda: SoftAssignment(norm=True), "norm"), (Offsets, "where")],
+)
+def test_what_only_weighs_or_says_where_to_read_gives_way_to_what_is_read(make, passed):
+    model, x = make(), images()
+    found = GradCAM(model)(x, 0)
+    assert found.layer == "f" and f"but for '{passed}', by which others" in found.layer_reason
+    torch.testing.assert_close(found.evidence[:, 0], by_autograd(model, "f", x))
+
+
+def test_a_convolution_before_a_sigmoid_that_multiplies_nothing_else_is_the_layer():
+    class Sigmoids(nn.Sequential):
+        def forward(self, x):
+            return super().forward(x).sigmoid().mean(dim=(2, 3))
+
+    model = Sigmoids(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 5, 3)).eval()
+    assert ForwardPass(model, images()).layer == "2"
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_tokens_merged_by_queries_of_the_network_are_no_patches(fused):
+    """Sixteen of 64 tokens have the grid of patches joined 2 x 2, but each is made of all."""
+
+    class Merging(Registers):
+        def __init__(self):
+            super().__init__()
+            self.queries = nn.Parameter(torch.randn(16, 8))
+
+        def forward(self, x):
+            cut = x.unfold(2, 4, 4).unfold(3, 4, 4).permute(0, 2, 3, 1, 4, 5).flatten(3)
+            a = self.patches(cut.flatten(1, 2))
+            a = k = a + self.layers[0](a)
+            if fused:
+                queries = self.queries.expand(len(x), -1, -1)
+                a = F.scaled_dot_product_attention(queries, k, k)
+            else:
+                a = (self.queries @ k.mT / 3).softmax(dim=2) @ k
+            return self.linear((a + self.layers[1](a)).mean(dim=1))
+
+    found = GradCAM(Merging())(images(side=32), 0)
+    assert found.evidence.shape[2:] == (8, 8) and found.layer == "layers.0"
