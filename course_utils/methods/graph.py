@@ -90,18 +90,22 @@ def attended(node: Any) -> tuple[int, ...]:
 
 def asked_by_weights(attention: Any) -> bool:
     """Whether an attention's queries are weights of the network, as those that merge tokens are."""
-    node = attention.next_functions[0][0]
-    if "ScaledDotProduct" not in attention.name():  # a softmax of q k^T
-        while node is not None and re.match(f"{_HANDED_ON}|(Mul|Div|Add|MaskedFill)B", node.name()):
+    tokens, reads = attended(attention)[0], attention.next_functions[:1]
+    if "ScaledDotProduct" not in attention.name():  # a softmax of q k^T, or of its transpose
+        passed, node = f"{_HANDED_ON}|(Mul|Div|Add|MaskedFill)Backward", reads[0][0]
+        while node is not None and re.match(passed, node.name()):
             node = node.next_functions[0][0]
-        if node is None or not re.match("(Bmm|Mm)Backward", node.name()):
-            return False
-        node = node.next_functions[0][0]
+        reads = node.next_functions if node and re.match("(Bmm|Mm)Backward", node.name()) else ()
+    return any(tokens in _weight(node) for node, _ in reads)
+
+
+def _weight(node: Any) -> Sequence[int]:
+    """The shape of a weight that is handed on unchanged, but for a factor; () of other tensors."""
     while node is not None and re.match(f"{_HANDED_ON}|(Repeat|Mul|Div)Backward", node.name()):
         if any(following for following, _ in node.next_functions[1:]):
-            return False  # two are multiplied
+            return ()  # two are multiplied
         node = node.next_functions[0][0]
-    return node is not None and node.name().endswith("AccumulateGrad")
+    return getattr(getattr(node, "variable", None), "shape", ())
 
 
 def picks(node: Any) -> bool:

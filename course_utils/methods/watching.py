@@ -587,7 +587,8 @@ def _foreign(
     starts = [n for n in fixed if isinstance(modules[n], (nn.LayerNorm, nn.Linear))]
     starts = sorted(starts, key=watched.ends.__getitem__, reverse=True)
     found = {watched.tokens(name): watched.ends[name] for name in starts}  # the first of each
-    return watched.merged | {t: end for t, end in found.items() if t is not None}
+    found |= {tokens: end for tokens, end in watched.merged.items() if tokens not in found}
+    return {tokens: end for tokens, end in found.items() if tokens is not None}
 
 
 def _most_places(gradient: Tensor) -> int:
