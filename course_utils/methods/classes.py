@@ -207,8 +207,9 @@ def class_indices(which: Any, n: int, classes: int, categories: list[str] | None
         )
     numbers = [[_index(c, categories, classes) for c in row] for row in rows]
     indices = torch.tensor(numbers, device="cpu")  # whatever set_default_device says
-    plain = _is_list(which) and not any(map(_is_row, which))  # K classes, asked of every image
-    if not plain and indices.shape[1] == classes > 2 and bool((indices <= 1).all()):
+    if indices.shape[1] == classes > 2 and bool((indices <= 1).all()):
+        if _is_list(which) and not any(map(_is_row, which)):
+            return indices  # K classes, asked of every image
         labels = "torch.tensor(labels)" if _is_list(which) else "labels"
         raise ClassError(
             f"The classes are {n} x {classes} zeros and ones, a column for each class, as in "

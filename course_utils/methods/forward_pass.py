@@ -24,7 +24,7 @@ from .closed_form import (
     pooling_linear_head,
     spelled_out,
 )
-from .compass import Lie, lie_of
+from .compass import Lie, lie_of, to_measure
 from .diagnosis import diagnosed, of_the_network
 from .first_token import find_shorter
 from .framing import frame_of
@@ -177,7 +177,7 @@ class ForwardPass:
         self._one_by_one = first = first and kind is not True
         read = leaf.transpose(0, 1) if first else leaf
 
-        def as_it_lies(turned: bool, by_columns: bool = False) -> tuple[Fold, Lie]:
+        def fold_of(turned: bool, by_columns: bool = False) -> Fold:
             size = self.size[::-1] if turned else self.size
 
             def seen() -> Seen:
@@ -185,9 +185,14 @@ class ForwardPass:
                 return known.exchanged() if by_columns else known
 
             fold = grid_fold(self.model, name, read, size, seen, kind)
-            plain = (lambda a: fold(a.transpose(0, 1))) if first else fold
+            return (lambda a: fold(a.transpose(0, 1))) if first else fold
+
+        def as_it_lies(turned: bool, by_columns: bool = False) -> tuple[Fold, Lie]:
+            plain = fold_of(turned, by_columns)
             return plain, lie_of(self.model, x, name, plain, turned)
 
+        if to_measure(self.model) is None:
+            return fold_of(turned=False)
         turned = self._turns(shape, images_of(x), watched)
         plain, lie = as_it_lies(turned)
         if len(shape) == 3 and lie.axes == (1, 0) and not turned and len(set(self.size)) == 2:

@@ -92,9 +92,11 @@ class PooledHead:
         """alpha_k = sum_m c_km dJ/dz_km, or by the linear layer that reads z."""
         if self._first is not None:
             return product(self._gradient(v, self._waist - 1).to(self._first.dtype), self._first)
+        each = self._gradient(v, self._waist).flatten(2)
+        if self._mean is not None and each.shape[2] == self._channels:
+            return each * self._mean
         c = self._coefficients
-        each = self._gradient(v, self._waist).flatten(2) * c.flatten(1)[:, None]
-        return each if c.shape[2] == 1 else each.unflatten(2, c.shape[1:]).sum(dim=3)
+        return (each * c.flatten(1)[:, None]).unflatten(2, c.shape[1:]).sum(dim=3)
 
     def class_maps(self, activations: Tensor) -> Tensor | None:
         """S^c for every class c, N x classes x h x w, place by place; None: not so.
@@ -178,16 +180,22 @@ class PooledHead:
         return derivative[0]
 
     @cached_property
+    def _mean(self) -> float | None:
+        """c where it is one number: z are averages and maxima of A, whose weights sum to 1,
+        whatever their windows, so that their mean is the same for all. None elsewhere.
+        """
+        alike = all(node.name() in _WEIGHTS_SUM_TO_1 for node in self.path[self._waist :])
+        return self._channels / prod(self._leaf.shape[1:]) if alike else None
+
+    @cached_property
     def _coefficients(self) -> Tensor:
         """c, N x C x M: the backward pass from z to A is linear, and c is its derivative.
 
-        1 x C x M where z are averages and maxima of A: the weights of each sum to 1, whatever its
-        windows, so that their mean is the same for all.
+        1 x C x M where it is one number, `_mean`.
         """
-        if all(node.name() in _WEIGHTS_SUM_TO_1 for node in self.path[self._waist :]):
+        if self._mean is not None:
             each = prod(self._shapes[self._waist][1:]) // self._channels
-            places = prod(self._leaf.shape[1:]) // self._channels
-            return self._leaf.new_full((1, self._channels, each), 1 / places)
+            return self._leaf.new_full((1, self._channels, each), self._mean)
         end = GradientEdge(self.path[self._waist], 0)
         with torch.inference_mode(False), torch.enable_grad():
             z = torch.ones(
@@ -206,18 +214,19 @@ class PooledHead:
         With several numbers for each channel it is the largest of all: VGG's has 400 MB. Where all
         of them count alike, reading it once is enough, and only what a ReLU lets through.
         """
-        c = self._coefficients
-        matrix = None if c.shape[2] == 1 else self._linear(self._waist - 1)
-        if matrix is None or not (c == c[0, 0, 0]).all():
+        c, one = self._channels, self._mean
+        several = prod(self._shapes[self._waist][1:]) > c
+        matrix = self._linear(self._waist - 1) if one is not None and several else None
+        if matrix is None:
             return None
 
         def pooled(rows: Tensor) -> Tensor:
-            return rows.unflatten(1, c.shape[1:]).sum(dim=2) * c[0, 0, 0]
+            return rows.unflatten(1, (c, -1)).sum(dim=2) * one
 
         used = self._outputs_used(len(matrix))
         if 4 * len(used) > 3 * len(matrix):
             return pooled(matrix)
-        first = matrix.new_zeros(len(matrix), c.shape[1])
+        first = matrix.new_zeros(len(matrix), c)
         for few in used.split(ROWS):
             first[few] = pooled(matrix.index_select(0, few))
         return first

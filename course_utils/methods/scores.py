@@ -94,6 +94,7 @@ _BY_HAND = re.compile(
     r"|((Mul|Div) Add|Add( Mul| Div)?) "  # (1 + y / (1 + |y|)) / 2, (1 + y / sqrt(1 + y^2)) / 2
     r"(Div[+] Add Abs|(Div[+] Sqrt|Mul[+] Rsqrt) Add (Pow|Mul[+])) "
 )
+_PRODUCTS = ("Addmm", "Addbmm", "Mm", "Bmm")  # of a matrix: what comes out are logits
 # what probabilities are averaged by, multiplied, or chosen from
 _JOINING = ("Add", "Sub", "Rsub", "Mul", "Div", "Sum", "Stack", "Cat", "Maximum", "Minimum", "Sqrt")
 _CURE = {
@@ -149,6 +150,8 @@ def _probabilities_by(output: Tensor) -> tuple[str, int] | None:
     say (compiled networks, averages of several softmaxes), rows that are >= 0 and sum to 1 or
     100 are a softmax's. Values between 0 and 1 alone prove no sigmoid: logits may lie there, too.
     """
+    if output.grad_fn is not None and output.grad_fn.name().startswith(_PRODUCTS):
+        return None
     node, y, whole = _last_operation(output.grad_fn), output.detach().float(), 1
     if _times_a_hundred(node):
         node, y, whole = _last_operation(_before(node)[0]), y / 100, 100
@@ -156,7 +159,7 @@ def _probabilities_by(output: Tensor) -> tuple[str, int] | None:
     if last.startswith(("Softmax", "Sigmoid", "Hardsigmoid")):
         return last.removesuffix("0").removesuffix("Backward").lower(), whole
     clamp = ("clamp", 1) if _is_clamped(output.grad_fn) else None
-    if last.startswith(("Addmm", "Addbmm", "Mm", "Bmm")):
+    if last.startswith(_PRODUCTS):
         return clamp
     by_hand = _BY_HAND.match(_operations(node)) or _sigmoids(node) > 1
     if by_hand and bool(((y >= 0) & (y <= 1)).all()):
