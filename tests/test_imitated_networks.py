@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torchvision.models.resnet import BasicBlock, ResNet
 from torchvision.ops import deform_conv2d
 
 from course_utils.errors import LayerError
@@ -205,3 +206,44 @@ def test_tokens_merged_by_queries_of_the_network_are_no_patches(fused):
 
     found = GradCAM(Merging())(images(side=32), 0)
     assert found.evidence.shape[2:] == (8, 8) and found.layer == "layers.0"
+
+
+@pytest.mark.parametrize("name", ["layer", "categories", "config", "class_token", "patch_embed"])
+def test_a_property_that_fails_is_none_of_the_networks_statements(name):
+    """Only an AttributeError was borne, and GradCAM fell over what it does not need."""
+
+    class Failing(SoftAssignment):
+        pass
+
+    def fails(self):
+        raise RuntimeError("not set up yet")
+
+    setattr(Failing, name, property(fails))
+    model, x = Failing(), images()
+    assert torch.equal(GradCAM(model)(x, 0).evidence, GradCAM(SoftAssignment())(x, 0).evidence)
+
+
+def test_a_decoder_on_a_known_network_has_its_layer_in_a_wrapper_too():
+    """The wrapped network's own output has places, so that the backbone's layer was taken."""
+
+    class Decoder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(6)
+            self.backbone = ResNet(BasicBlock, [1, 1, 1, 1])
+            self.up, self.head = nn.Conv2d(512, 8, 1), nn.Conv2d(8, 5, 3, padding=1)
+            self.eval()
+
+        def forward(self, x):
+            net = self.backbone
+            a = net.maxpool(net.relu(net.bn1(net.conv1(x))))
+            a = net.layer4(net.layer3(net.layer2(net.layer1(a))))
+            return self.head(F.interpolate(self.up(a), scale_factor=4).relu())
+
+    def output(y):
+        return y.mean(dim=(2, 3))
+
+    model, x = Decoder(), images(1, 64)
+    bare = GradCAM(model, output=output)(x, 0)
+    wrapped = GradCAM(nn.Sequential(model), output=output)(x, 0)
+    assert bare.layer == "head" and torch.equal(wrapped.evidence, bare.evidence)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ClassError, LayerError
+from ..networks.families import stated
 from .classes import class_indices, class_name, names_in, names_of
 from .closed_form import one_hot
 from .forward_pass import ForwardPass
@@ -135,13 +136,13 @@ class _CAM:
 
     def _read_names(self) -> None:
         """The classes' names, which may be set or replaced after the method was made."""
-        stated = getattr(self.model, "categories", None)
-        self._stated = stated, stated[:] if isinstance(stated, list) else None
+        names = stated(self.model, "categories")
+        self._stated = names, names[:] if isinstance(names, list) else None
         self.categories = names_in(self.model)
 
     def _names_changed(self) -> bool:
         """Whether others were set, or those in a list were changed."""
-        (then, names), now = self._stated, getattr(self.model, "categories", None)
+        (then, names), now = self._stated, stated(self.model, "categories")
         return now is not then or names is not None and now != names
 
     def _asks_elsewhere(self, x: ForwardPass) -> bool:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ClassError, a_kind_of, closest
+from ..networks.families import stated
 from .scores import is_one_logit
 
 FEW_NAMES = 10  # so many fit into a sentence
@@ -28,8 +29,8 @@ def names_in(model: nn.Module) -> list[str] | None:
     stands there by default, is no name.
     """
     for part in (model, *model.children()):
-        names = class_names(getattr(part, "categories", None))
-        names = names or class_names(getattr(getattr(part, "config", None), "id2label", None))
+        names = class_names(stated(part, "categories"))
+        names = names or class_names(getattr(stated(part, "config"), "id2label", None))
         if names and not all(re.fullmatch(r"LABEL_\d+", name) for name in names):
             return names
     return None
@@ -158,7 +159,7 @@ def names_of(
         classes = output.shape[1]
         answers = f"{classes} classes: give it one name for each"
     if categories and len(categories) != classes:
-        if model is not None and class_names(getattr(model, "categories", None)) is None:
+        if model is not None and class_names(stated(model, "categories")) is None:
             return names_of(None, output)
         raise ClassError(
             f"model.categories holds {len(categories)} names, but the network answers {answers}, "

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from ..errors import LayerError, a_kind_of
-from ..networks.families import hands_on_channels_last, is_of_a_library
+from ..networks.families import hands_on_channels_last, is_of_a_library, stated
 from .inputs import first_convolution, in_words, places_in_words
 
 Fold = Callable[[Tensor], Tensor]
@@ -201,8 +201,8 @@ def _channels_first_of_three(
 
 def _prefix_tokens(model: nn.Module) -> int | None:
     """How many tokens stand before the image's: class token, registers. None when unknown."""
-    known = getattr(model, "num_prefix_tokens", None)  # timm's name for it
-    class_token = getattr(model, "class_token", None)  # torchvision's
+    known = stated(model, "num_prefix_tokens")  # timm's name for it
+    class_token = stated(model, "class_token")  # torchvision's
     if known is None and isinstance(class_token, Tensor):
         known = class_token.shape[-2] if class_token.dim() > 1 else 1  # 1 x T x C, T x C or C
     return known if isinstance(known, int) else None

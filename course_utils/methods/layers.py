@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import LayerError, a_kind_of, closest
-from ..networks.families import Known, known_inside
+from ..networks.families import Known, known_inside, stated
 from .backward import random_like
 from .chance import dice, first_time, warn_of_chance
 from .compass import lie_of
@@ -152,9 +152,9 @@ def known_target(model: nn.Module) -> Target | None:
 
     None if there is none, or several, or if something was added that may have places behind it.
     """
-    stated = getattr(model, "layer", None)
-    if isinstance(stated, str):
-        return Target(stated, _module(model, stated), "the network states it", asked=None)
+    layer = stated(model, "layer")
+    if isinstance(layer, str):
+        return Target(layer, _module(model, layer), "the network states it", asked=None)
     found = known_inside(model)
     sure = len(found) == 1 and not found[0].others
     return _of_known(model, found[0]) if sure else None
@@ -282,8 +282,8 @@ def _some_images(model: nn.Module) -> Tensor:
 
 def _stated_size(module: nn.Module) -> tuple[int, ...] | None:
     """(C, H, W) as timm's networks state it."""
-    config = getattr(module, "pretrained_cfg", None)
-    img_size = getattr(getattr(module, "patch_embed", None), "img_size", None)
+    config = stated(module, "pretrained_cfg")
+    img_size = getattr(stated(module, "patch_embed"), "img_size", None)
     if isinstance(img_size, (tuple, list)):
         return (3, *img_size)
     return (

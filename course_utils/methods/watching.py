@@ -206,7 +206,9 @@ def _known_that_answers(model: nn.Module, watched: Watched) -> Known | None:
     answering = [known for known in known_inside(model) if known.layer in watched.fitting]
     if len(answering) != 1:
         return None
-    best, (known,) = watched.fitting[0], answering
+    (known,) = answering
+    # not the network as a whole, whose output in a wrapper may have places, too
+    best = next(n for n in watched.fitting if not known.layer.startswith(f"{n}."))
     return None if best in known.others and known.layer in watched.read else known
 
 

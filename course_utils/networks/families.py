@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from torch import nn
 
@@ -54,14 +54,25 @@ _OWN_ENDS = {
 _CHANNELS_LAST = ("SwinTransformer", "SwinTransformerV2")
 
 
+def stated(module: nn.Module, name: str) -> Any:
+    """What a network says of itself in an attribute; None, too, where a property of its own fails.
+
+    What is not needed for an answer must not be in its way.
+    """
+    try:
+        return getattr(module, name, None)
+    except Exception:  # noqa: BLE001
+        return None
+
+
 def known_layer(model: nn.Module) -> str | None:
     """The last layer with spatial positions of a network of a known family; None for others.
 
     A network that states its layer, `model.layer = "name"`, is believed.
     """
-    stated = getattr(model, "layer", None)
-    if isinstance(stated, str):
-        return stated
+    layer = stated(model, "layer")
+    if isinstance(layer, str):
+        return layer
     for candidate in _LAYERS.get(type(model).__name__, ()):
         try:
             name = candidate if isinstance(candidate, str) else candidate(model)
@@ -99,8 +110,8 @@ def known_inside(model: nn.Module) -> list[Known]:
         if path.startswith(inside):
             continue  # a part of what was found
         name = known_layer(module)
-        stated = getattr(module, "layer", None) == name
-        if name is not None and (is_of_a_library(module) or stated) and _has(module, name):
+        own = stated(module, "layer") == name
+        if name is not None and (is_of_a_library(module) or own) and _has(module, name):
             inside = f"{path}." if path else ""
             others = _added(model, path, name)
             found.append(Known(f"{inside}{name}", type(module).__name__, others))
