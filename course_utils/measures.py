@@ -263,7 +263,8 @@ def contrastive_deletion(
             order), positive ones only.
         share: of all pixels, in (0, 1]; fewer go where fewer are positive.
         blank: what removed pixels become, broadcastable to x; None: a strong blur of x, which
-            leaves no hole with sharp edges for the network to see.
+            leaves no hole with sharp edges for the network to see. Of whole numbers, but for
+            bytes, it must be given.
         regions: how many random regions, at least 2.
         seed: of the random places.
 
@@ -272,7 +273,7 @@ def contrastive_deletion(
 
     Raises:
         ValueError: the map's size is not the picture's, `share` or `regions` is out of range,
-            `blank` does not fit the picture, or a margin is no finite number.
+            `blank` does not fit the picture or is missing, or a margin is no finite number.
 
     >>> print(contrastive_deletion(margin_between(network, p, q), x[0], answer.maps[0, 0]))
     """
@@ -344,8 +345,6 @@ def _ranked(x: Tensor, evidence: ArrayLike) -> tuple[np.ndarray, Tensor]:
     if not isinstance(x, Tensor) or x.dim() not in (2, 3, 4):
         got = " x ".join(map(str, getattr(x, "shape", [type(x).__name__])))
         raise ValueError(f"x is {got}; one picture, a tensor C x H x W, is needed, such as x[0].")
-    if not x.is_floating_point():
-        raise ValueError(f"x holds {x.dtype} values; a picture as the network reads it is floats.")
     values = _array(evidence, (1, 2, 3))
     if values.ndim != x.dim() - 1:
         got = " x ".join(map(str, x.shape))
@@ -437,6 +436,13 @@ def average(values: Sequence[float]) -> tuple[float, int]:
 
 def _blurred(x: Tensor) -> Tensor:
     """Every pixel the mean of a window a quarter of the picture wide, clipped at the edge."""
+    if x.dtype == torch.uint8:
+        return _blurred(x.float()).round().to(x)
+    if not x.is_floating_point():
+        raise ValueError(
+            f"x holds {x.dtype} values, which a blur may turn into other classes or words: say "
+            "what removed pixels become, blank=0, say."
+        )
     reach = max(x.shape[-1] // 8, 1)
     for axis in range(1, x.dim()):  # a box's mean is the mean of means, side by side
         rows = x.movedim(axis, -1)
