@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torchvision.models.resnet import BasicBlock, ResNet
-from torchvision.ops import deform_conv2d
+from torchvision.ops import deform_conv2d, roi_align
 
 from course_utils.errors import LayerError
 from course_utils.methods.cams import GradCAM
@@ -247,3 +247,80 @@ def test_a_decoder_on_a_known_network_has_its_layer_in_a_wrapper_too():
     bare = GradCAM(model, output=output)(x, 0)
     wrapped = GradCAM(nn.Sequential(model), output=output)(x, 0)
     assert bare.layer == "head" and torch.equal(wrapped.evidence, bare.evidence)
+
+
+class Boxes(nn.Module):
+    """Answers for boxes, as the second stage of a detector: a row for each box."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(8)
+        self.f, self.linear = nn.Conv2d(3, 6, 3), nn.Linear(24, 5)
+        self.eval()
+
+    def forward(self, x, boxes):
+        return self.linear(roi_align(self.f(x).relu(), boxes, 2).flatten(1))
+
+
+A, B = [1.0, 1, 9, 9], [4.0, 2, 12, 13]
+
+
+@pytest.mark.parametrize(
+    ("boxes", "sentence"),
+    [
+        (torch.tensor([[0, *A], [1, *A], [1, *B]]), "gave 3 rows for 2 images.* rows are of boxes"),
+        (torch.tensor([[1, *A], [1, *B]]), "Row 0 of the output reads image 1"),  # it crashed
+        (torch.tensor([[1, *A], [0, *B]]), "Row 0 of the output reads image 1"),
+        ([torch.tensor([A, B]), torch.zeros(0, 4)], "Row 1 of the output reads image 0"),
+    ],
+)
+def test_rows_of_boxes_are_no_rows_of_images_and_the_cure_works(boxes, sentence):
+    """Where they were as many, one image had the evidence of both, and the other none."""
+    model, x = Boxes(), images()
+    with pytest.raises(LayerError, match=f"{sentence}.*output=lambda y: y.:1."):
+        GradCAM(model)((x, boxes))
+    one = GradCAM(model, output=lambda y: y[:1])((x[:1], [torch.tensor([A, B])]), 0)
+    alone = GradCAM(model)((x[:1], [torch.tensor([A])]), 0)
+    torch.testing.assert_close(one.evidence, alone.evidence)
+    assert len(GradCAM(model)((x, torch.tensor([[0, *A], [1, *B]])), 0).evidence) == 2
+
+
+def test_times_that_stand_before_the_batch_are_exchanged_as_the_sentences_say():
+    class TimesFirst(Times):
+        def forward(self, x):
+            a = self.leaky(self.f(x.flatten(0, 1)).relu().unflatten(0, x.shape[:2]))
+            return self.linear(a.mean(dim=(3, 4))).relu().mean(dim=0)
+
+    model, x = TimesFirst(), torch.stack([images() + t for t in range(5)])
+    with pytest.raises(LayerError, match=r"times seem to stand first.*x.0..transpose\(0, 1\)"):
+        GradCAM(model)(x)
+    expected = by_autograd(model, "leaky", x, grid=lambda a: a.movedim(0, 2).flatten(3))
+    model.register_forward_pre_hook(lambda m, x: (x[0].transpose(0, 1),))
+    with pytest.raises(LayerError, match="gives 5 grids") as error:
+        GradCAM(model)(x.transpose(0, 1))
+    call = in_the_sentence(error).partition(", a map of")[0]
+    found = eval(call)(x.transpose(0, 1), 0)  # noqa: S307
+    torch.testing.assert_close(found.evidence[:, 0].flatten(2), expected)
+
+
+@pytest.mark.parametrize("numbers", ["grey", "classes"])
+def test_images_without_an_axis_of_channels_have_maps_of_their_sides(numbers):
+    """They were told that they are signals, of which a spectrogram is made."""
+
+    class Coloured(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(9)
+            self.f, self.linear = nn.Conv2d(3 if numbers == "grey" else 7, 6, 3), nn.Linear(6, 5)
+
+        def forward(self, x):
+            if numbers == "grey":
+                a = x[:, None].expand(-1, 3, -1, -1).float() / 255
+            else:
+                a = F.one_hot(x.long() % 7, 7).movedim(3, 1).float()
+            return self.linear(self.f(a).mean(dim=(2, 3)))
+
+    x = torch.randint(0, 256, (2, 24, 16), dtype=torch.uint8, generator=torch.Generator())
+    found = GradCAM(Coloured().eval())(x, 0)
+    assert found.maps.shape == (2, 1, 24, 16)
+    torch.testing.assert_close(found.evidence[:, 0], by_autograd(Coloured(), "f", x))

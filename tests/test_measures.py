@@ -280,7 +280,10 @@ def test_averages_leave_out_what_has_no_answer_and_count_the_rest():
         (lambda: energy_inside(MAP + np.inf, mask((0, 0))), "NaN or infinity"),
         (lambda: pointing_game(np.zeros((0, 0)), np.zeros((0, 0))), r"shape \(0, 0\)"),
         (lambda: pointing_game(mask((0, 0)), MAP), "The map stands first, then the mask"),
-        (lambda: contrastive_deletion(first_row, X.int(), np.ones((2, 2))), "int32 values.* blank=0"),
+        (
+            lambda: contrastive_deletion(first_row, X.int(), np.ones((2, 2))),
+            "int32 values.* blank=0",
+        ),
         (lambda: contrastive_deletion(first_row, X, np.ones((2, 2)), blank="blur"), "'blur'; give"),
         (
             lambda: contrastive_deletion(first_row, X, np.ones((2, 2)), blank=[0, 0, 0]),

@@ -210,6 +210,9 @@ def _of_the_layer(
 ) -> LayerError | None:
     """The same sentence with what is known about the layer, and a better one."""
     text = str(error)
+    times_first = _times_first(text, images_of(x))
+    if times_first is not None:
+        return times_first
     if target is None or not target.named:
         cut = "the network's own code cuts it" in text
         around = cut and _checkpointed(model, list(model.modules())[1:], x)
@@ -229,6 +232,19 @@ def _of_the_layer(
             )
     better = _better(model, x, target, output)
     return LayerError(f"{text} By default it is '{better}'.") if better else None
+
+
+def _times_first(text: str, images: Tensor) -> LayerError | None:
+    """The error for T x N x C x H x W, as spiking networks take their images; None for others."""
+    answered = re.match(r"The network gave (\d+) row", text)
+    if answered is None or images.dim() != 5 or images.shape[1] != int(answered[1]):
+        return None
+    return LayerError(
+        f"x is {' x '.join(map(str, images.shape))}, and the network gave {answered[1]} answers: "
+        "its times seem to stand first, T x N x C x H x W. Give the batch first, and let the "
+        "network exchange them: model.register_forward_pre_hook(lambda m, x: (x[0].transpose(0, "
+        "1),)), then ask with x.transpose(0, 1)."
+    )
 
 
 def _better(model: nn.Module, x: Inputs, target: Target, output: Picker | None) -> str | None:

@@ -320,12 +320,16 @@ def check_grid(
             " If the images are a bag with one answer, ask it of each: output=lambda y: "
             f"torch.cat([y] * {images}), whose evidence is {images} times as large."
         )
+        boxes = (
+            " If rows are of boxes, ask of one image with its boxes, and of one row at a time, the "
+            "first by output=lambda y: y[:1]."
+        )
         raise LayerError(
             f"The network gave {n} row{'s' * (n > 1)} for "
             f"{'one image' if images == 1 else f'{images} images'}, and must give one for each. If "
             "squeeze() or an index took the batch's axis away, give it back: output=lambda y: "
             f"y[None], of one image. If classes, or times, stand first: {exchanged}."
-            f"{bag * (n == 1)}"
+            f"{bag * (n == 1)}{boxes * (n > images)}"
         )
     if activations.dim() != axes + 2 or len(activations) != n:
         shape = " x ".join(map(str, activations.shape)) or "a single number"

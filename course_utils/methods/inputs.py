@@ -98,11 +98,14 @@ def _reads_pixels(model: nn.Module, shape: Sequence[int]) -> bool:
 
 def _axes_of_three(shape: tuple[int, ...], model: nn.Module) -> tuple[int, ...]:
     """L in N x C x L, or in N x L x C if the first layer reads the last axis, or no axis, and C
-    is less than L; H and W in N x H x W if it is a convolution of images with one channel.
+    is less than L; H and W in N x H x W if it is a convolution of images with one channel, or with
+    others than x has, as where grey is repeated and numbers become colours.
     """
+    sides = max(shape[1:]) <= 32 * min(shape[1:])  # else it is a signal that becomes a picture
     for m in model.modules():
-        if isinstance(m, nn.Conv2d) and m.in_channels == 1:
-            return (1, 2)
+        if isinstance(m, nn.Conv2d):
+            if m.in_channels == 1 or sides and m.in_channels not in shape[1:]:
+                return (1, 2)
         reads = _READS.get(type(m))
         if reads is not None:
             if isinstance(m, nn.LSTM | nn.GRU) and shape[1] < shape[2] == reads(m):
@@ -183,7 +186,7 @@ def one_image(x: Inputs) -> Inputs:
     n = len(images)
 
     def first(tensor: Tensor) -> Tensor:
-        if tensor.dim() and len(tensor) != n:
+        if tensor.dim() and (len(tensor) != n or _numbered(tensor) and tensor[0, 0] != 0):
             raise ValueError("Rows of other things than images.")
         return tensor[:1] if tensor.dim() else tensor
 
@@ -195,6 +198,17 @@ def one_image(x: Inputs) -> Inputs:
         return each_tensor(x, first, of_each)
     except ValueError:
         return x
+
+
+def _numbered(tensor: Tensor) -> bool:
+    """Whether a tensor may be boxes, K x 5, where the number of their image stands first."""
+    return tensor.dim() == 2 and tensor.shape[1] == 5
+
+
+def holds_boxes(x: Inputs) -> bool:
+    """Whether there may be boxes among the inputs, K x 4 or as `_numbered`."""
+    sides = (t.shape[1:] for _, t in _tensors_in(x, "x") if not isinstance(x, Tensor))
+    return any(tuple(side) in ((4,), (5,)) for side in sides)
 
 
 def name_of(images: Tensor, x: Inputs) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import LayerError, a_kind_of, closest
 from ..networks.families import Known, known_inside, stated
-from .backward import random_like
+from .backward import backward, random_like
 from .chance import dice, first_time, warn_of_chance
 from .compass import lie_of
 from .first_token import Run, run_shorter
@@ -23,6 +23,7 @@ from .inputs import (
     Inputs,
     beside_weights,
     first_convolution,
+    holds_boxes,
     images_of,
     in_words,
     size_of,
@@ -313,7 +314,29 @@ def run_from_target(
         runs_otherwise(model, x, output, target.name, run.output)  # noted for the next question
     if before is not None and before != dice(x):
         warn_of_chance(model, x, target.name, output)
+    if len(run.output) > 1 and run.shift is None and holds_boxes(x):
+        _check_rows(run)
     return target, run
+
+
+def _check_rows(run: Run) -> None:
+    """Raise a LayerError unless each row of the output reads its own image alone.
+
+    Rows of boxes may be as many as the images, but of others.
+    """
+    n, leaf, y = len(run.output), run.leaf, run.output
+    if leaf.shape[0] != n:
+        return  # of tokens that stand first, or of fewer images
+    own = torch.eye(n, device=y.device).reshape(n, n, *[1] * (y.dim() - 1))
+    gradient = backward(y, leaf, own * random_like(y))
+    reads = None if gradient is None else gradient.flatten(2).ne(0).any(dim=2)
+    if reads is not None and bool(reads.fill_diagonal_(False).any()):
+        row, image = reads.nonzero()[0].tolist()
+        raise LayerError(
+            f"Row {row} of the output reads image {image} of x, as where the rows are of boxes: a "
+            "map belongs to one image. Ask of one image with its boxes, and of one row at a time, "
+            "the first by output=lambda y: y[:1]."
+        )
 
 
 def _first_that_runs(

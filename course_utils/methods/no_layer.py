@@ -263,6 +263,8 @@ def _views_folded(name: str, images: Tensor, size: Sequence[int], watched: Watch
     )
     if len(size) == 3 and many == size[0] * watched.n:
         unfold = f"lambda a: a.unflatten(0, (-1, {size[0]})).transpose(1, 2)"
+        if len(shapes[last]) == 5 and shapes[last][1] == watched.n:  # T x N x C x h x w
+            unfold = "lambda a: a.movedim(0, 2)"
         line = _grad_cam(f"model, '{last}', reshape_transform={unfold}", watched)
         cure = f"explain all of them at once: {line}, a map of {axes} places."
     return (
