@@ -170,6 +170,15 @@ def test_rise_takes_a_mask_at_least(wrong, birds, flamingo):
         METHODS["RISE"](birds, flamingo, **wrong)
 
 
+@pytest.mark.parametrize(("name", "few"), [("RISE", dict(masks=8)), ("LIME", dict(samples=8))])
+def test_another_seed_draws_anew(name, few, birds, flamingo):
+    usual, same, other = (
+        METHODS[name](birds, flamingo, **few, **seed).maps
+        for seed in ({}, {"seed": 0}, {"seed": 1})
+    )
+    assert torch.equal(usual, same) and not torch.allclose(usual, other)
+
+
 def test_passes_are_counted_and_can_be_stopped(birds, flamingo):
     with counted(birds) as passes:
         METHODS["RISE"](birds, flamingo, masks=40)
@@ -221,6 +230,22 @@ def test_what_comes_back_through_two_rectifiers(rectifier, pixel, deconvolved, g
     x = torch.tensor(pixel).view(1, 2, 1, 1).expand(1, 2, 2, 2).clone()
     for name, expected in (("Deconvolution", deconvolved), ("Guided-Backprop", guided)):
         assert METHODS[name](network, x, why=0).result[:, 0, 0].mul(4).tolist() == expected
+
+
+def test_deconvolution_sees_the_image_through_max_pooling_only():
+    """Nothing but ReLUs: of any image its map is conv^T v / places, worked out by hand."""
+    torch.manual_seed(0)
+    conv = nn.Conv2d(3, 2, 1, bias=False)
+    images = torch.randn(2, 1, 3, 4, 4)
+    network = Stack(conv, torch.tensor([[2.0, 1.0], [0.0, 0.0]]))
+    by_hand = (torch.tensor([2.0, 1.0]) @ conv.weight[:, :, 0, 0] / 16)[:, None, None].expand(
+        3, 4, 4
+    )
+    for x in images:
+        assert torch.allclose(METHODS["Deconvolution"](network, x, why=0).result, by_hand)
+    network.act = nn.Sequential(nn.ReLU(), nn.MaxPool2d(2))
+    pooled = [METHODS["Deconvolution"](network, x, why=0).result for x in images]
+    assert not torch.allclose(*pooled)
 
 
 @pytest.mark.filterwarnings("ignore:Setting backward hooks on ReLU")  # captum, whenever it is asked

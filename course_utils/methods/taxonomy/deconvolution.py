@@ -3,7 +3,9 @@
     R^l = (R^{l+1})^+   in place of a ReLU's own  (A^l > 0) R^{l+1}
 
 On the way back from the output a rectifier keeps what is positive in the signal, and does not ask
-what was active on the way forward. captum's `Deconvolution`.
+what was active on the way forward. So a network in which nothing but ReLUs depends on the image has
+one map for all images; it is max-pooling, which remembers where its maxima were, that brings the
+image in. captum's `Deconvolution`.
 """
 
 from captum.attr import Deconvolution

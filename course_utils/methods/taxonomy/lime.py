@@ -14,13 +14,16 @@ from .asked import Answer, Asked, OneOutput, mapped
 from .superpixels import superpixels
 
 
-def lime(asked: Asked, samples: int = 100, patches: int = 50, sparse: float = 0.001) -> Answer:
+def lime(
+    asked: Asked, samples: int = 100, patches: int = 50, sparse: float = 0.001, seed: int = 0
+) -> Answer:
     """Map: each patch's weight, signed. `result`: the patches, H x W whole numbers.
 
     Args:
         samples: how many altered copies; the authors take 1000.
         patches: about so many.
         sparse: a, on a scale where the picture's own p_P (with p_Q) is 1.
+        seed: of the copies. Ask with two, and see how far the answers agree.
     """
     cut = superpixels(asked.x, patches)
     asks = OneOutput(asked, of_probabilities=True)
@@ -28,6 +31,7 @@ def lime(asked: Asked, samples: int = 100, patches: int = 50, sparse: float = 0.
     imitate = Lime(
         lambda images: asks(images)[:, 0] / own, interpretable_model=SkLearnLasso(alpha=sparse)
     )
+    torch.manual_seed(seed)
     how = dict(feature_mask=cut[None, None], n_samples=samples, perturbations_per_eval=4)
     with torch.no_grad():
         found = imitate.attribute(asked.x, **how)[0, 0]  # the same in each colour

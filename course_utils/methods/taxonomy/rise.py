@@ -21,15 +21,17 @@ def random_masks(count: int, grid: int, size: tuple[int, ...], share: float = 0.
     return torch.stack([m[i : i + size[0], j : j + size[1]] for m, (i, j) in zip(large, shifts)])
 
 
-def rise(asked: Asked, masks: int = 120, grid: int = 4, batch: int = 4) -> Answer:
+def rise(asked: Asked, masks: int = 120, grid: int = 4, batch: int = 4, seed: int = 0) -> Answer:
     """Map: the masks, weighted by what the network says through them; signed.
 
     Args:
         masks: how many; the paper takes 4000 to 8000, on a grid of 7.
         grid: cells along each side of a mask.
+        seed: of the masks. Ask with two, and see how far the answers agree.
     """
     if masks < 1 or grid < 1:
         raise ValueError(f"masks={masks} and grid={grid} must be at least 1.")
+    torch.manual_seed(seed)
     shown = random_masks(masks, grid, asked.seen.size).to(asked.x)
     with torch.no_grad():
         y = torch.cat([asked.network(asked.x * m[:, None]) for m in shown.split(batch)])

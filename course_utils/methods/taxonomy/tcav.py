@@ -62,5 +62,5 @@ def tcav(asked: Asked, concepts=None, images: Tensor | None = None, each: int = 
     for name, found in zip(concepts, scores.values()):
         one = found["means"]
         result[name] = (float(one["sign_count"][0]), float(one["magnitude"][0]))
-    said = ", ".join(f"{name}: {score:.2f} ({size:+.1f})" for name, (score, size) in result.items())
+    said = ", ".join(f"{name}: {score:.2f} ({size:+.2g})" for name, (score, size) in result.items())
     return Answer(asked.sentence, size=asked.seen.size, result=result, said=said + ".")
