@@ -227,6 +227,11 @@ def test_the_map_of_a_patch_sums_to_its_score_and_the_constant(assessor, photo, 
     assert torch.allclose(sums, seen.logits[:, 0] + BASE, atol=1e-4)
 
 
+def test_a_constant_that_would_turn_the_signs_is_refused():
+    with pytest.raises(ValueError, match="base=-1: below 0 the signs"):
+        load_assessor(base=-1)
+
+
 def test_the_constant_moves_the_maps_and_no_score(assessor, photo, damaged):
     """At each of 4 x 4 places E = 2 (q_i - q) (S + b / 16): b adds 2 (q_i - q) b / 16."""
     twin = load_assessor(reference=True, base=2)

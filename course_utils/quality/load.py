@@ -20,8 +20,8 @@ def load_assessor(reference: bool = True, base: float = BASE) -> Assessor:
     Args:
         reference: True for one that compares a photo with its undistorted reference, False for one
             that scores a photo alone.
-        base: the constant b in its quality maps. It cancels in every score, but not in the
-            evidence: lecture 5 tries b = 0 and b = 1 beside the course's own.
+        base: the constant b in its quality maps, 0 or more. It cancels in every score, but not in
+            the evidence: lecture 5 tries b = 0 and b = 1 beside the course's own.
 
     Returns:
         An `Assessor`: `.score`, `.local_scores`, `.explain`.
@@ -29,6 +29,7 @@ def load_assessor(reference: bool = True, base: float = BASE) -> Assessor:
     Raises:
         WeightsError: its weights are missing or damaged.
         TypeError: a photo or a name was given in place of True or False.
+        ValueError: a negative base.
     """
     if not isinstance(reference, int | np.bool_):
         raise TypeError(
@@ -36,6 +37,8 @@ def load_assessor(reference: bool = True, base: float = BASE) -> Assessor:
             f"not {a_kind_of(reference)}. The reference photo itself comes later: "
             "load_assessor().score(photo, reference)."
         )
+    if not base >= 0:  # q_i + b is what a patch's map adds up to
+        raise ValueError(f"base={base}: below 0 the signs of the evidence would be turned around.")
     name = FILES[bool(reference)]
     network = QualityNet(bool(reference), base)
     learned = {
