@@ -120,8 +120,15 @@ def test_what_a_network_keeps_of_its_last_pass_is_of_the_callers_images():
 
 
 def test_it_is_measured_once_for_each_layer_where_it_is_clear():
+    class Counting(Changing):
+        count = 0
+
+        def forward(self, x):
+            self.count += 1
+            return super().forward(x)
+
     passes = []
-    model, x = Changing(lambda x: x).eval(), torch.randn(2, 3, 16, 16)
+    model, x = Counting(lambda x: x).eval(), torch.randn(2, 3, 16, 16)
     model.register_forward_hook(lambda *_: passes.append(1))
     GradCAM(model, "net")(x), passes.clear()
     GradCAM(model, "net")(x), GradCAM(model, "net")(torch.randn(1, 3, 24, 24))
@@ -422,6 +429,109 @@ def test_halves_that_are_exchanged_are_no_reversal(size, layers):
 def test_places_that_are_not_the_images_are_called_so(change, words):
     x = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     assert words in ForwardPass(Changing(change).eval(), x, "net").layer_reason
+
+
+class Joined(nn.Module):
+    """A layer that joins two views of the image, of which the second is a third as strong."""
+
+    def __init__(self, shared, one, two, undo=lambda a: a):
+        super().__init__()
+        torch.manual_seed(0)
+        self.one, self.views, self.undo = convolutions(2), (one, two), undo
+        self.two = self.one if shared else convolutions(2)
+        self.join, self.head = nn.Conv2d(8, 8, 1), nn.Linear(8, 4)
+
+    def forward(self, x):
+        one, two = (view(x) for view in self.views)
+        return self.head(self.join(self.one(one) + self.undo(self.two(two)) / 3).mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("stronger", ["as it is", "left to right"])
+def test_of_views_that_lie_otherwise_and_are_joined_it_is_said(stronger, shared):
+    forth, back, words = CHANGES[stronger]
+    weaker = CHANGES[{"as it is": "left to right", "left to right": "as it is"}[stronger]][0]
+    x = torch.randn(2, 3, 48, 48, generator=torch.Generator().manual_seed(1))
+    model = Joined(shared, forth, weaker).eval()
+    found = GradCAM(model, "join")(x)
+    expected = by_autograd(model, "join", x, back).detach()
+    torch.testing.assert_close(found.evidence, expected, rtol=1e-4, atol=1e-6)
+    assert words in found.layer_reason and "views of the image that lie" in found.layer_reason
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_of_views_that_are_turned_back_before_they_are_joined_nothing_is_said(shared):
+    forth, back, _ = CHANGES["left to right"]
+    model = Joined(shared, lambda x: x, forth, undo=back).eval()
+    x = torch.randn(2, 3, 48, 48, generator=torch.Generator().manual_seed(1))
+    assert GradCAM(model, "join")(x).layer_reason == "named by you"
+
+
+def quadrants(x):
+    """As a step of a wavelet transform is drawn: rows and columns, the even ones first."""
+    rows = torch.cat([x[:, :, ::2], x[:, :, 1::2]], 2)
+    return torch.cat([rows[..., ::2], rows[..., 1::2]], 3)
+
+
+def puzzle(x):
+    """4 x 4 parts in another order."""
+    parts = x.unflatten(3, (4, -1)).unflatten(2, (4, -1)).permute(0, 1, 2, 4, 3, 5).flatten(2, 3)
+    order = torch.randperm(16, generator=torch.Generator().manual_seed(3))
+    n, c, _, h, w = parts.shape
+    parts = parts[:, :, order].reshape(n, c, 4, 4, h, w)
+    return parts.permute(0, 1, 2, 4, 3, 5).reshape(x.shape)
+
+
+def askew(x):
+    """Turned by 30 degrees."""
+    turn = torch.tensor([[[0.87, -0.5, 0], [0.5, 0.87, 0]]]).expand(len(x), -1, -1)
+    grid = F.affine_grid(turn, x.shape, align_corners=False)
+    return F.grid_sample(x, grid, align_corners=False)
+
+
+NOT_SEEN = "not seen to follow the image's along height and width"
+
+
+@pytest.mark.parametrize(
+    ("network", "change"),
+    [(Changing, quadrants), (Changing, puzzle), (Changing, askew), (Between, quadrants),
+     (Between, puzzle)],
+)  # fmt: skip
+def test_of_places_that_stand_in_another_order_it_is_said(network, change):
+    x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    model = network(change).eval()
+    found = GradCAM(model, "net.0")(x)
+    assert NOT_SEEN in found.layer_reason
+    torch.testing.assert_close(found.evidence, by_autograd(model, "net.0", x).detach())
+
+
+def test_of_tokens_that_stand_window_by_window_it_is_said():
+    class Windows(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.embed, self.norm, self.head = (
+                nn.Conv2d(3, 8, 4, 4),
+                nn.LayerNorm(8),
+                nn.Linear(8, 4),
+            )
+
+        def forward(self, x):
+            a = self.embed(x).unflatten(3, (-1, 2)).unflatten(2, (-1, 2))  # windows of 2 x 2
+            tokens = a.permute(0, 2, 4, 3, 5, 1).flatten(1, 4)
+            return self.head(self.norm(tokens).mean(dim=1))
+
+    x = torch.randn(2, 3, 48, 48, generator=torch.Generator().manual_seed(1))
+    assert "not seen to follow" in ForwardPass(Windows().eval(), x, "norm").layer_reason
+
+
+def test_of_a_layer_that_sees_one_stripe_of_the_features_it_is_said():
+    """As networks do that look at the parts of a body: each branch reads some rows."""
+    model = Between(lambda a: a[:, :, :4]).eval()
+    x = torch.randn(2, 3, 48, 48, generator=torch.Generator().manual_seed(1))
+    words = "not seen to follow the image's along height"
+    assert words in ForwardPass(model, x, "net.0").layer_reason
+    assert "not seen" not in ForwardPass(model, x, "stem").layer_reason
 
 
 def test_a_network_that_is_switched_to_turning_is_measured_anew():

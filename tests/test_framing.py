@@ -1,5 +1,6 @@
 """Which part of the image a network looks at: networks that cut or pad their images themselves."""
 
+import re
 import warnings
 
 import pytest
@@ -10,7 +11,7 @@ from torch import nn
 
 from course_utils import ForwardPass, GradCAM
 from course_utils.errors import GridWarning
-from course_utils.methods.framing import frame_of
+from course_utils.methods.framing import frames_of
 
 
 def behind(step, *first):
@@ -40,6 +41,12 @@ ASKEW = {  # the step, and what part of height and width it leaves
     "made square with zeros": (Step(lambda x: F.pad(x, (0, 0, 16, 16))), "-25 to 125 % of its"),
     "made square at the bottom": (Step(lambda x: F.pad(x, (0, 0, 0, 32))), "0 to 150 % of its"),
     "made square by reflection": (nn.ReflectionPad2d((0, 0, 16, 16)), "-25 to 125 % of its height"),
+    "the middle, mirrored": (
+        Step(lambda x: x[:, :, 16:48, 24:72].flip(3)), "25 to 75 % of its height, 25 to 75 % of its"
+    ),
+    "the upper left, turned": (
+        Step(lambda x: x[:, :, :32, :48].rot90(1, (2, 3))), "0 to 50 % of its height, 0 to 50 % of"
+    ),
 }  # fmt: skip
 
 
@@ -67,9 +74,6 @@ SILENT = {
     "frequencies": behind(Step(lambda x: torch.fft.fft2(x).abs())),
     "padding that the convolution takes off": behind(nn.ZeroPad2d(5), nn.Conv2d(3, 6, 11, 1)),
     "no padding": behind(nn.Identity(), nn.Conv2d(3, 6, 11, 1, padding="valid")),
-    "two parts of the image": behind(
-        Step(lambda x: torch.cat([x[:, :, :, :48], x[:, :, :, 48:]], 1)), nn.Conv2d(6, 6, 3, 2, 1)
-    ),
 }
 
 
@@ -80,18 +84,115 @@ def test_of_a_network_that_looks_at_the_whole_image_nothing_is_said(step):
         assert "looks at" not in GradCAM(SILENT[step], "2")(IMAGE).layer_reason
 
 
-def test_beside_a_branch_that_sees_the_whole_image_one_that_sees_a_part_is_not_named():
-    class Both(nn.Module):
+MIDDLE, WHOLE = "25 to 75 % of its height, 25 to 75 % of its width", "0 to 100 % of its height"
+
+
+class Both(nn.Module):
+    """Two branches, of which one sees the middle of the image, and a layer that joins them."""
+
+    def __init__(self):
+        super().__init__()
+        self.near = nn.Sequential(T.CenterCrop((32, 48)), nn.Conv2d(3, 6, 3, 1, 1), nn.ReLU())
+        self.far = nn.Sequential(nn.Conv2d(3, 6, 3, 2, 1), nn.ReLU())
+        self.join, self.head = nn.Conv2d(12, 6, 1), nn.Linear(18, 4)
+
+    def forward(self, x):
+        near, far = self.near(x), self.far(x)
+        each = near, far, self.join(torch.cat([near, far], 1))
+        return self.head(torch.cat([a.mean(dim=(2, 3)) for a in each], 1))
+
+
+@pytest.mark.parametrize(
+    ("layer", "words"),
+    [("near.2", MIDDLE), ("join", f"{MIDDLE} and, beside it, at {WHOLE}"), ("far.1", "")],
+)
+def test_of_several_branches_that_counts_from_which_a_layer_comes(layer, words):
+    torch.manual_seed(0)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", GridWarning)
+        assert words in GradCAM(Both().eval(), layer)(IMAGE).layer_reason
+    assert [words in str(one.message) for one in said] == [True] * bool(words)
+
+
+def test_of_convolutions_that_follow_one_another_the_last_one_counts():
+    model = behind(nn.Conv2d(3, 3, 3, 1, 1), T.CenterCrop((32, 48)), nn.Conv2d(3, 6, 3, 2, 1))
+    with pytest.warns(GridWarning, match=f"looks at {MIDDLE}. A map"):
+        GradCAM(model, "3")(IMAGE)
+
+
+def test_what_a_network_keeps_of_its_last_pass_is_of_the_callers_images_also_of_branches():
+    class Keeping(Both):
+        def forward(self, x):
+            self.kept = x
+            return super().forward(x)
+
+    model = Keeping().eval()
+    ForwardPass(model, IMAGE, "far.1")
+    assert model.kept.equal(IMAGE)
+
+
+def test_views_that_are_stacked_as_channels_are_named():
+    halves = Step(lambda x: torch.cat([x[:, :, :, :48], x[:, :, :, 48:]], 1))
+    model = behind(halves, nn.Conv2d(6, 6, 3, 2, 1))
+    with pytest.warns(
+        GridWarning, match="0 to 50 % of its width and, beside it, at .* 50 to 100 %"
+    ):
+        GradCAM(model, "2")(IMAGE)
+
+
+class Patches(nn.Module):
+    """A transformer whose patches, 8 x 8, are embedded by a linear layer."""
+
+    def __init__(self, change):
+        super().__init__()
+        torch.manual_seed(0)
+        block = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.blocks = nn.TransformerEncoder(block, 3, enable_nested_tensor=False)
+        self.change, self.embed, self.head = change, nn.Linear(192, 8), nn.Linear(8, 4)
+
+    def forward(self, x):
+        tokens = self.embed(F.unfold(self.change(x), 8, stride=8).mT)
+        return self.head(self.blocks(tokens).mean(dim=1))
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_of_a_network_without_convolutions_the_layer_is_measured(cut):
+    """Behind attention, where each place has heard of all others."""
+    model = Patches(lambda x: x[:, :, 16:48, 24:72] if cut else x).eval()
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", GridWarning)
+        found = GradCAM(model, "blocks.layers.2.norm1")(IMAGE)
+    part = "looks at 2[456] to 7[456] % of its height, 2[456] to 7[456] % of its width"
+    assert len(said) == cut and bool(re.search(part, found.layer_reason)) == cut
+
+
+@pytest.mark.parametrize("switch", ["a flag", "a number", "a function", "a part"])
+def test_a_network_that_is_switched_to_cutting_is_measured_anew(switch):
+    class Switched(nn.Module):
+        crop = False
+
         def __init__(self):
             super().__init__()
-            self.near, self.far = behind(T.CenterCrop(32)), behind(nn.Identity())
+            self.margin, self.change = 0, torch.clone
+            self.step, self.rest = nn.Identity(), behind(nn.Identity())
 
         def forward(self, x):
-            return self.near(x) + self.far(x)
+            x = x[:, :, 16:-16] if self.crop else x
+            return self.rest(self.step(self.change(x[:, :, self.margin : 64 - self.margin])))
 
+    model = Switched().eval()
+    model.change = lambda x: x
     with warnings.catch_warnings():
         warnings.simplefilter("error", GridWarning)
-        GradCAM(Both().eval(), "far.2")(IMAGE)
+        GradCAM(model, "rest.2")(IMAGE)
+    name, value = {
+        "a flag": ("crop", True), "a number": ("margin", 16),
+        "a function": ("change", lambda x: x[:, :, 16:-16]),
+        "a part": ("step", T.CenterCrop((32, 96))),
+    }[switch]  # fmt: skip
+    setattr(model, name, value)
+    with pytest.warns(GridWarning, match="looks at 25 to 75 % of its height"):
+        GradCAM(model, "rest.2")(IMAGE)
 
 
 def test_of_a_signal_the_part_of_its_time_is_named():
@@ -104,7 +205,7 @@ def test_what_is_measured_runs_no_further_than_the_first_convolution():
     model, seen = behind(T.CenterCrop(32)), []
     for part in (model[1], model[4]):
         part.register_forward_hook(lambda _m, _x, y: seen.append(y.requires_grad))
-    assert frame_of(model, IMAGE).askew and not seen
+    assert frames_of(model, IMAGE)[0][1].askew and not seen
 
 
 @pytest.mark.parametrize("learned", [True, False])

@@ -76,6 +76,8 @@ def test_the_images_are_found_among_the_inputs(wrap):
     images = torch.zeros(1, 3, 8, 8)
     assert images_of(wrap(images)) is images
     assert images_of({"ids": torch.zeros(1, 9, 9, 9, 9, dtype=int), "pixels": images}) is images
+    mask = torch.zeros(len(images), 1, 99, 99)  # finer than the images, and before them
+    assert images_of((mask, images)) is images and images_of((mask, mask + 1)) is mask
 
 
 def test_one_image_without_a_batch_dimension_is_named():

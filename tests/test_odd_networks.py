@@ -852,7 +852,7 @@ def test_it_is_warned_of_a_coin_that_falls_on_the_same_side_twice(seed):
 
     model = Mirroring()
     torch.manual_seed(seed)
-    with pytest.warns(ChanceWarning, match="differ from 'stem' on"):
+    with pytest.warns(ChanceWarning, match="Mirroring mirrors, turns or shuffles x at random"):
         GradCAM(model, "stem")(images())
 
 

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from ..errors import ChanceWarning, warn_outside
 from .backward import alike
 from .head import Picker, call, hookable, ordinary, the_output, undisturbed
-from .inputs import Inputs, images_of
+from .inputs import Inputs, first_convolution, images_of
 
+ENTERED = "what the first convolution is given"
 TRIES = 8  # a coin, as of images that are mirrored or not, may fall on one side several times
 
 _asked: WeakKeyDictionary[nn.Module, set[str]] = WeakKeyDictionary()
@@ -47,10 +48,18 @@ def warn_of_chance(model: nn.Module, x: Inputs, layer: str, output: Picker | Non
     name, first, axes = type(model).__name__, differ[0], images_of(x).dim()
     cure = "lies anywhere but on the image. Name a layer before that"
     # with as many axes as the images have, as grids do
-    grids = [n for n in takewhile(lambda n: n != first, one) if one[n].dim() == axes]
+    before = [n for n in takewhile(lambda n: n != first, one) if n != ENTERED]
+    grids = [n for n in before if one[n].dim() == axes]
     if grids:
         cure += f": layer='{grids[-1]}'"
-    if layer in differ and alike(*(run[layer].flatten().sort().values for run in (one, two))):
+    entered = ENTERED in one and ENTERED in two and not alike(one[ENTERED], two[ENTERED])
+    if entered and _reordered(one, two, ENTERED):
+        said = (
+            f"{name} mirrors, turns or shuffles x at random in each pass, in evaluation mode, too: "
+            "a map shows one draw, and may lie as another one does. Switch that off, or ask the "
+            "part of the network behind it"
+        )
+    elif layer in differ and _reordered(one, two, layer):
         said = (
             f"{name} puts the places of '{layer}' into another random order in each pass, from "
             f"'{first}' on: a map of them {cure}"
@@ -67,6 +76,11 @@ def warn_of_chance(model: nn.Module, x: Inputs, layer: str, output: Picker | Non
     warn_outside(f"{said}.", ChanceWarning)
 
 
+def _reordered(one: dict[str, Tensor], two: dict[str, Tensor], name: str) -> bool:
+    """Whether two passes have the same numbers there, in whatever order."""
+    return alike(*(run[name].flatten().sort().values for run in (one, two)))
+
+
 def _two_that_differ(
     model: nn.Module, x: Inputs, layer: str, output: Picker | None
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], list[str]]:
@@ -74,7 +88,8 @@ def _two_that_differ(
     one = two = _outputs(model, x, layer, output)
     for _ in range(TRIES):
         two = _outputs(model, x, layer, output)
-        differ = [name for name in one if name in two and not alike(one[name], two[name])]
+        both = [name for name in one if name in two and name != ENTERED]
+        differ = [name for name in both if not alike(one[name], two[name])]
         if layer in differ or "" in differ:
             return one, two, differ
     return one, two, []
@@ -83,9 +98,12 @@ def _two_that_differ(
 def _outputs(model: nn.Module, x: Inputs, layer: str, output: Picker | None) -> dict[str, Tensor]:
     """What the modules give for the first image, in the order they end; the layer for all of them.
 
-    The network's own answer is called "".
+    The network's own answer is called "", what its first convolution is given ENTERED.
     """
     kept: dict[str, Tensor] = {}
+
+    def enter(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        kept.update((ENTERED, given[:1].detach().clone()) for given in inputs[:1])
 
     def keep(name: str) -> Any:
         def hook(_module: nn.Module, _inputs: Any, value: Any) -> None:
@@ -94,8 +112,10 @@ def _outputs(model: nn.Module, x: Inputs, layer: str, output: Picker | None) -> 
 
         return hook
 
+    first = [m for m in [first_convolution(model)] if m is not None]
     with undisturbed(model), torch.inference_mode(False), torch.no_grad():
         handles = [m.register_forward_hook(keep(n)) for n, m in hookable(model)]
+        handles += [m.register_forward_pre_hook(enter) for m in first]
         try:
             answer = the_output(model, call(model, ordinary(x)), output)
         finally:

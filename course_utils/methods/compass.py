@@ -6,10 +6,9 @@ that become the other image's, rather than stay, are those that see this half.
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from itertools import pairwise, permutations, product
+from itertools import chain, pairwise, permutations, product
 from math import nan
 from typing import NamedTuple
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -21,18 +20,28 @@ from .grids import Fold
 from .head import call_unwritten, copies, ordinary, undisturbed
 from .inputs import (
     Inputs,
+    convolutions_of,
     each_tensor,
-    first_convolution,
     image_axes,
     images_of,
     one_image,
     size_of,
 )
+from .memory import Memory, settings
 
 # Of networks with random weights, up to 0.1 was measured across axes that they do not exchange (0.2
 # where 0.7 lay along them), and 0.4 where all places see everything
 CLEAR, SURE = 0.15, 0.5
+WHOLE = 0.9  # where one view is joined to another of a third of its strength, 0.8 was measured
+STREWN = 0.25  # half of what is measured where the places' order is random
 MANY = 6  # convolutions on the way to a layer that are looked at: what they are given is kept
+
+SEVERAL = (
+    "; before it the network looks at views of the image that lie otherwise than one another, one "
+    "mirrored or turned, say: where it joins them, the map lies as the strongest one"
+)
+# of convolutions: of each call in a pass what its places see; what the layer's see
+Measured = tuple[list[list[Tensor]], Tensor]
 
 
 class Lie(NamedTuple):
@@ -44,12 +53,14 @@ class Lie(NamedTuple):
         blind: the axes of the grid that follow none of the image's, although others do: they are
             mixed, or no places.
         clear: whether that was seen; else it is taken for granted.
+        several: whether it may join views of the image that lie otherwise.
     """
 
     axes: tuple[int, ...]
     mirrored: tuple[int, ...] = ()
     blind: tuple[int, ...] = ()
     clear: bool = True
+    several: bool = False
 
     @property
     def straight(self) -> bool:
@@ -66,6 +77,9 @@ class Lie(NamedTuple):
 
     def in_words(self) -> str:
         """What the network does to the image, and what follows; "" if nothing."""
+        return self._turned() + SEVERAL * self.several
+
+    def _turned(self) -> str:
         if not self.clear and self.blind:
             return f"; its places were not seen to follow the image's along {self._blind_sides}"
         if not self.clear:
@@ -96,7 +110,7 @@ class Lie(NamedTuple):
         return " and ".join(names[i] for i in axes)
 
 
-_known: WeakKeyDictionary[nn.Module, dict[tuple, Lie]] = WeakKeyDictionary()
+_known = Memory["Lie"]()
 
 
 def lie_of(model: nn.Module, x: Inputs, name: str, fold: Fold, turned: bool = False) -> Lie:
@@ -118,23 +132,15 @@ def lie_of(model: nn.Module, x: Inputs, name: str, fold: Fold, turned: bool = Fa
     inner = to_measure(model)
     if inner is None:
         return expected
-    known = _known.setdefault(inner, {})
     upright = tuple((a > b) - (a < b) for a, b in pairwise(lengths))  # some turn these only
-    key = name, id(model.get_submodule(name)), upright, turned, _switches(inner)
+    key = name, upright, turned
     sized = *key, images_of(x).shape[1:]  # another size may be clearer
-    if key not in known and sized not in known:
+    now = settings(inner)
+    lie = _known.recall(inner, now, key, sized)
+    if lie is None:
         lie = _measured(model, x, name, fold, expected)
-        known[key if lie.clear else sized] = lie
-    return known.get(key) or known[sized]
-
-
-def _switches(model: nn.Module) -> tuple[bool | str, ...]:
-    """What may switch a network to turning its images: flags and words among its own attributes."""
-    own = (m for m in model.modules() if not type(m).__module__.startswith("torch."))
-    each = (item for module in own for item in vars(module).items())
-    return tuple(
-        value for key, value in each if key != "training" and isinstance(value, bool | str)
-    )
+        _known.keep(inner, now, key if lie.clear else sized, lie)
+    return lie
 
 
 def to_measure(model: nn.Module) -> nn.Module | None:
@@ -152,20 +158,21 @@ def to_measure(model: nn.Module) -> nn.Module | None:
 def _measured(model: nn.Module, x: Inputs, name: str, fold: Fold, expected: Lie) -> Lie:
     """How the grid lies.
 
-    As what the first convolution is given, where that shows it: there each place sees its own spot
-    of the image only. Where that or the layer says otherwise than the shapes, it is measured
-    several times, and what the convolutions on the way to it are given, as the first may stand in
-    another branch, and the network may turn what lies between them.
+    As what the convolutions that read the image are given, where that shows it: there each place
+    sees its own spot of the image only. Where that or the layer says otherwise than the shapes, it
+    is measured several times, and what the convolutions on the way to it are given, as the first
+    may stand in another branch, and the network may turn what lies between them.
     """
-    first: list[nn.Module] = [m for m in [first_convolution(model)] if m is not None]
-    start = _measure(model, x, name, fold, first, seed=0)
+    entries = convolutions_of(images_of(x), model)
+    start = _measure(model, x, name, fold, entries, seed=0)
     if start is None:
         return expected._replace(clear=False)
-    entered, followed = start
-    shown, found = _read(entered[0]) if entered else None, expected
-    if shown not in (None, expected) or not _agrees(followed, expected):
-        again = _measured_again(model, x, name, fold, first, shown, followed)
-        found = again or expected._replace(clear=False)
+    entered, seen = start
+    shown, found = {_shown([call]) for calls in entered for call in calls} - {None}, expected
+    plain = shown <= {expected} and _agrees(seen, expected)
+    if not plain or _strewn([seen], expected.axes):
+        again = _measured_again(model, x, name, fold, expected, entries, start)
+        found = expected if plain and not again.blind else again  # by chance, as of few channels
     with undisturbed(model), torch.inference_mode(False), torch.no_grad():
         # what the network's own code keeps of a pass is of these images
         call_unwritten(model, copies(model), ordinary(x))
@@ -173,53 +180,75 @@ def _measured(model: nn.Module, x: Inputs, name: str, fold: Fold, expected: Lie)
 
 
 def _measured_again(
-    model: nn.Module, x: Inputs, name: str, fold: Fold, first: list[nn.Module],
-    shown: Lie | None, followed: Tensor,
-) -> Lie | None:  # fmt: skip
-    """How the grid lies; None where that is not clear.
+    model: nn.Module, x: Inputs, name: str, fold: Fold, expected: Lie,
+    entries: list[nn.Module], start: Measured,
+) -> Lie:  # fmt: skip
+    """How the grid lies.
 
     Args:
-        first: the first convolution, if there is one.
-        shown: how what it is given lies; None where that is not clear.
-        followed: what `_follow` measured of the layer already.
+        entries: the convolutions that read the image.
+        start: what was measured of them, and of the layer, already.
     """
-    way = _way_to(model, x, name)
+    way = way_to(model, x, name)
     again = [_measure(model, x, name, fold, list(way), seed) for seed in (1, 2, 3)]
     more = [one for one in again if one is not None]
-    own = _read(torch.stack([followed, *(each for _, each in more)]).mean(dim=0))
-    before = [_read(torch.stack(each).mean(dim=0)) for each in zip(*(e for e, _ in more))]
-    shown = _last_of(way, before) if way else shown
-    found = own or shown
-    if found is None:
-        return None
+    every = [start[1], *(seen for _, seen in more)]
+    own, followed = _shown(every), _along_each(every)
+    before = [_views(each) for each in zip(*(entered for entered, _ in more))]
+    if not way:  # where the network's code cuts the graph, the first that is registered
+        way, before = {module: set() for module in entries[:1]}, [_views(start[0][:1])]
+    shown, several = _last_of(way, before)
+    found, unclear = own or shown, expected._replace(clear=False)
+    lies = [found, *chain.from_iterable(before)]
+    strewn = [lie.blind for lie in lies if lie is not None and not lie.clear]
+    if strewn or found is None:
+        return unclear._replace(blind=(*strewn, ())[0])
     if found.mirrored:
-        told = [m for m, lie in zip(way, before) if lie == found] or first * (found != own)
+        told = [m for m, lies in zip(way, before) if found in lies] or entries[:1] * (found != own)
         if not _ends_first(_measure(model, x, name, fold, told[:1], seed=4, part=1 / 6), found):
-            return None
+            return unclear
     if found.blind:  # usual of a layer whose places see all of an image that came in straight
-        return found._replace(clear=shown is not None and not shown.blind)
-    return found
+        found = found._replace(clear=shown is not None and not shown.blind)
+    return found._replace(several=several and bool(followed.abs().amax(dim=1).min() < WHOLE))
 
 
-def _last_of(way: dict[nn.Module, set[nn.Module]], lies: list[Lie | None]) -> Lie | None:
-    """What the last convolution that shows it is given; None if one beside it shows otherwise.
+def _views(measured: Sequence[list[Tensor]]) -> set[Lie]:
+    """How what a convolution is given lies, as far as that is seen, in each call of a pass.
 
     Args:
-        way: as `_way_to` gives it.
-        lies: how what each of them is given lies.
+        measured: of each time it was measured, each call.
     """
-    known = {module: lie for module, lie in zip(way, lies) if lie is not None}
-    if not known:
-        return None
-    last = [*known][-1]
-    beside = [lie for module, lie in known.items() if module not in way[last]]
-    return known[last] if all(lie == known[last] for lie in beside) else None
+    return {lie for call in zip(*measured) if (lie := _shown(call)) is not None}
 
 
-def _way_to(model: nn.Module, x: Inputs, name: str) -> dict[nn.Module, set[nn.Module]]:
+def _last_of(
+    way: dict[nn.Module, set[nn.Module]], views: list[set[Lie]]
+) -> tuple[Lie | None, bool]:
+    """What the last convolution that shows it is given, None where another lie beside it counts as
+    much; whether any are given other views than those beside them.
+
+    Args:
+        way: as `way_to` gives it.
+        views: how what each of them is given lies.
+    """
+    known = {module: lies for module, lies in zip(way, views) if lies}
+    several, last = False, set[Lie]()
+    for module, lies in known.items():
+        beside = [known[m] for m in known if m not in way[module] and module not in way[m]]
+        last = lies.union(*beside)
+        several |= len(last) > 1
+    return last.pop() if len(last) == 1 else None, several
+
+
+def way_to(
+    model: nn.Module, x: Inputs, name: str, among: Sequence[nn.Module] = ()
+) -> dict[nn.Module, set[nn.Module]]:
     """Convolutions that a layer's output comes from, as they run, each with those it comes from.
 
     Not more than a few, evenly chosen. Empty where the network's code cuts the graph.
+
+    Args:
+        among: the convolutions that are looked at; all of them by default.
     """
     starts, ends = dict[nn.Module, Tensor](), list[Tensor]()
 
@@ -229,9 +258,10 @@ def _way_to(model: nn.Module, x: Inputs, name: str) -> dict[nn.Module, set[nn.Mo
         starts.update((module, t) for t in marked if module not in starts)
         return (*marked, *inputs[1:])
 
-    convolutions = [m for m in model.modules() if isinstance(m, nn.Conv1d | nn.Conv2d | nn.Conv3d)]
+    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    among = among or [m for m in model.modules() if isinstance(m, kinds)]
     with undisturbed(model), torch.inference_mode(False), torch.enable_grad():
-        handles = [module.register_forward_pre_hook(mark) for module in convolutions]
+        handles = [module.register_forward_pre_hook(mark) for module in among]
         layer = model.get_submodule(name)
         handles.append(layer.register_forward_hook(lambda _m, _i, value: ends.append(value)))
         try:
@@ -248,11 +278,54 @@ def _way_to(model: nn.Module, x: Inputs, name: str) -> dict[nn.Module, set[nn.Mo
     return {m: {other for other in way if stand_of(starts[other]) in behind[m]} for m in way}
 
 
-def _agrees(followed: Tensor, lie: Lie) -> bool:
+def _agrees(seen: Tensor, lie: Lie) -> bool:
     """Whether a grid visibly follows the image's axes as it lies."""
+    followed = _along(seen).nan_to_num(1)
     signs = [-1 if i in lie.mirrored else 1 for i in range(len(followed))]
-    along = [sign * row[j] for sign, row, j in zip(signs, followed.nan_to_num(1), lie.axes)]
-    return bool(min(along) >= CLEAR) and _closest(followed.nan_to_num(1)) == lie.axes
+    along = [sign * row[j] for sign, row, j in zip(signs, followed, lie.axes)]
+    return bool(min(along) >= CLEAR) and _closest(followed) == lie.axes
+
+
+def _strewn(measured: Sequence[Tensor], axes: Sequence[int]) -> tuple[int, ...]:
+    """The axes of a grid along which places that see the image's first half are strewn among those
+    that do not, each time it was measured.
+
+    So they are in a picture of quadrants (wavelets, space to depth), in one that is rolled on or
+    warped, and of tokens that stand window by window.
+
+    Args:
+        axes: for each axis of the image, the axis of the grid that follows it the most.
+    """
+    # of a size that changes, the first one's
+    each = torch.stack([seen for seen in measured if seen.shape == measured[0].shape])
+    mean = each.nanmean(dim=0)
+    sharp = torch.minimum(mean, 1 - mean).nanmean() < CLEAR / 3
+    strewn = []
+    for i, axis in enumerate(axes):
+        rows = each[:, i].movedim(2 + axis, 1).flatten(2)  # times x along the axis x others
+        along = rows.nanmean(dim=(0, 2))
+        rows, along = rows[:, ~along.isnan()], along[~along.isnan()]  # not what it was padded with
+        ordered = along.sort(descending=bool(len(along) and along[0] > along[-1])).values
+        off = (rows - ordered[:, None]).nan_to_num(0)
+        common = off.square()
+        if len(off) > 1:  # products of one time and another: what is there by chance cancels
+            common = (off.sum(dim=0).square() - common.sum(dim=0)) / (len(off) * (len(off) - 1))
+        if len(along) > 3 and common.mean() >= (STREWN / 2 if sharp else STREWN) ** 2:
+            strewn.append(axis)
+    return tuple(strewn)
+
+
+def _shown(measured: Sequence[Tensor]) -> Lie | None:
+    """As `_read`; not clear where the places are seen to stand in another order."""
+    followed = _along_each(measured)
+    lie, axes = _read(followed), _closest(followed.nan_to_num(0))
+    strewn = _strewn(measured, axes if lie is None else lie.axes)
+    return Lie(axes, blind=strewn, clear=False) if strewn else lie
+
+
+def _along_each(measured: Sequence[Tensor]) -> Tensor:
+    """The mean of `_along`, of what was measured several times."""
+    return torch.stack([_along(seen) for seen in measured]).mean(dim=0)
 
 
 def _closest(followed: Tensor) -> tuple[int, ...]:
@@ -261,16 +334,16 @@ def _closest(followed: Tensor) -> tuple[int, ...]:
     return max(permutations(sides), key=lambda axes: sum(far[i, axes[i]] for i in sides))
 
 
-def _ends_first(measured: tuple[list[Tensor], Tensor] | None, lie: Lie) -> bool:
+def _ends_first(measured: Measured | None, lie: Lie) -> bool:
     """Whether the image's first sixth stands at the end of the axes that seem to be mirrored.
 
     Where the halves are exchanged, as fftshift does, it stands in the middle.
     """
     if measured is None:
         return False
-    entered, followed = measured
-    shown = (entered[0] if entered else followed).nan_to_num(0)
-    return all(bool(shown[i, lie.axes[i]] <= -CLEAR) for i in lie.mirrored)
+    entered, seen = measured
+    each = [_along(one).nan_to_num(0) for one in (entered[0] if entered else [seen])]
+    return any(all(bool(one[i, lie.axes[i]] <= -CLEAR) for i in lie.mirrored) for one in each)
 
 
 def _read(followed: Tensor) -> Lie | None:
@@ -295,7 +368,7 @@ def _read(followed: Tensor) -> Lie | None:
 def _measure(
     model: nn.Module, x: Inputs, name: str, fold: Fold, entries: Sequence[nn.Module], seed: int,
     part: float = 1 / 2,
-) -> tuple[list[Tensor], Tensor] | None:  # fmt: skip
+) -> Measured | None:  # fmt: skip
     """As `_follow`, with random images, else with the own numbers, shuffled; None if both fail.
 
     Some networks take numbers of their range only, such as pixels from 0 to 255, and some take
@@ -317,15 +390,12 @@ def _follow(
     make: Callable[[Tensor], Tensor],
     entries: Sequence[nn.Module],
     part: float,
-) -> tuple[list[Tensor], Tensor]:
-    """How far each axis of a grid follows each of the image's, -1 to 1: image axes x grid axes.
-
-    1: the grid's first places see the image's first part, and its last ones do not. 0: both see as
-    much of it. NaN: there is one place only.
+) -> Measured:
+    """What each place of a grid sees of the images' first part, along each axis of the image.
 
     Returns:
-        That of what each of the entries, convolutions, is given (NaN where that is no grid); of
-        the layer.
+        That of what each of the entries, convolutions, is given in each call of a pass (none where
+        that is no grid); of the layer.
     """
     x = ordinary(x)
     images, axes = images_of(x), image_axes(images_of(x), model)
@@ -339,25 +409,38 @@ def _follow(
     entered, grids = _grids(model, every, name, fold, entries)
     if not len(grids) == len(every):
         raise ValueError(f"'{name}' does not run once whatever the images show.")
-    return [_at_entry(entered[module], len(every)) for module in entries], _along(grids)
+    return [_at_entry(entered[m], len(every), len(grids[0])) for m in entries], _seen(grids)
 
 
-def _at_entry(entered: list[Tensor], passes: int) -> Tensor:
-    """As `_along`, of what a convolution was given; the mean if it runs several times in a pass."""
+def _at_entry(entered: list[Tensor], passes: int, images: int) -> list[Tensor]:
+    """As `_seen`, of what a convolution was given in each call of a pass."""
     times, axes = len(entered) // passes, passes - 2
-    if not times or len(entered) % passes or entered[0].dim() != axes + 2:
-        return torch.full((axes, axes), nan, dtype=torch.float64, device="cpu")
-    return torch.stack([_along(entered[i::times]) for i in range(times)]).mean(dim=0)
+    if len(entered) % passes or any(t.dim() != axes + 2 or len(t) != images for t in entered):
+        return []
+    return [_seen(entered[i::times]) for i in range(times)]
 
 
-def _along(grids: list[Tensor]) -> Tensor:
-    """As `_follow`, of the grids with the images, with others, and with half of these each."""
+def _seen(grids: list[Tensor]) -> Tensor:
+    """What each place sees of the images' first part, of the grids with the images, with others,
+    and with this part of others: image axes x N x the grid's sides.
+
+    1 where it became the other's, 0 where it did not, NaN where it sees nothing of the image.
+    """
     own, others, *halves = grids
     rows = []
     for half in halves:
         from_own, from_others = ((half - grid).square().sum(dim=1) for grid in (own, others))
-        seen = from_own / (from_own + from_others)  # 1 where it became the other's, 0 where not
-        rows.append([_first_less_last(seen, 1 + j) for j in range(len(halves))])
+        rows.append(from_own / (from_own + from_others))
+    return torch.stack(rows).to("cpu", torch.float64)
+
+
+def _along(seen: Tensor) -> Tensor:
+    """How far each axis of a grid follows each of the image's, -1 to 1: image axes x grid axes.
+
+    1: the grid's first places see the image's first part, and its last ones do not. 0: both see as
+    much of it. NaN: there is one place only.
+    """
+    rows = [[_first_less_last(one, 1 + j) for j in range(len(seen))] for one in seen]
     return torch.tensor(rows, dtype=torch.float64, device="cpu")
 
 

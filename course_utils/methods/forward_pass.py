@@ -27,7 +27,7 @@ from .closed_form import (
 from .compass import Lie, lie_of, to_measure
 from .diagnosis import diagnosed, of_the_network
 from .first_token import find_shorter
-from .framing import frame_of
+from .framing import frame_at, frames_of
 from .graph import graph_nodes
 from .grids import Fold, Seen, check_grid, grid_fold, own_grid, skew, tokens_first
 from .head import not_on_the_way, own_gradients, undisturbed
@@ -143,7 +143,7 @@ class ForwardPass:
             kind = a_kind_of(reshape_transform)
             raise TypeError(f"reshape_transform= is a function of the layer's output, not {kind}.")
         self._one_by_one = own_reshape  # only where N stands first can K questions stand there, too
-        frame = frame_of(model, x)  # before the run, whose traces in the network are to stay
+        frames = frames_of(model, x)  # before the run, whose traces in the network are to stay
         with diagnosed(model, x, target, output):
             target, run = run_from_target(model, x, target, output, shorter=not own_reshape)
             self.layer, self.layer_reason = target.name, target.reason
@@ -159,6 +159,7 @@ class ForwardPass:
             grid, leaf = self._reshape_transform, self._leaf.detach()
             self.activations = self._wide(own_grid(grid, leaf) if own_reshape else grid(leaf))
             check_grid(self.activations, self.layer, self.logits.shape, len(self.size), len(images))
+        frame = frame_at(model, x, self.layer, self._reshape_transform, frames)
         if frame.askew:
             self.layer_reason += f"; the network looks at {frame.in_words()}"
             warn_outside(frame.warning(model), GridWarning)
@@ -195,9 +196,10 @@ class ForwardPass:
             return fold_of(turned=False)
         turned = self._turns(shape, images_of(x), watched)
         plain, lie = as_it_lies(turned)
-        if len(shape) == 3 and lie.axes == (1, 0) and not turned and len(set(self.size)) == 2:
+        doubtful = lie.axes == (1, 0) or not lie.clear
+        if len(shape) == 3 and doubtful and not turned and len(set(self.size)) == 2:
             again = as_it_lies(True, by_columns=True)
-            plain, lie = again if again[1].axes == (1, 0) else (plain, lie)
+            plain, lie = again if again[1].clear and again[1].axes == (1, 0) else (plain, lie)
         self.layer_reason += lie.in_words()
         seen = _if_it_bears_that(watched) if lie.blind else None
         if seen is not None and seen.shows_channels(name):

@@ -5,22 +5,33 @@ it, the map does not lie where it belongs.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from .backward import random_like
-from .compass import to_measure
+from .compass import to_measure, way_to
 from .graph import graph_nodes
+from .grids import Fold
 from .head import call_unwritten, copies, ordinary, undisturbed
-from .inputs import Inputs, each_tensor, image_axes, images_of, one_image
+from .inputs import (
+    Inputs,
+    convolutions_of,
+    each_tensor,
+    first_convolution,
+    image_axes,
+    images_of,
+    one_image,
+)
+from .memory import Memory, settings
 
 LEAST = 0.04  # of a side: what is cut off less moves a map by less than one of 25 places
+VIEWS = 16  # channels that are looked at one by one: few networks stack more views of an image
 PROBES = (0.1, 0.3, 0.5, 0.7, 0.9)  # places of the input whose place in the image is measured
 
 
@@ -31,22 +42,26 @@ class Frame(NamedTuple):
         ends: these; below 0 and above 1 lies what the network pads the image with.
         sampled: whether it is sampled from the image at places that the network computes, as by a
             spatial transformer.
+        joined: of branches, or channels, that look at different parts of it: the frame of each.
     """
 
     ends: tuple[tuple[float, float], ...] = ()
     sampled: bool = False
+    joined: tuple["Frame", ...] = ()
 
     @property
     def askew(self) -> bool:
         """Whether it is not the image."""
-        return self.sampled or any(ends != (0, 1) for ends in self.ends)
+        return self.sampled or bool(self.joined) or any(ends != (0, 1) for ends in self.ends)
 
     def like(self, other: "Frame") -> bool:
         """Whether another is the same, as nearly as it is measured."""
         pairs = zip(sum(self.ends, ()), sum(other.ends, ()))
-        return all(abs(one - two) < LEAST for one, two in pairs)
+        return self.sampled == other.sampled and all(abs(a - b) < LEAST for a, b in pairs)
 
     def in_words(self) -> str:
+        if self.joined:
+            return " and, beside it, at ".join(frame.in_words() for frame in self.joined)
         if self.sampled:
             return "what it samples from x (grid_sample)"
         n = len(self.ends)
@@ -56,48 +71,97 @@ class Frame(NamedTuple):
 
     def warning(self, model: nn.Module) -> str:
         does = "moves the places of" if self.sampled else "cuts, pads or shifts"
+        cure = (
+            "Name a layer of one branch, if there is one"
+            if self.joined
+            else "Do that to x first, and ask the part of the network behind that step"
+        )
         return (
             f"This {type(model).__name__} {does} x itself: it looks at {self.in_words()}. A map is "
-            "drawn over 0 to 100 % of x, so it does not lie where it belongs. Do that to x first, "
-            "and ask the part of the network behind that step."
+            f"drawn over 0 to 100 % of x, so it does not lie where it belongs. {cure}."
         )
 
 
-_known: WeakKeyDictionary[nn.Module, dict[torch.Size, Frame]] = WeakKeyDictionary()
+Entered = list[tuple[str, Frame]]  # what convolutions are given, by their names
+
+_known = Memory[Entered]()
+_known_at = Memory[Frame]()
 
 
 class _Enough(Exception):
     """All that is measured was seen: the rest of the network need not run."""
 
 
-def frame_of(model: nn.Module, x: Inputs) -> Frame:
-    """The part of the image that a network looks at, measured once for each size.
+def frames_of(model: nn.Module, x: Inputs) -> Entered:
+    """The part of the image that each convolution is given which reads the image, measured once for
+    each size.
 
-    Empty for a library's own network, and where it is not clear, as where no convolution reads the
-    image, or several read different parts of it.
+    None for a library's own network, nor where it is not clear.
     """
     inner = to_measure(model)
     if inner is None:
-        return Frame()
-    known, shape = _known.setdefault(inner, {}), images_of(x).shape[1:]
-    if shape not in known:
+        return []
+    now, shape = settings(inner), images_of(x).shape[1:]
+    found = _known.recall(inner, now, shape)
+    if found is None:
         try:
             found = _measured(model, one_image(ordinary(x)))
         except Exception:  # noqa: BLE001 - as where it takes batches of one size only
             found = []
-        known[shape] = found[0] if found and all(map(found[0].like, found)) else Frame()
-    return known[shape]
+        _known.keep(inner, now, shape, found)
+    return found
 
 
-def _measured(model: nn.Module, x: Inputs) -> list[Frame]:
-    """What each convolution is given that reads as many channels as the image has, or 1 or 3."""
-    images, axes = images_of(x), image_axes(images_of(x), model)
+def frame_at(model: nn.Module, x: Inputs, name: str, fold: Fold, frames: Entered) -> Frame:
+    """The part of the image that a layer looks at; empty where it is not clear.
+
+    Where the convolutions that read the image are given different parts of it, those count that the
+    layer comes from; of a network without convolutions the layer itself is measured.
+
+    Args:
+        name: the layer.
+        fold: reads its output as N x C x h x w, as the image lies.
+        frames: as `frames_of` gives them.
+    """
+    inner, every = to_measure(model), [frame for _, frame in frames]
+    if inner is None or _all_alike(every) or not every and first_convolution(model) is not None:
+        return every[0] if every else Frame()
+    now, key = settings(inner), (name, images_of(x).shape[1:])
+    found = _known_at.recall(inner, now, key)
+    if found is None:
+        try:
+            found = (
+                _at_branches(model, x, name, frames) if every else _at_layer(model, x, name, fold)
+            )
+        except Exception:  # noqa: BLE001
+            found = Frame()
+        with undisturbed(model), torch.inference_mode(False), torch.no_grad():
+            call_unwritten(model, copies(model), ordinary(x))  # what it keeps is of these images
+        _known_at.keep(inner, now, key, found)
+    return found
+
+
+def _all_alike(frames: Sequence[Frame]) -> bool:
+    return bool(frames) and all(map(frames[0].like, frames))
+
+
+def _at_branches(model: nn.Module, x: Inputs, name: str, frames: Entered) -> Frame:
+    """What the convolutions are given that a layer comes from, the last ones of each branch."""
+    entries = [(model.get_submodule(entry), frame) for entry, frame in frames]
+    way = way_to(model, x, name, [entry for entry, _ in entries])
+    passed = {before for entry in way for before in way[entry] - {entry}}
+    read = [frame for entry, frame in entries if entry in way.keys() - passed]
+    different = [f for i, f in enumerate(read) if not any(map(f.like, read[:i]))]
+    return Frame(joined=tuple(different)) if len(different) > 1 else (*different, Frame())[0]
+
+
+def _measured(model: nn.Module, x: Inputs) -> Entered:
+    """What each convolution is given that may read the image."""
+    images = images_of(x)
     if not images.is_floating_point():
         return []
-    seen = images.detach().requires_grad_()
-    channels = {1, 3, *(images.shape[a] for a in range(1, images.dim()) if a not in axes)}
-    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-    entries = [m for m in model.modules() if isinstance(m, kinds) and m.in_channels in channels]
+    axes, seen = image_axes(images, model), images.detach().requires_grad_()
+    entries = convolutions_of(images, model)
     given: list[tuple[Any, Tensor]] = []
 
     def enter(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -116,10 +180,41 @@ def _measured(model: nn.Module, x: Inputs) -> list[Frame]:
             inputs = each_tensor(x, lambda t: seen.clone() if t is images else t)
             with suppress(_Enough):
                 call_unwritten(model, copies(model), inputs)
-    if any(_moves(node) for _, t in given for node in graph_nodes(t)):
-        return [Frame(sampled=True)]
-    every = [[_ends(m, t, seen, i, axis) for i, axis in enumerate(axes)] for m, t in given]
-    return [Frame(tuple(end for end in ends if end)) for ends in every if all(ends)]
+    names = {module: name for name, module in model.named_modules()}
+    return [(names[m], frame) for m, t in given for frame in _frames(m, t, seen, axes)]
+
+
+def _frames(
+    convolution: nn.Module, given: Tensor, seen: Tensor, axes: Sequence[int]
+) -> list[Frame]:
+    """The frame of what a convolution is given, or, where its channels hold several views, of each.
+
+    Arguments as for `_frame`.
+    """
+    lost = partial(_lost, convolution)
+    whole = _frame(given, seen, axes, lost)
+    if whole is None and 1 < given.shape[1] <= VIEWS:
+        each = [_frame(channel, seen, axes, lost) for channel in given.split(1, dim=1)]
+        return [frame for frame in each if frame is not None]
+    return [] if whole is None else [whole]
+
+
+def _at_layer(model: nn.Module, x: Inputs, name: str, fold: Fold) -> Frame:
+    """What the places of a layer look at more than the others do."""
+    x = one_image(ordinary(x))
+    images, kept = images_of(x), list[Tensor]()
+    axes, seen = image_axes(images, model), images.detach().requires_grad_()
+    if len(axes) < 2:  # places of a sequence look back along it
+        return Frame()
+    with undisturbed(model), torch.inference_mode(False), torch.enable_grad():
+        layer = model.get_submodule(name)
+        handle = layer.register_forward_hook(lambda _m, _x, value: kept.append(fold(value)))
+        try:
+            inputs = each_tensor(x, lambda t: seen.clone() if t is images else t)
+            call_unwritten(model, copies(model), inputs)
+        finally:
+            handle.remove()
+    return _frame(kept[0], seen, axes, blurred=True) or Frame()
 
 
 def _moves(node: Any) -> bool:
@@ -127,44 +222,85 @@ def _moves(node: Any) -> bool:
     return node.name().startswith("GridSampler") and node.next_functions[1][0] is not None
 
 
-def _ends(
-    convolution: Any, given: Tensor, seen: Tensor, side: int, of_image: int
-) -> tuple[float, float] | None:
-    """Where a convolution's input begins and ends in the image; None where it shows no straight,
-    sharp picture of the image.
-
-    Padding that the convolution takes off again does not count.
+def _frame(
+    given: Tensor, seen: Tensor, axes: Sequence[int],
+    lost: Callable[[int], float] = lambda side: 0, blurred: bool = False,
+) -> Frame | None:  # fmt: skip
+    """Where a picture begins and ends in the image; None where it is no straight, sharp picture of
+    the image, also turned or mirrored.
 
     Args:
-        given: what the convolution is given.
-        seen: the image.
-        side, of_image: along which of its sides, and along which axis of the image.
+        given: the picture, N x C x its sides.
+        seen: the image that it was made of.
+        axes: of the image.
+        lost: how many places at each end of a side count for nothing.
+        blurred: whether its places may look at the rest of the image, too.
     """
-    axis = 2 + side
-    length, sides = given.shape[axis], [a for a in range(seen.dim()) if a != of_image]
-    where = (torch.arange(seen.shape[of_image], device=seen.device) + 0.5) / seen.shape[of_image]
-    points = []
+    if any(map(_moves, graph_nodes(given))):
+        return Frame(sampled=True)
+    found = dict[int, tuple[float, float]]()
+    for side in range(len(axes)):
+        lines = _lines(given, seen, side, axes, blurred)
+        i, line = next(((i, lines[i]) for i in (side, *lines) if i in lines), (-1, (0.0, 0.0)))
+        if i in found or i < 0:
+            return None
+        # half a place: as [::2] shifts
+        slack = LEAST + (lost(side) + 0.5) * (line[1] - line[0]) / given.shape[2 + side]
+        begin, end = (
+            there if abs(there - at) > slack else at for there, at in zip(line, (0.0, 1.0))
+        )
+        found[i] = begin, end
+    return Frame(tuple(found[i] for i in range(len(axes))))
+
+
+def _lines(
+    given: Tensor, seen: Tensor, side: int, axes: Sequence[int], blurred: bool
+) -> dict[int, tuple[float, float]]:
+    """Where a side of a picture begins and ends along the sides of the image that it follows.
+
+    Arguments as for `_frame`.
+    """
+    length, weights, places = given.shape[2 + side], list[Tensor](), list[float]()
     for place in sorted({int(length * part) for part in PROBES}):
         v = torch.zeros_like(given)
-        v.select(axis, place).copy_(random_like(v.select(axis, place)))
+        v.select(2 + side, place).copy_(random_like(v.select(2 + side, place)))
         torch.autograd.backward(given, v, retain_graph=True, inputs=[seen])
         assert seen.grad is not None
-        weight, seen.grad = seen.grad.float().square().sum(dim=sides), None
+        weight, seen.grad = seen.grad.float().square(), None
         if weight.any():  # what pads the image has no place in it
-            weight = weight / weight.sum()
-            centre = float((weight * where).sum())
-            spread = float((weight * (where - centre).square()).sum()) ** 0.5
-            points.append(((place + 0.5) / length, centre, spread))
-    if any(spread > LEAST for *_, spread in points):
+            weights.append(weight / weight.sum())
+            places.append((place + 0.5) / length)
+    found = dict[int, tuple[float, float]]()
+    for i, axis in enumerate(axes):
+        others = [a for a in range(seen.dim()) if a != axis]
+        along = torch.stack([weight.sum(dim=others) for weight in weights]) if weights else None
+        if along is not None and (line := _line(places, along, 0.5 / length if blurred else 0)):
+            found[i] = line
+    return found
+
+
+def _line(places: Sequence[float], seen: Tensor, half: float) -> tuple[float, float] | None:
+    """Where a side begins and ends along one of the image; None where it does not follow it.
+
+    Args:
+        places: along the side of the picture.
+        seen: how much each of them sees of the image, places x the length of its side.
+        half: a half of a place where they see the rest, too; then what none of the others sees as
+            much counts. 0: they see nothing else.
+    """
+    if half and len(seen) > 1:
+        most, next_most = seen.topk(2, dim=0).values
+        seen = (seen - torch.where(seen == most, next_most, most)).clamp(min=0)
+    if not seen.sum(dim=1).all():
         return None
+    seen = seen / seen.sum(dim=1, keepdim=True)
+    where = (torch.arange(seen.shape[1], device=seen.device) + 0.5) / seen.shape[1]
+    centres = (seen * where).sum(dim=1, keepdim=True)
+    if (seen * (where - centres).square()).sum(dim=1).max() > (LEAST + half) ** 2:
+        return None
+    points = [*zip(places, centres.flatten().tolist())]
     # what is padded with the image reflected shows other places at its ends
-    ends = _straight(points) or _straight(points[1:-1])
-    if ends is None:
-        return None
-    unit = (ends[1] - ends[0]) / length
-    slack = LEAST + (_lost(convolution, side) + 0.5) * unit  # half a place: as [::2] shifts
-    begin, end = (there if abs(there - at) > slack else at for there, at in zip(ends, (0.0, 1.0)))
-    return begin, end
+    return _straight(points) or _straight(points[1:-1])
 
 
 def _lost(convolution: Any, side: int) -> float:
@@ -175,13 +311,14 @@ def _lost(convolution: Any, side: int) -> float:
     return max(0, (reach - convolution.stride[side]) / 2 - padded)
 
 
-def _straight(points: Sequence[tuple[float, float, float]]) -> tuple[float, float] | None:
-    """Where 0 and 1 lie on the line through points (place, place in the image); None where they
-    are less than two, or lie on none that rises.
+def _straight(points: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
+    """Between what ends the line through points (place, place in the image) lies; None where they
+    are less than two, or lie on none that rises or falls.
     """
     if len(points) < 2:
         return None
-    there, centres, _ = np.array(points).T
+    there, centres = np.array(points).T
     slope, begin = np.polyfit(there, centres, 1)
     off = np.abs(centres - begin - slope * there).max()
-    return (float(begin), float(begin + slope)) if slope > 0 and off < LEAST / 2 else None
+    ends = sorted((float(begin), float(begin + slope)))
+    return (ends[0], ends[1]) if abs(slope) > LEAST / 4 and off < LEAST / 2 else None

@@ -17,7 +17,8 @@ _AXES = {1: "L", 2: "H x W", 3: "D x H x W"}  # of signals, images, volumes
 
 
 def images_of(x: Inputs) -> Tensor:
-    """The images among what a network is given: its first float tensor of most dimensions.
+    """The images among what a network is given: its first float tensor of most dimensions, one with
+    three colours (or four, with transparency) before others, such as masks.
 
     Raises:
         ImageError: there is no such tensor, or it is empty.
@@ -28,7 +29,7 @@ def images_of(x: Inputs) -> Tensor:
         tensors = [] if isinstance(x, list) else [tensor for _, tensor in _tensors_in(x, "x")]
         if not tensors:
             raise ImageError(f"x must be a tensor, not {type(x).__name__}. {_way_to_a_tensor(x)}")
-        images = max(tensors, key=lambda t: (t.is_floating_point(), t.dim()))
+        images = max(tensors, key=lambda t: (t.is_floating_point(), t.dim(), _has_colours(t)))
     if images.is_nested:
         raise ImageError(
             "x is a nested tensor, of images of several sizes. Ask about one at a time: "
@@ -42,6 +43,10 @@ def images_of(x: Inputs) -> Tensor:
             "that holds numbers, such as 'cpu'."
         )
     return images
+
+
+def _has_colours(tensor: Tensor) -> bool:
+    return tensor.dim() > 3 and not {3, 4}.isdisjoint((tensor.shape[1], tensor.shape[-1]))
 
 
 def _way_to_a_tensor(x: Any) -> str:
@@ -143,6 +148,18 @@ def first_convolution(model: nn.Module) -> nn.Conv1d | nn.Conv2d | nn.Conv3d | N
     """The first that is registered, which tells as a rule what a network reads."""
     kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
     return next((m for m in model.modules() if isinstance(m, kinds)), None)
+
+
+def convolutions_of(images: Tensor, model: nn.Module) -> list[Any]:
+    """Those that may read the images themselves: of as many channels as these have, or of 1 or 3.
+
+    The first that is registered if there are none, as where channels are made of places before.
+    """
+    axes = image_axes(images, model)
+    channels = {1, 3, *(images.shape[a] for a in range(1, images.dim()) if a not in axes)}
+    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    every = [m for m in model.modules() if isinstance(m, kinds)]
+    return [m for m in every if m.in_channels in channels] or every[:1]
 
 
 def each_tensor(
