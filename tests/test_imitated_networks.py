@@ -324,3 +324,90 @@ def test_images_without_an_axis_of_channels_have_maps_of_their_sides(numbers):
     found = GradCAM(Coloured().eval())(x, 0)
     assert found.maps.shape == (2, 1, 24, 16)
     torch.testing.assert_close(found.evidence[:, 0], by_autograd(Coloured(), "f", x))
+
+
+@pytest.mark.parametrize("repeats", [False, True])
+def test_where_the_first_layer_took_the_images_the_networks_own_error_is_not_hidden(repeats):
+    """The first convolution that is registered was said to read x: "the network reads N x 8"."""
+
+    class Failing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inside, self.patches = nn.Conv2d(3 if repeats else 8, 8, 3), nn.Linear(16, 8)
+
+        def forward(self, x):
+            a = self.inside(x.expand(-1, 3, -1, -1)) if repeats else self.patches(x)
+            return nn.functional.layer_norm(a, (7,))
+
+    with pytest.raises(RuntimeError, match=r"normalized_shape=\[7\]"):
+        GradCAM(Failing())(images()[:, :1])
+
+
+def test_numbers_of_words_out_of_range_are_told_so():
+    model = nn.Sequential(nn.Embedding(5, 8), nn.Flatten(), nn.LazyLinear(3))
+    with pytest.raises(IndexError, match="out of range"):
+        GradCAM(model)(torch.full((1, 6), 7))
+
+
+class Forecast(nn.Module):
+    """DLinear in small: all times of each variable, by one linear layer; N x L x C."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(10)
+        self.linear = nn.Linear(24, 4)
+
+    def forward(self, x):
+        return self.linear(x.mT).mT
+
+
+def test_times_of_a_forecast_by_variables_are_explained_as_the_sentence_says():
+    """It was said to read "each class at one place only, as where the largest of all is taken"."""
+    model, x = Forecast().eval(), torch.randn(2, 24, 3)
+    output = lambda y: y[:, :, 1]  # noqa: E731
+    with pytest.raises(LayerError, match="one of the 3 variables of x at a time") as error:
+        GradCAM(model, output=output)(x)
+    said = str(error.value)
+    evidence = eval(said[said.index("ForwardPass(") :].rstrip("."))  # noqa: S307
+    weight = model.linear.weight.detach()[0].mean()
+    torch.testing.assert_close(evidence[:, 0], weight * x[:, :, 1])
+    found = GradCAM(model, output=lambda y: y.sum(dim=2))(x)
+    assert "found for the 3 variables of 24 times" in found.layer_reason
+
+
+class Variables(nn.Module):
+    """PatchTST in small: patches of each variable, with or without a class token, N x L x V."""
+
+    def __init__(self, class_token):
+        super().__init__()
+        torch.manual_seed(11)
+        self.patches, self.layers = nn.Linear(4, 8), nn.ModuleList([Attention(), Attention()])
+        self.token = nn.Parameter(torch.randn(1, 1, 1, 8)) if class_token else None
+        self.flatten, self.linear = nn.Flatten(2), nn.Linear(8, 5)
+        self.eval()
+
+    def forward(self, x):
+        a = self.patches(x.mT.unfold(2, 4, 4))
+        if self.token is not None:
+            a = torch.cat([self.token.expand(*a.shape[:2], -1, -1), a], dim=2)
+        shape, a = a.shape, a.flatten(0, 1)
+        for layer in self.layers:
+            a = a + layer(a)
+        a = a.view(shape)
+        a = a.mean(dim=2) if self.token is None else a[:, :, 0]
+        return self.linear(self.flatten(a)).mean(dim=1)
+
+
+@pytest.mark.parametrize("class_token", [False, True])
+def test_patches_of_variables_are_explained_before_the_last_attention(class_token):
+    """The variables' features were read as times; the sentence's map began with a class token, and
+    was zero behind the last attention."""
+    model, x = Variables(class_token), torch.randn(2, 24, 3)
+    with pytest.raises(LayerError, match="each of the 3 variables of x into 6 patches") as error:
+        GradCAM(model)(x)
+    call = in_the_sentence(error).partition(". This network")[0]
+    found = eval(call)(x, 0)  # noqa: S307
+    grid = lambda a: a.unflatten(0, (-1, 3)).mean(dim=1).mT[:, :, None, int(class_token) :]  # noqa: E731
+    expected = by_autograd(model, "layers.1.norm", x, grid=grid)
+    assert found.layer == "layers.1.norm" and expected.any()
+    torch.testing.assert_close(found.evidence, expected)

@@ -12,8 +12,16 @@ from torch import Tensor, nn
 
 from ..errors import ClassError, ImageError, LayerError
 from .backward import reentrant
-from .head import Picker, call, not_under_inference_mode, ordinary, the_output, undisturbed
-from .inputs import Inputs, check_images, check_numbers, images_of, name_of
+from .head import (
+    Picker,
+    call,
+    hookable,
+    not_under_inference_mode,
+    ordinary,
+    the_output,
+    undisturbed,
+)
+from .inputs import Inputs, check_images, check_numbers, first_convolution, images_of, name_of
 from .layers import Target, default_targets, in_torchscript, known_target
 from .watching import forget, watch
 
@@ -60,10 +68,34 @@ def _cause(
         check_images(images, model, name_of(images, x))
     except ImageError as fault:
         if isinstance(x, Tensor):
-            return fault
+            return None if _taken_as_they_are(x, model) else fault
         says = str(error).strip().partition("\n")[0]  # it may be another input's fault
         return ImageError(f"{fault} The network itself says: {type(error).__name__}: {says}.")
     return None
+
+
+def _taken_as_they_are(x: Tensor, model: nn.Module) -> bool:
+    """Whether the network's first layer took the images, so that it fails for another reason.
+
+    The first convolution that is registered may not be the first layer that runs.
+    """
+    ran, first = list[nn.Module](), first_convolution(model)
+    layers = [module for _, module in hookable(model) if [*module.parameters(recurse=False)]]
+    if any(weight.is_meta for weight in model.parameters()):
+        return False
+    if first is None and any(isinstance(layer, nn.Embedding) for layer in layers):
+        return not x.is_floating_point()  # words, or pixels as words
+    hooks = [m.register_forward_hook(lambda m, _x, _y: ran.append(m)) for m in layers]
+    try:
+        with undisturbed(model), torch.no_grad():
+            call(model, ordinary(x))
+    except Exception:  # noqa: BLE001
+        pass
+    finally:
+        for hook in hooks:
+            hook.remove()
+    unbatched = first is not None and x.dim() != len(first.kernel_size) + 2
+    return bool(ran) and (first not in ran or not unbatched)
 
 
 def _of_the_call(error: Exception, model: nn.Module, x: Inputs) -> str | None:

@@ -123,6 +123,17 @@ def _axes_of_three(shape: tuple[int, ...], model: nn.Module) -> tuple[int, ...]:
     return (2,)
 
 
+def are_variables(images: Tensor, model: nn.Module) -> bool:
+    """Whether the places of x, N x L x C, are its C variables: each is read over all L times.
+
+    So forecasting networks do (DLinear, iTransformer), by a linear layer behind an exchange.
+    """
+    if images.dim() != 3 or image_axes(images, model) != (2,):
+        return False
+    first = next((m for m in model.modules() if type(m) in _READS), None)
+    return type(first) is nn.Linear and first.in_features == images.shape[1]
+
+
 _READS: dict[type, Callable[[Any], int]] = {  # how many channels the layers of a sequence read
     nn.Conv1d: lambda m: m.in_channels,
     nn.Linear: lambda m: m.in_features,

@@ -21,6 +21,7 @@ from .grids import tokens_first
 from .head import Picker
 from .inputs import (
     Inputs,
+    are_variables,
     beside_weights,
     first_convolution,
     holds_boxes,
@@ -191,6 +192,8 @@ def default_targets(
     if known is None and watched.known is not None:
         yield _of_known(model, watched.known)
     size = in_words(size_of(images_of(x), model))
+    if are_variables(images_of(x), model):
+        size = "the {2} variables of {1} times".format(*images_of(x).shape)
     why = f"found for {size}: the last layer that runs once and whose gradient reaches the "
     behind = any(map(watched.behind_attention, watched.fitting))
     last = max(watched.attentions.values(), default=0)

@@ -1,7 +1,7 @@
 """Sentences for networks in which no layer can be explained by default: why, and what to do."""
 
 from collections.abc import Mapping, Sequence
-from math import prod
+from math import inf, prod
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from .backward import random_like
 from .head import call, not_under_inference_mode, undisturbed
 from .inputs import (
     Inputs,
+    are_variables,
     each_tensor,
     first_convolution,
     images_of,
@@ -27,12 +28,26 @@ def nothing_fits(model: nn.Module, x: Inputs, watched: Watched) -> LayerError:
     """The error where no layer passes the rule: why, and what to do."""
     if watched.cut and watched.inference:
         return not_under_inference_mode(model)
-    return LayerError(_no_gradient(model, watched) or _no_grid(model, x, watched))
+    images = images_of(x)
+    if watched.one_place and len(size_of(images, model)) == 1:
+        said = _of_variables(model, images, watched)
+        if said is not None:
+            return LayerError(said)
+    return LayerError(_no_gradient(model, x, watched) or _no_grid(model, x, watched))
 
 
-def _no_gradient(model: nn.Module, watched: Watched) -> str | None:
+def _no_gradient(model: nn.Module, x: Inputs, watched: Watched) -> str | None:
     """The sentence where there are layers with places, but hardly a gradient; else None."""
     name = type(model).__name__
+    if watched.one_place and isinstance(x, Tensor) and are_variables(x, model):
+        picked = ", output=output" if watched.output is not None else ""
+        return (
+            f"Each layer of this {name} reads one of the {x.shape[2]} variables of x at a time, "
+            f"all its {x.shape[1]} times at once, so no layer has times. Explain x itself, time by "
+            "time, here for the first number that is answered: "
+            "ForwardPass(torch.nn.Sequential(torch.nn.Identity(), model), x, '0', reshape_transform"
+            f"=lambda a: a.mT{picked}).ask(lambda y: y.flatten(1)[:, 0])."
+        )
     if watched.one_place:
         return (
             f"{name} reads each class at one place only of every layer, as where the largest of "
@@ -215,11 +230,18 @@ def _of_variables(model: nn.Module, images: Tensor, watched: Watched) -> str | N
     apart = [n for n, s in shapes.items() if len(s) == 4 and 1 < s[1] in images.shape[1:]]
     if not apart or isinstance(first_convolution(model), nn.Conv2d):
         return None
-    variables, patches = shapes[apart[-1]][1:3]
-    folded = [n for n, s in shapes.items() if len(s) == 3 and s[:2] == (variables, patches)]
+    variables, tokens = shapes[apart[-1]][1:3]
+    patches = min(shapes[apart[0]][2], tokens)
+    rows = ((n, s) for n, s in shapes.items() if len(s) == 3 and s[0] == variables)
+    folded = [n for n, s in rows if patches <= s[1] <= max(tokens, patches + 2)]
+    tokens = shapes[folded[-1]][1] if folded else tokens
+    class_tokens = f"[:, :, {tokens - patches}:]" if tokens > patches else ""
     one_by_one = f".unflatten(0, (-1, {variables}))" if folded else ""
-    mean = f"reshape_transform=lambda a: a{one_by_one}.mean(1).mT"
-    cure = f"model, '{(folded or apart)[-1]}', {mean}"
+    mean = f"reshape_transform=lambda a: a{one_by_one}.mean(1).mT{class_tokens}"
+    # as of all tokens: behind the last attention only a class token may be read
+    named, last = folded or apart, watched.attentions.get(tokens, inf)
+    named = [n for n in named if watched.ends[n] < last] or named
+    cure = f"model, '{named[-1]}', {mean}"
     return (
         f"This {type(model).__name__} cuts each of the {variables} variables of x into {patches} "
         "patches of its own. Name a layer of them and take the mean over the variables: "

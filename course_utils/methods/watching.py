@@ -530,6 +530,8 @@ def _measure_rows(watched: Watched, sides: Sequence[int], length: int) -> None:
     for name, shape in watched.shapes.items():
         tokens, order = watched.tokens(name), watched.orders[name]
         as_a_row |= order is True and shape[0] == watched.n
+        if order is None and tokens == sides[-1] != length == sides[0] and not as_a_row:
+            order = watched.orders[name] = False  # N x L x C gave N x C x d, without times
         if len(shape) != 3 or order is None or tokens is None:
             continue
         if order:
