@@ -411,3 +411,75 @@ def test_patches_of_variables_are_explained_before_the_last_attention(class_toke
     expected = by_autograd(model, "layers.1.norm", x, grid=grid)
     assert found.layer == "layers.1.norm" and expected.any()
     torch.testing.assert_close(found.evidence, expected)
+
+
+def test_a_network_that_bears_no_hooks_inside_is_asked_at_a_layer_that_is_named():
+    """As reversible networks, which free what they read under no_grad."""
+
+    class Freeing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(12)
+            self.stem, self.inside = nn.Conv2d(3, 3, 3), nn.Identity()
+            self.f, self.linear = nn.Conv2d(3, 6, 3), nn.Linear(6, 5)
+            self.eval()
+
+        def forward(self, x):
+            x = self.stem(x)
+            with torch.no_grad():
+                part = x.chunk(3, dim=1)[0]
+                self.inside(x)
+                part.mul_(1)
+            return self.linear(self.f(x).mean(dim=(2, 3)))
+
+    model, x = Freeing(), images()
+    with pytest.raises(LayerError, match="answers, but not with gradients and a hook"):
+        GradCAM(model)(x)
+    found = GradCAM(model, "f")(x, 0)
+    torch.testing.assert_close(found.evidence[:, 0], by_autograd(model, "f", x))
+
+
+def test_fresh_adapters_of_low_rank_do_not_make_the_tokens_behind_them_foreign():
+    """Their last matrix is zero: what gave the same of any image was taken for learned queries."""
+
+    class LoRA(nn.Module):
+        def __init__(self, base):
+            super().__init__()
+            self.base_layer, self.lora_A = base, nn.Linear(8, 2, bias=False)
+            self.lora_B = nn.Linear(2, 24, bias=False)
+            nn.init.zeros_(self.lora_B.weight)
+
+        def forward(self, x):
+            return self.base_layer(x) + self.lora_B(self.lora_A(x))
+
+    plain, adapted = Registers(), Registers()
+    for layer in adapted.layers:
+        layer.qkv = LoRA(layer.qkv)
+    x = images(side=32)
+    found = GradCAM(adapted.eval())(x, 0)
+    assert found.layer == "layers.1.norm"
+    torch.testing.assert_close(found.evidence, GradCAM(plain)(x, 0).evidence)
+
+
+def test_what_goes_into_the_weights_of_a_pooling_by_attention_gives_way_too():
+    """Attentive statistics, as of ECAPA: `hidden` is read by the weights of the times alone."""
+
+    class Attentive(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(13)
+            self.f, self.hidden = nn.Conv1d(3, 6, 3), nn.Conv1d(6, 4, 1)
+            self.weigh, self.linear = nn.Conv1d(4, 6, 1), nn.Linear(6, 5)
+            self.eval()
+
+        def forward(self, x):
+            a = self.f(x).relu()
+            weights = self.weigh(self.hidden(a).tanh()).masked_fill(a.isnan(), -1).softmax(dim=2)
+            return self.linear((weights * a).sum(dim=2))
+
+    model, x = Attentive(), torch.randn(2, 3, 20)
+    found = GradCAM(model)(x, 0)
+    assert found.layer == "f"
+    torch.testing.assert_close(
+        found.evidence, by_autograd(model, "f", x, grid=lambda a: a[:, :, None])
+    )

@@ -62,7 +62,9 @@ def _cause(
     except Exception:
         pass  # the network itself fails
     else:
-        return _of_the_answer(model, answer, output) or _of_the_surroundings(error, model)
+        named = target is not None and target.named
+        found = _of_the_answer(model, answer, output) or _of_the_surroundings(error, model)
+        return found or (None if named else _of_the_watch(error, model))
     try:
         images = images_of(x)
         check_images(images, model, name_of(images, x))
@@ -194,6 +196,18 @@ def _of_the_surroundings(error: Exception, model: nn.Module) -> RuntimeError | N
             "takes gradients of its own. Ask outside of it; a whole batch can be asked at once."
         )
     return None
+
+
+def _of_the_watch(error: Exception, model: nn.Module) -> LayerError | None:
+    """The network answers by itself, but not as it is watched to find a layer."""
+    if not isinstance(error, RuntimeError):
+        return None
+    says = str(error).strip().partition("\n")[0].rstrip(".")
+    return LayerError(
+        f"{type(model).__name__} answers, but not with gradients and a hook at each of its layers, "
+        f"by which one is found ({type(error).__name__}: {says}). Name a layer behind the part "
+        "that fails: layer_names(model) lists them."
+    )
 
 
 def of_the_network(error: Exception, model: nn.Module) -> LayerError | None:

@@ -46,7 +46,7 @@ def readers_of(output: Tensor) -> Readers:
 
 _HANDED_ON = (
     "(Clone|Alias|(Unsafe)?View|Reshape.*|T|Transpose|Permute|Unsqueeze|Squeeze|Expand|Slice|Split.*"
-    "|.*BatchNorm)Backward"
+    "|MaskedFill|.*BatchNorm)Backward"
 )
 
 

@@ -89,6 +89,8 @@ def image_axes(images: Tensor, model: nn.Module) -> tuple[int, ...]:
             return others
         if few and sure and axis == len(shape) - 1 and _reads_pixels(model, shape):
             return others
+        if axis == 3 and sure and shape[3] in (1, 3, 4) and first_convolution(model) is None:
+            return others  # as what is joined to each pixel, its place say, is read with it
     if len(shape) == 3:
         return _axes_of_three(shape, model)
     return tuple(range(1 if len(shape) == 2 else 2, len(shape)))

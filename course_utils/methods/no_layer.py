@@ -171,8 +171,8 @@ def _repeated(name: str, again: str, watched: Watched, images: Tensor) -> str:
         frame = ", with reshape_transform=lambda a: a[:, :, None]: all frames show that one's map"
     return (
         f"Each layer of this {name} that has places runs more than once in one forward pass, "
-        f"'{again}' {watched.runs[again]} times, as where several views go through the same "
-        "layers. Give the run that you mean a layer of its own: self.view = nn.Identity() in "
+        f"'{again}' {watched.runs[again]} times, as where several views, or times, go through the "
+        "same layers. Give the run that you mean a layer of its own: self.view = nn.Identity() in "
         f"the network, self.view(...) around that call, and layer='view'{frame}."
     )
 

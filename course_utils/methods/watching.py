@@ -97,6 +97,7 @@ class Watched:
     one_place: str = ""  # the last module with a grid of which the output reads one place
     cut: bool = False  # there were grids, but no gradient
     gates: set[str] = field(default_factory=set)  # one channel: how much is read, not what is seen
+    silent: set[str] = field(default_factory=set)  # give the same of other images: all weights zero
     weighing: set[str] = field(default_factory=set)  # read as others' weights or offsets only
     inference: bool = False  # a part of the network runs under inference_mode of its own
     lengths: dict[str, int] = field(default_factory=dict)  # of signals' outputs
@@ -319,19 +320,22 @@ def _put_hidden_last(watched: Watched, y: Tensor, tensors: dict[str, Tensor]) ->
 def _put_weighing_last(watched: Watched, y: Tensor, tensors: dict[str, Tensor]) -> None:
     """What only weighs, or says where to sample, gives way to the layer that is weighed beside it.
 
-    So do NetVLAD's soft assignments and the offsets of a deformable convolution.
+    So do NetVLAD's soft assignments, the offsets of a deformable convolution, and what only goes
+    into them.
     """
     readers = readers_of(y) if watched.fitting else {}
-    for name in [*watched.fitting]:
+    for name in watched.fitting:
         if not only_weighs(tensors[name], readers):
-            break
+            continue
         beside = nodes_and_leaves(y, without=[stand_of(tensors[name])])
         read = _read(name, tensors).intersection(watched.fitting) - {name}
-        same = (other for other in read if watched.places(other) == watched.places(name))
-        if not any(stand_of(tensors[other]) in beside for other in same):
-            break
-        watched.weighing.add(name)
-    watched.fitting.sort(key=watched.weighing.__contains__)
+        same = [other for other in read if watched.places(other) == watched.places(name)]
+        if any(stand_of(tensors[other]) in beside for other in same):
+            watched.weighing.add(name)
+    if watched.weighing:
+        beside = nodes_and_leaves(y, without=[stand_of(tensors[n]) for n in watched.weighing])
+        watched.weighing |= {n for n in watched.fitting if stand_of(tensors[n]) not in beside}
+        watched.fitting.sort(key=watched.weighing.__contains__)
 
 
 def _read(best: str, tensors: dict[str, Tensor]) -> set[str]:
@@ -379,6 +383,8 @@ def _look_for_the_image(
             before = sums[name].pop(0) if sums[name] else [None, None]
             differ = [_differ(a, b) for a, b in zip(before, now)]
             free[name] = differ[-1] is not None and not differ[-1].any()
+            if free[name] and len(differ) == 2 and differ[0] is not None and differ[0].any():
+                watched.silent.add(name)
             for tokens in differ:
                 _place(watched, tokens)
 
@@ -588,7 +594,8 @@ def _foreign(
     They start without the image. They may hear of it later, by an attention, and their number may
     be a square by chance, or that of the patches: of these are the layers before.
     """
-    starts = [n for n in fixed if isinstance(modules[n], (nn.LayerNorm, nn.Linear))]
+    starts = fixed - watched.silent  # a fresh adapter of low rank gives zeros of what it reads
+    starts = [n for n in starts if isinstance(modules[n], (nn.LayerNorm, nn.Linear))]
     starts = sorted(starts, key=watched.ends.__getitem__, reverse=True)
     found = {watched.tokens(name): watched.ends[name] for name in starts}  # the first of each
     found |= {tokens: end for tokens, end in watched.merged.items() if tokens not in found}
