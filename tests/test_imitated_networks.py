@@ -483,3 +483,84 @@ def test_what_goes_into_the_weights_of_a_pooling_by_attention_gives_way_too():
     torch.testing.assert_close(
         found.evidence, by_autograd(model, "f", x, grid=lambda a: a[:, :, None])
     )
+
+
+def test_channels_at_the_end_are_seen_where_one_side_alone_was_made_smaller():
+    """As SpeechBrain's blocks hand on N x time x pitch x C: time was read as 24 channels."""
+
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.f = nn.Conv2d(1, 3, 3, padding=1)
+
+        def forward(self, x):
+            return F.avg_pool2d(self.f(x[:, None]), (1, 4)).movedim(1, -1)
+
+    torch.manual_seed(14)
+    blocks = nn.Sequential(Block(), nn.Flatten(1), nn.Linear(24 * 4 * 3, 5)).eval()
+    x = torch.randn(2, 24, 16)
+    found = GradCAM(blocks)(x, 0)
+    assert found.layer == "0"
+    expected = by_autograd(blocks, "0", x, grid=lambda a: a.movedim(-1, 1))
+    torch.testing.assert_close(found.evidence[:, 0], expected)
+
+
+def test_round_off_behind_the_patches_does_not_take_some_of_them_for_others():
+    """A gate drawn near 1, as gMLP's: some of its sums are the same of any image."""
+
+    class NearlyOne(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(15)
+            self.patches, self.gate = nn.Conv1d(3, 64, 1), nn.Conv1d(40, 40, 1)
+            nn.init.normal_(self.gate.weight, std=1e-7)
+            nn.init.ones_(self.gate.bias)
+            self.norm, self.linear = nn.LayerNorm(64), nn.Linear(64, 5)
+            self.eval()
+
+        def forward(self, x):
+            a = self.patches(x).mT
+            return self.linear(self.norm(a * self.gate(a)).mean(dim=1))
+
+    model, x = NearlyOne(), torch.randn(2, 3, 40)
+    found = GradCAM(model)(x, 0)
+    assert found.layer == "norm"
+    expected = by_autograd(model, "norm", x, grid=lambda a: a.mT[:, :, None])
+    torch.testing.assert_close(found.evidence, expected)
+
+
+def test_times_of_one_variable_after_the_other_are_no_row_of_times():
+    """As BIOT reads electrodes: the tokens of all of them in one row were taken for time."""
+
+    class Rows(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(16)
+            self.patches, self.norm, self.linear = nn.Linear(8, 8), nn.LayerNorm(8), nn.Linear(8, 5)
+            self.eval()
+
+        def forward(self, x):
+            rows = [self.patches(x[:, c].unfold(1, 8, 8)) for c in range(x.shape[1])]
+            return self.linear(self.norm(torch.cat(rows, dim=1)).mean(dim=1))
+
+    with pytest.raises(LayerError, match="runs more than once.*'patches' 3 times"):
+        GradCAM(Rows())(torch.randn(2, 3, 64))
+
+
+@pytest.mark.parametrize("linear_first", [False, True])
+def test_a_linear_layer_over_the_times_of_each_channel_does_not_turn_the_signal(linear_first):
+    """As wavelets of mWDN: a convolution behind it says which axis is the channels'."""
+
+    class Wavelet(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(17)
+            self.mix = nn.Linear(20, 20) if linear_first else nn.Identity()
+            self.f, self.linear = nn.Conv1d(3, 6, 3), nn.Linear(6, 5)
+            self.eval()
+
+        def forward(self, x):
+            return self.linear(self.f(self.mix(x)).mean(dim=2))
+
+    found = GradCAM(Wavelet())(torch.randn(2, 3, 20), 0)
+    assert found.layer == "f" and found.maps.shape == (2, 1, 20)

@@ -113,7 +113,9 @@ class Lie(NamedTuple):
 _known = Memory["Lie"]()
 
 
-def lie_of(model: nn.Module, x: Inputs, name: str, fold: Fold, turned: bool = False) -> Lie:
+def lie_of(
+    model: nn.Module, x: Inputs, name: str, fold: Fold, turned: bool = False, other: bool = False
+) -> Lie:
     """How the grid of a layer lies on the image; measured once for each layer.
 
     Networks of torchvision, timm and the course are known to take the image as it is. So is taken
@@ -125,6 +127,7 @@ def lie_of(model: nn.Module, x: Inputs, name: str, fold: Fold, turned: bool = Fa
         name: the layer.
         fold: reads its output as N x C x h x w.
         turned: whether the shapes show that height and width are exchanged.
+        other: whether the fold takes another axis for the channels than the shape lets expect.
     """
     lengths = size_of(images_of(x), model)
     sides = range(len(lengths))
@@ -133,7 +136,7 @@ def lie_of(model: nn.Module, x: Inputs, name: str, fold: Fold, turned: bool = Fa
     if inner is None:
         return expected
     upright = tuple((a > b) - (a < b) for a, b in pairwise(lengths))  # some turn these only
-    key = name, upright, turned
+    key = name, upright, turned, other
     sized = *key, images_of(x).shape[1:]  # another size may be clearer
     now = settings(inner)
     lie = _known.recall(inner, now, key, sized)

@@ -53,9 +53,9 @@ def _cause(
         return found
     if isinstance(error, LayerError):
         return _of_the_layer(error, model, x, target, output)
-    said = _of_the_call(error, model, x)
-    if said is not None:
-        return TypeError(said)
+    of_the_call = _of_the_call(error, model, x)
+    if of_the_call is not None:
+        return TypeError(of_the_call)
     try:
         with undisturbed(model), torch.no_grad():
             answer = call(model, ordinary(x))
@@ -63,8 +63,8 @@ def _cause(
         pass  # the network itself fails
     else:
         named = target is not None and target.named
-        found = _of_the_answer(model, answer, output) or _of_the_surroundings(error, model)
-        return found or (None if named else _of_the_watch(error, model))
+        said = _of_the_answer(model, answer, output) or _of_the_surroundings(error, model)
+        return said or (None if named else _of_the_watch(error, model))
     try:
         images = images_of(x)
         check_images(images, model, name_of(images, x))

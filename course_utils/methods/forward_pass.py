@@ -200,6 +200,12 @@ class ForwardPass:
         if len(shape) == 3 and doubtful and not turned and len(set(self.size)) == 2:
             again = as_it_lies(True, by_columns=True)
             plain, lie = again if again[1].clear and again[1].axes == (1, 0) else (plain, lie)
+        if lie.blind and kind is None and len(shape) == len(self.size) + 2:
+            # channels may stand at the other end, as where one side alone was made smaller
+            as_it_is = plain(leaf) is leaf
+            other: Fold = (lambda a: a.movedim(-1, 1)) if as_it_is else (lambda a: a)
+            seen_so = lie_of(self.model, x, name, other, turned, other=True)
+            plain, lie = (plain, lie) if seen_so.blind or not seen_so.clear else (other, seen_so)
         self.layer_reason += lie.in_words()
         seen = _if_it_bears_that(watched) if lie.blind else None
         if seen is not None and seen.shows_channels(name):

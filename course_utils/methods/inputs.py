@@ -115,7 +115,7 @@ def _axes_of_three(shape: tuple[int, ...], model: nn.Module) -> tuple[int, ...]:
                 return (1, 2)
         reads = _READS.get(type(m))
         if reads is not None:
-            if isinstance(m, nn.LSTM | nn.GRU) and shape[1] < shape[2] == reads(m):
+            if shape[1] < shape[2] == reads(m):
                 # a branch beside convolutions may read each channel's whole row as one step
                 rows = (c for c in model.modules() if isinstance(c, nn.Conv1d))
                 return (2,) if any(c.in_channels == shape[1] for c in rows) else (1,)
@@ -128,9 +128,10 @@ def _axes_of_three(shape: tuple[int, ...], model: nn.Module) -> tuple[int, ...]:
 def are_variables(images: Tensor, model: nn.Module) -> bool:
     """Whether the places of x, N x L x C, are its C variables: each is read over all L times.
 
-    So forecasting networks do (DLinear, iTransformer), by a linear layer behind an exchange.
+    So forecasting networks do (DLinear, iTransformer), by a linear layer behind an exchange. Of
+    fewer numbers on that axis than on the other they are taken for channels, N x C x L.
     """
-    if images.dim() != 3 or image_axes(images, model) != (2,):
+    if images.dim() != 3 or images.shape[1] <= images.shape[2] or image_axes(images, model) != (2,):
         return False
     first = next((m for m in model.modules() if type(m) in _READS), None)
     return type(first) is nn.Linear and first.in_features == images.shape[1]

@@ -236,10 +236,10 @@ def _passed_over(model: nn.Module, name: str, watched: Watched) -> str:
     for later in [n for n in others if watched.ends[n] > end]:
         if watched.shows_channels(later) and not watched.shows_channels(name):
             return f", but for '{later}', which has channels in the place of height or width"
-        if later in watched.weighing:
-            return f", but for '{later}', by which others are weighed or sampled"
         if later in watched.gates:
             return f", but for '{later}', which has one channel"
+        if later in watched.weighing:
+            return f", but for '{later}', by which others are weighed or sampled"
         if isinstance(model.get_submodule(later), nn.Linear):
             return f", but for the linear layer '{later}'"
     return ""

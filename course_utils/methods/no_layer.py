@@ -227,7 +227,8 @@ def _second_half(values: Tensor) -> float:
 def _of_variables(model: nn.Module, images: Tensor, watched: Watched) -> str | None:
     """The sentence where each variable of a signal is cut into patches of its own; else None."""
     shapes = {n: s for n, s in watched.shapes.items() if n not in watched.inside}
-    apart = [n for n, s in shapes.items() if len(s) == 4 and 1 < s[1] in images.shape[1:]]
+    fours = {n: s for n, s in shapes.items() if len(s) == 4 and s[2] > 1}
+    apart = [n for n, s in fours.items() if 1 < s[1] in images.shape[1:]]
     if not apart or isinstance(first_convolution(model), nn.Conv2d):
         return None
     variables, tokens = shapes[apart[-1]][1:3]

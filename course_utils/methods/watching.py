@@ -93,6 +93,7 @@ class Watched:
     n: int = 1
     output: Picker | None = None  # held, so that no other function gets its id
     placed: dict[int, Sequence[int]] = field(default_factory=dict)
+    whole: set[int] = field(default_factory=set)  # numbers of tokens that all heard of the image
     repeated: str = ""  # the last module with a grid that ran more than once
     one_place: str = ""  # the last module with a grid of which the output reads one place
     cut: bool = False  # there were grids, but no gradient
@@ -445,7 +446,11 @@ def _place(watched: Watched, differ: Tensor | None) -> None:
     first = tokens_first((*differ.shape, 0), watched.n)
     found = differ.any(dim=1 if first else 0).nonzero().flatten().tolist()
     tokens = differ.shape[0 if first else 1]
-    if 0 < len(found) < tokens and found[-1] - found[0] < len(found) + MOST_PREFIX_TOKENS:
+    if len(found) == tokens:
+        watched.whole.add(tokens)  # later only round-off may hide that some differ
+    if tokens in watched.whole:
+        return
+    if 0 < len(found) and found[-1] - found[0] < len(found) + MOST_PREFIX_TOKENS:
         watched.placed.setdefault(tokens, found)
 
 
@@ -532,6 +537,10 @@ def _measure_rows(watched: Watched, sides: Sequence[int], length: int) -> None:
 
     A class token is none of its places. Tokens that are the signal's variables have no length.
     """
+    variables = prod(sides) // length
+    for name, shape in watched.shapes.items():
+        if len(shape) == 3 and watched.runs[name] == variables > 1:  # one after the other
+            watched.placed[variables * shape[1]] = []  # all of them in one row, which is no time
     as_a_row = False  # something reads the signal itself as N x C x L
     for name, shape in watched.shapes.items():
         tokens, order = watched.tokens(name), watched.orders[name]
@@ -594,8 +603,9 @@ def _foreign(
     They start without the image. They may hear of it later, by an attention, and their number may
     be a square by chance, or that of the patches: of these are the layers before.
     """
-    starts = fixed - watched.silent  # a fresh adapter of low rank gives zeros of what it reads
-    starts = [n for n in starts if isinstance(modules[n], (nn.LayerNorm, nn.Linear))]
+    # a fresh adapter of low rank gives zeros of what it reads
+    own = fixed - watched.silent
+    starts = [n for n in own if isinstance(modules[n], (nn.LayerNorm, nn.Linear))]
     starts = sorted(starts, key=watched.ends.__getitem__, reverse=True)
     found = {watched.tokens(name): watched.ends[name] for name in starts}  # the first of each
     found |= {tokens: end for tokens, end in watched.merged.items() if tokens not in found}
