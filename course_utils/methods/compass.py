@@ -146,6 +146,23 @@ def lie_of(
     return lie
 
 
+def at_the_other_end(
+    model: nn.Module, x: Inputs, name: str, first: bool, turned: bool
+) -> tuple[Fold, Lie] | None:
+    """How a layer is read and lies if its channels stand at the other end; None where that is not
+    clear.
+
+    So it may be where one side of the image alone was made smaller.
+
+    Args:
+        first: whether they were taken to stand first.
+        turned: as for `lie_of`.
+    """
+    fold: Fold = (lambda a: a.movedim(-1, 1)) if first else (lambda a: a)
+    lie = lie_of(model, x, name, fold, turned, other=True)
+    return (fold, lie) if lie.clear and not lie.blind else None
+
+
 def to_measure(model: nn.Module) -> nn.Module | None:
     """The network in wrappers of this package, which hand on what they are given, and are made anew
     for a question; None for one of torchvision, timm or the course, which take images as they are.

@@ -24,7 +24,7 @@ from .closed_form import (
     pooling_linear_head,
     spelled_out,
 )
-from .compass import Lie, lie_of, to_measure
+from .compass import Lie, at_the_other_end, lie_of, to_measure
 from .diagnosis import diagnosed, of_the_network
 from .first_token import find_shorter
 from .framing import frame_at, frames_of
@@ -201,11 +201,8 @@ class ForwardPass:
             again = as_it_lies(True, by_columns=True)
             plain, lie = again if again[1].clear and again[1].axes == (1, 0) else (plain, lie)
         if lie.blind and kind is None and len(shape) == len(self.size) + 2:
-            # channels may stand at the other end, as where one side alone was made smaller
-            as_it_is = plain(leaf) is leaf
-            other: Fold = (lambda a: a.movedim(-1, 1)) if as_it_is else (lambda a: a)
-            seen_so = lie_of(self.model, x, name, other, turned, other=True)
-            plain, lie = (plain, lie) if seen_so.blind or not seen_so.clear else (other, seen_so)
+            first = plain(leaf) is leaf
+            plain, lie = at_the_other_end(self.model, x, name, first, turned) or (plain, lie)
         self.layer_reason += lie.in_words()
         seen = _if_it_bears_that(watched) if lie.blind else None
         if seen is not None and seen.shows_channels(name):
