@@ -11,6 +11,7 @@ from torch import nn
 
 from course_utils import ForwardPass, GradCAM
 from course_utils.errors import GridWarning
+from course_utils.methods.as_classes import AsClasses
 from course_utils.methods.framing import frames_of
 
 
@@ -131,6 +132,13 @@ def test_what_a_network_keeps_of_its_last_pass_is_of_the_callers_images_also_of_
     assert model.kept.equal(IMAGE)
 
 
+def test_branches_are_found_in_a_wrapper_too_and_without_it_again():
+    model = Both().eval()
+    for network, layer in (AsClasses(model), "network.near.2"), (model, "near.2"):
+        with pytest.warns(GridWarning, match=f"looks at {MIDDLE}. A map"):
+            GradCAM(network, layer)(IMAGE)
+
+
 def test_views_that_are_stacked_as_channels_are_named():
     halves = Step(lambda x: torch.cat([x[:, :, :, :48], x[:, :, :, 48:]], 1))
     model = behind(halves, nn.Conv2d(6, 6, 3, 2, 1))
@@ -199,6 +207,12 @@ def test_of_a_signal_the_part_of_its_time_is_named():
     model = behind(Step(lambda x: x[..., :250]), nn.Conv1d(1, 6, 9, 2))
     with pytest.warns(GridWarning, match="looks at 0 to 25 % of its time"):
         ForwardPass(model, torch.randn(2, 1, 1000, generator=torch.Generator().manual_seed(1)))
+
+
+def test_images_in_bytes_are_measured_too():
+    model = behind(Step(lambda x: x[:, :, 16:48].float() / 255))
+    with pytest.warns(GridWarning, match="looks at 25 to 75 % of its height"):
+        GradCAM(model)((IMAGE * 50 + 128).to(torch.uint8))
 
 
 def test_what_is_measured_runs_no_further_than_the_first_convolution():

@@ -82,7 +82,7 @@ class Frame(NamedTuple):
         )
 
 
-Entered = list[tuple[str, Frame]]  # what convolutions are given, by their names
+Entered = list[tuple[str, Frame]]  # what convolutions are given, by their names in the network
 
 _known = Memory[Entered]()
 _known_at = Memory[Frame]()
@@ -147,7 +147,8 @@ def _all_alike(frames: Sequence[Frame]) -> bool:
 
 def _at_branches(model: nn.Module, x: Inputs, name: str, frames: Entered) -> Frame:
     """What the convolutions are given that a layer comes from, the last ones of each branch."""
-    entries = [(model.get_submodule(entry), frame) for entry, frame in frames]
+    inside = to_measure(model) or model
+    entries = [(inside.get_submodule(entry), frame) for entry, frame in frames]
     way = way_to(model, x, name, [entry for entry, _ in entries])
     passed = {before for entry in way for before in way[entry] - {entry}}
     read = [frame for entry, frame in entries if entry in way.keys() - passed]
@@ -158,9 +159,10 @@ def _at_branches(model: nn.Module, x: Inputs, name: str, frames: Entered) -> Fra
 def _measured(model: nn.Module, x: Inputs) -> Entered:
     """What each convolution is given that may read the image."""
     images = images_of(x)
-    if not images.is_floating_point():
+    if not images.is_floating_point() and images.dtype != torch.uint8:
         return []
-    axes, seen = image_axes(images, model), images.detach().requires_grad_()
+    floats = images.float() if images.dtype == torch.uint8 else images  # bytes take no gradient
+    axes, seen = image_axes(images, model), floats.detach().requires_grad_()
     entries = convolutions_of(images, model)
     given: list[tuple[Any, Tensor]] = []
 
@@ -180,7 +182,8 @@ def _measured(model: nn.Module, x: Inputs) -> Entered:
             inputs = each_tensor(x, lambda t: seen.clone() if t is images else t)
             with suppress(_Enough):
                 call_unwritten(model, copies(model), inputs)
-    names = {module: name for name, module in model.named_modules()}
+    inside = to_measure(model) or model  # wrappers are made anew
+    names = {module: name for name, module in inside.named_modules()}
     return [(names[m], frame) for m, t in given for frame in _frames(m, t, seen, axes)]
 
 
