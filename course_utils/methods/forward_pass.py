@@ -201,8 +201,8 @@ class ForwardPass:
             again = as_it_lies(True, by_columns=True)
             plain, lie = again if again[1].clear and again[1].axes == (1, 0) else (plain, lie)
         if lie.blind and kind is None and len(shape) == len(self.size) + 2:
-            first = plain(leaf) is leaf
-            plain, lie = at_the_other_end(self.model, x, name, first, turned) or (plain, lie)
+            as_it_is = plain(leaf) is leaf
+            plain, lie = at_the_other_end(self.model, x, name, as_it_is, turned) or (plain, lie)
         self.layer_reason += lie.in_words()
         seen = _if_it_bears_that(watched) if lie.blind else None
         if seen is not None and seen.shows_channels(name):
