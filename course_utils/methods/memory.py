@@ -9,6 +9,7 @@ from torch import nn
 from .head import every_module
 
 Value = TypeVar("Value")
+FEW = 8  # settings by key: more, as where a step is counted in training, would pile up
 _OF_EVERY_MODULE = vars(nn.Module()).keys()
 _SINGLE = (bool, int, float, str, FunctionType)
 
@@ -41,7 +42,9 @@ class Memory(Generic[Value]):
         after = settings(model)
         then = dict(before.items() & after.items())
         passing = (before.keys() | after.keys()) - then.keys()
-        self._of.setdefault(model, {}).setdefault(key, []).append((then, passing, value))
+        kept = self._of.setdefault(model, {}).setdefault(key, [])
+        kept.append((then, passing, value))
+        del kept[:-FEW]
         return value
 
 
