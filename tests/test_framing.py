@@ -1,7 +1,9 @@
 """Which part of the image a network looks at: networks that cut or pad their images themselves."""
 
+import gc
 import re
 import warnings
+import weakref
 
 import pytest
 import torch
@@ -207,6 +209,18 @@ def test_of_a_signal_the_part_of_its_time_is_named():
     model = behind(Step(lambda x: x[..., :250]), nn.Conv1d(1, 6, 9, 2))
     with pytest.warns(GridWarning, match="looks at 0 to 25 % of its time"):
         ForwardPass(model, torch.randn(2, 1, 1000, generator=torch.Generator().manual_seed(1)))
+
+
+def test_a_network_whose_functions_hold_it_is_forgotten_with_its_last_name():
+    def asked():
+        model = behind(Step(lambda x: x))
+        model[0].other = lambda x: model(x)
+        GradCAM(model, "1")(IMAGE)
+        return weakref.ref(model)
+
+    forgotten = asked()
+    gc.collect()
+    assert forgotten() is None
 
 
 def test_images_in_bytes_are_measured_too():

@@ -11,7 +11,7 @@ from .head import every_module
 Value = TypeVar("Value")
 FEW = 8  # settings by key: more, as where a step is counted in training, would pile up
 _OF_EVERY_MODULE = vars(nn.Module()).keys()
-_SINGLE = (bool, int, float, str, FunctionType)
+_SINGLE = (bool, int, float, str)
 
 
 class Memory(Generic[Value]):
@@ -61,7 +61,9 @@ def settings(model: nn.Module) -> dict[tuple[int, str], Any]:
             held = vars(module)
             for name in held.keys() - _OF_EVERY_MODULE:
                 value = held[name]
-                if _is_plain(value):
+                if isinstance(value, FunctionType):
+                    found[i, name] = id(value)  # the function itself may hold the network
+                elif _is_plain(value):
                     found[i, name] = tuple(value) if isinstance(value, list) else value
     return found
 
