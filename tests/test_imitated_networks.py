@@ -164,9 +164,31 @@ class Offsets(nn.Module):
         return self.linear(read.mean(dim=(2, 3)))
 
 
+class Coordinates(nn.Module):
+    """Coordinate attention: gates of the rows and of the columns."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(18)
+        self.f, self.rows, self.columns = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 6, 1), nn.Conv2d(6, 6, 1)
+        self.linear = nn.Linear(6, 5)
+        self.eval()
+
+    def forward(self, x):
+        a = self.f(x)
+        rows = self.rows(a.mean(dim=3, keepdim=True)).sigmoid()
+        columns = self.columns(a.mean(dim=2, keepdim=True)).sigmoid()
+        return self.linear((a * rows * columns).mean(dim=(2, 3)))
+
+
 @pytest.mark.parametrize(
     ("make", "passed"),
-    [(SoftAssignment, "near"), (lambda: SoftAssignment(norm=True), "norm"), (Offsets, "where")],
+    [
+        (Coordinates, "columns"),
+        (SoftAssignment, "near"),
+        (lambda: SoftAssignment(norm=True), "norm"),
+        (Offsets, "where"),
+    ],
 )
 def test_what_only_weighs_or_says_where_to_read_gives_way_to_what_is_read(make, passed):
     model, x = make(), images()

@@ -330,8 +330,9 @@ def _put_weighing_last(watched: Watched, y: Tensor, tensors: dict[str, Tensor]) 
             continue
         beside = nodes_and_leaves(y, without=[stand_of(tensors[name])])
         read = _read(name, tensors).intersection(watched.fitting) - {name}
-        same = [other for other in read if watched.places(other) == watched.places(name)]
-        if any(stand_of(tensors[other]) in beside for other in same):
+        few = prod(watched.places(name))  # a gate of rows or columns has fewer than what it weighs
+        weighed = [other for other in read if prod(watched.places(other)) >= few]
+        if any(stand_of(tensors[other]) in beside for other in weighed):
             watched.weighing.add(name)
     if watched.weighing:
         beside = nodes_and_leaves(y, without=[stand_of(tensors[n]) for n in watched.weighing])
