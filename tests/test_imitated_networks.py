@@ -586,3 +586,46 @@ def test_a_linear_layer_over_the_times_of_each_channel_does_not_turn_the_signal(
 
     found = GradCAM(Wavelet())(torch.randn(2, 3, 20), 0)
     assert found.layer == "f" and found.maps.shape == (2, 1, 20)
+
+
+@pytest.mark.parametrize("added", [True, False])
+def test_of_a_branch_whose_sum_no_layer_gives_the_reason_says_so(added):
+    class Sum(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.f, self.linear = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 6, 1), nn.Linear(6, 5)
+
+        def forward(self, x):
+            a = self.stem(x)
+            b = self.f(a)
+            return self.linear((a + b if added else b).mean(dim=(2, 3)))
+
+    found = GradCAM(Sum().eval())(images())
+    assert found.layer == "f"
+    assert ("a branch that is added to what it reads" in found.layer_reason) == added
+
+
+def test_a_token_that_pads_is_no_place_though_all_were_before():
+    """As SEW squeezes 13 steps to 6, makes 12 of them again and pads one: 12 x 8 are times."""
+
+    class Squeezed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(19)
+            self.f, self.squeeze = nn.Conv1d(3, 8, 3), nn.Conv1d(8, 8, 2, stride=2)
+            self.norm, self.up, self.padded = nn.LayerNorm(8), Halves(), nn.Linear(8, 16)
+            self.project, self.linear = nn.Linear(8, 8), nn.Linear(16, 5)
+            self.eval()
+
+        def forward(self, x):
+            a = self.project(self.f(x).mT).mT
+            a = self.up(self.norm(self.squeeze(a).mT).repeat(1, 1, 2))
+            return self.linear(self.padded(F.pad(a, (0, 0, 0, 1))).mean(dim=1))
+
+    class Halves(nn.Module):
+        def forward(self, a):
+            return a.reshape(len(a), -1, a.shape[2] // 2)
+
+    model, x = Squeezed(), torch.randn(2, 3, 15)
+    expected = by_autograd(model, "up", x, grid=lambda a: a.mT[:, :, None])
+    torch.testing.assert_close(GradCAM(model, "up")(x, 0).evidence, expected)

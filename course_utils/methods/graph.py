@@ -71,6 +71,19 @@ def only_weighs(tensor: Tensor, readers: Readers) -> bool:
     return weighs
 
 
+def only_added(tensor: Tensor, readers: Readers) -> bool:
+    """Whether a tensor is a branch, read only to be added to what it comes from itself."""
+    node = stand_of(tensor)
+    while len(readers.get(node, [])) == 1:
+        ((node, place),) = readers[node]
+        if node.name().startswith("AddBackward"):
+            other = node.next_functions[1 - place][0]
+            return getattr(other, "variable", other) in nodes_and_leaves(tensor)
+        if not re.match(_HANDED_ON, node.name()):
+            break
+    return False
+
+
 def axes_of(saved: Sequence[int], count: int) -> list[int]:
     """Axes that a graph's node has saved, counted from the front: -1 is stored as 2^64 - 1."""
     return [(axis - 2**64 if axis >= 2**63 else axis) % count for axis in saved]

@@ -205,6 +205,7 @@ def default_targets(
         reason = f"{why}output from more than one place" + ", before the last attention" * before
         reason += "" if before else _passed_over(model, name, watched)
         reason += _beside(name, watched)
+        reason += ", a branch that is added to what it reads" * (name in watched.branches)
         reason += f"; it gives {shape}"
         yield Target(name, model.get_submodule(name), reason, asked=None)
 

@@ -29,6 +29,7 @@ from .graph import (
     channels_become_places,
     graph_nodes,
     nodes_and_leaves,
+    only_added,
     only_weighs,
     picks,
     readers_of,
@@ -99,6 +100,7 @@ class Watched:
     cut: bool = False  # there were grids, but no gradient
     gates: set[str] = field(default_factory=set)  # one channel: how much is read, not what is seen
     silent: set[str] = field(default_factory=set)  # give the same of other images: all weights zero
+    branches: set[str] = field(default_factory=set)  # the best, if it is added to what it reads
     weighing: set[str] = field(default_factory=set)  # read as others' weights or offsets only
     inference: bool = False  # a part of the network runs under inference_mode of its own
     lengths: dict[str, int] = field(default_factory=dict)  # of signals' outputs
@@ -338,6 +340,7 @@ def _put_weighing_last(watched: Watched, y: Tensor, tensors: dict[str, Tensor]) 
         beside = nodes_and_leaves(y, without=[stand_of(tensors[n]) for n in watched.weighing])
         watched.weighing |= {n for n in watched.fitting if stand_of(tensors[n]) not in beside}
         watched.fitting.sort(key=watched.weighing.__contains__)
+    watched.branches = {n for n in watched.fitting[:1] if only_added(tensors[n], readers)}
 
 
 def _read(best: str, tensors: dict[str, Tensor]) -> set[str]:
@@ -448,9 +451,10 @@ def _place(watched: Watched, differ: Tensor | None) -> None:
     found = differ.any(dim=1 if first else 0).nonzero().flatten().tolist()
     tokens = differ.shape[0 if first else 1]
     if len(found) == tokens:
-        watched.whole.add(tokens)  # later only round-off may hide that some differ
-    if tokens in watched.whole:
+        watched.whole.add(tokens)
         return
+    if tokens in watched.whole and found and found[-1] - found[0] >= len(found):
+        return  # only round-off hides that those between differ, too
     if 0 < len(found) and found[-1] - found[0] < len(found) + MOST_PREFIX_TOKENS:
         watched.placed.setdefault(tokens, found)
 
