@@ -7,7 +7,7 @@ from torch import nn
 from torchvision.models.resnet import BasicBlock, ResNet
 from torchvision.ops import deform_conv2d, roi_align
 
-from course_utils.errors import LayerError
+from course_utils.errors import ImageError, LayerError
 from course_utils.methods.cams import GradCAM
 from course_utils.methods.forward_pass import ForwardPass
 
@@ -629,3 +629,14 @@ def test_a_token_that_pads_is_no_place_though_all_were_before():
     model, x = Squeezed(), torch.randn(2, 3, 15)
     expected = by_autograd(model, "up", x, grid=lambda a: a.mT[:, :, None])
     torch.testing.assert_close(GradCAM(model, "up")(x, 0).evidence, expected)
+
+
+def test_what_a_network_itself_says_of_its_input_is_said_beside_our_guess():
+    """LaBraM asks for the electrodes' names, and was hidden by a guess at its first convolution."""
+
+    class Choosy(SoftAssignment):
+        def forward(self, x):
+            raise ValueError("22 electrodes, but no names of them")
+
+    with pytest.raises(ImageError, match="The network itself says: ValueError: 22 electrodes"):
+        GradCAM(Choosy())(torch.zeros(2, 22, 100))

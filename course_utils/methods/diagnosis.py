@@ -69,8 +69,10 @@ def _cause(
         images = images_of(x)
         check_images(images, model, name_of(images, x))
     except ImageError as fault:
-        if isinstance(x, Tensor):
-            return None if _taken_as_they_are(x, model) else fault
+        if isinstance(x, Tensor) and _taken_as_they_are(x, model):
+            return None
+        if isinstance(x, Tensor) and isinstance(error, RuntimeError):  # of torch, less plain
+            return fault
         says = str(error).strip().partition("\n")[0]  # it may be another input's fault
         return ImageError(f"{fault} The network itself says: {type(error).__name__}: {says}.")
     return None
