@@ -106,8 +106,10 @@ def denoising(pixels: Pixels, strength: float, rng: np.random.Generator) -> Pixe
     """What remains once white noise has been added and taken out by a Wiener filter of 7 x 7."""
     from scipy.signal import wiener  # a second to import, for this type only
 
-    noisy = white_noise(pixels, strength, rng)
-    channels = [wiener(noisy[..., c].astype(np.float64), 7, strength**2) for c in range(3)]
+    noisy = white_noise(pixels, strength, rng).astype(np.float64)
+    # scipy's filter sees black outside, takes that for an edge and would leave the noise there
+    wider = np.pad(noisy, ((3, 3), (3, 3), (0, 0)), mode="symmetric")
+    channels = [wiener(wider[..., c], 7, strength**2)[3:-3, 3:-3] for c in range(3)]
     return np.stack(channels, axis=-1).astype(np.float32)
 
 
