@@ -306,6 +306,7 @@ def with_nan(n):
         (lambda: ask(x=images()[:, :, :0]), "2 x 3 x 0 x 16: images without pixels"),
         (lambda: ask(x=torch.nested.nested_tensor(list(images()))), "nested.*one at a time"),
         (lambda: ask(x=with_nan(1)), "^x holds NaN"),
+        (lambda: ask(Returning(lambda y: y[:, 1]), with_nan(1)), "^x holds NaN"),  # one logit, N
         (lambda: ask(spoilt_weights()), r"weights hold NaN \('h.0.weight'\)"),
         (lambda: ask(Returning(lambda y: y.argmax(1))), "returned int64 numbers, as argmax"),
         (lambda: ask(Returning(lambda y: y + 0j)), r"complex numbers.*y.abs\(\)"),

@@ -158,9 +158,10 @@ def _channels_first(
     families known for the other order. The stride along a volume's depth is its own: its height and
     width are compared.
     """
+    if kind:  # also where the network itself stretches the image to a square
+        return True
     first, last = (skew(grid[-2:], size[-2:]) for grid in (shape[2:], shape[1:-1]))
-    # also where the network itself stretches the image to a square
-    if kind or kind is None and first < last:
+    if kind is None and first < last:
         return True
     known = _told(seen) if kind is None else kind
     if known or len(size) == 2 and last >= log(2):

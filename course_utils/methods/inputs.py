@@ -383,7 +383,8 @@ def cotangents(v: Any, device: torch.device) -> Tensor:
 
 def check_logits(y: Tensor) -> None:
     """As `check_finite`; -inf, by which a network rules a class out, may stand beside others."""
-    if not all(map(isfinite, y.aminmax())) and not y.flatten(1).amax(dim=1).isfinite().all():
+    largest = y.amax(dim=tuple(range(1, y.dim()))) if y.dim() > 1 else y
+    if not isfinite(largest.sum()) and not largest.isfinite().all():
         check_finite(y, "The network's answer")
 
 
