@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from tiny_networks import start_at
 from torch import nn
 from torchvision.models.resnet import BasicBlock, ResNet
 from torchvision.ops import deform_conv2d, roi_align
@@ -18,18 +19,10 @@ def images(n=2, side=16):
 
 def by_autograd(model, layer, x, c=0, grid=lambda a: a):
     """S^c by plain autograd, with a hook of its own, which reads the layer as a grid."""
-    kept = []
-
-    def hook(_module, _inputs, value):
-        kept.append(value.detach().requires_grad_())
-        return kept[-1].clone()
-
-    handle = model.get_submodule(layer).register_forward_hook(hook)
-    y = model(x)
-    handle.remove()
-    (gradient,) = torch.autograd.grad(y[:, c].sum(), kept)
-    weights, a = grid(gradient).flatten(2).mean(dim=2), grid(kept[0].detach())
-    return torch.einsum("nc,nchw->nhw", weights, a)
+    a, y = start_at(model, layer, x)
+    (gradient,) = torch.autograd.grad(y[:, c].sum(), a)
+    weights = grid(gradient).flatten(2).mean(dim=2)
+    return torch.einsum("nc,nchw->nhw", weights, grid(a.detach()))
 
 
 def in_the_sentence(error):

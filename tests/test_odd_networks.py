@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from tiny_networks import start_at
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -46,17 +47,7 @@ def images(n=2, side=16):
 
 def by_autograd(model, layer, x, classes=5):
     """S^c of every class by plain autograd, with a hook of its own: N x classes x h x w."""
-    kept = []
-
-    def hook(_module, _inputs, value):
-        kept.append(value.detach().requires_grad_())
-        return kept[-1].clone()
-
-    handle = model.get_submodule(layer).register_forward_hook(hook)
-    y = model(x)
-    handle.remove()
-    (a,) = kept
-    maps = []
+    (a, y), maps = start_at(model, layer, x), []
     for c in range(classes):
         (gradient,) = torch.autograd.grad(y[:, c].sum(), a, retain_graph=True)
         maps.append((gradient.mean(dim=(2, 3), keepdim=True) * a).sum(dim=1).detach())

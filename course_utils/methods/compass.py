@@ -17,8 +17,9 @@ from ..networks.families import is_of_a_library
 from .backward import random_like
 from .graph import nodes_and_leaves, stand_of
 from .grids import Fold
-from .head import call_unwritten, copies, ordinary, undisturbed
+from .head import call_unwritten, copies, keep_of, ordinary, undisturbed
 from .inputs import (
+    CONVOLUTIONS,
     Inputs,
     convolutions_of,
     each_tensor,
@@ -193,9 +194,7 @@ def _measured(model: nn.Module, x: Inputs, name: str, fold: Fold, expected: Lie)
     if not plain or _strewn([seen], expected.axes):
         again = _measured_again(model, x, name, fold, expected, entries, start)
         found = expected if plain and not again.blind else again  # by chance, as of few channels
-    with undisturbed(model), torch.inference_mode(False), torch.no_grad():
-        # what the network's own code keeps of a pass is of these images
-        call_unwritten(model, copies(model), ordinary(x))
+    keep_of(model, x)
     return found
 
 
@@ -278,8 +277,7 @@ def way_to(
         starts.update((module, t) for t in marked if module not in starts)
         return (*marked, *inputs[1:])
 
-    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-    among = among or [m for m in model.modules() if isinstance(m, kinds)]
+    among = among or [m for m in model.modules() if isinstance(m, CONVOLUTIONS)]
     with undisturbed(model), torch.inference_mode(False), torch.enable_grad():
         handles = [module.register_forward_pre_hook(mark) for module in among]
         layer = model.get_submodule(name)

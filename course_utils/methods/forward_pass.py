@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import GridWarning, LayerError, a_kind_of, warn_outside
-from ..networks.families import is_of_a_library
 from .backward import alike, backward, cancels, random_like
 from .closed_form import (
     CHUNK,
@@ -215,7 +214,7 @@ class ForwardPass:
         It is watched where that is likely, as of images of one channel (spectrograms), of channels
         last, and where the grid is more like the exchanged image; and where tokens do not show it.
         """
-        if len(self.size) != 2 or self.size[0] == self.size[1] or is_of_a_library(self.model):
+        if len(self.size) != 2 or self.size[0] == self.size[1]:
             return False
         if images.dim() == 4 and images.shape[1] > 1 and images.shape[2:] == self.size:
             if len(shape) == 4 and skew(shape[2:], self.size) <= skew(shape[2:], self.size[::-1]):

@@ -18,7 +18,7 @@ from .backward import random_like
 from .compass import to_measure, way_to
 from .graph import graph_nodes
 from .grids import Fold
-from .head import call_unwritten, copies, ordinary, undisturbed
+from .head import call_unwritten, copies, keep_of, ordinary, undisturbed
 from .inputs import (
     Inputs,
     convolutions_of,
@@ -135,8 +135,7 @@ def frame_at(model: nn.Module, x: Inputs, name: str, fold: Fold, frames: Entered
             )
         except Exception:  # noqa: BLE001
             found = Frame()
-        with undisturbed(model), torch.inference_mode(False), torch.no_grad():
-            call_unwritten(model, copies(model), ordinary(x))  # what it keeps is of these images
+        keep_of(model, x)
         _known_at.keep(inner, now, key, found)
     return found
 

@@ -161,6 +161,12 @@ def call_unwritten(model: nn.Module, weights: dict[str, Tensor], x: Inputs) -> A
     return call_with(model, buffers | weights, x)
 
 
+def keep_of(model: nn.Module, x: Inputs) -> None:
+    """What the network's own code keeps of a pass is of these images again, after others."""
+    with undisturbed(model), torch.inference_mode(False), torch.no_grad():
+        call_unwritten(model, copies(model), ordinary(x))
+
+
 def ordinary(x: Inputs) -> Inputs:
     """The same inputs; those made under inference_mode as copies, which a graph takes."""
     return each_tensor(x, lambda t: t.clone() if t.is_inference() else t)

@@ -13,6 +13,7 @@ from ..errors import ImageError, a_kind_of
 
 # What a network is given: the images; a tuple of inputs, handed on in order; or a dict, by name.
 Inputs = Tensor | tuple[Any, ...] | Mapping[str, Any]
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _AXES = {1: "L", 2: "H x W", 3: "D x H x W"}  # of signals, images, volumes
 
 
@@ -98,7 +99,7 @@ def image_axes(images: Tensor, model: nn.Module) -> tuple[int, ...]:
 
 def _reads_pixels(model: nn.Module, shape: Sequence[int]) -> bool:
     """Whether the first layer is a linear one, or a norm, of images N x ... x C, pixel by pixel."""
-    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, nn.LayerNorm)
+    kinds = (*CONVOLUTIONS, nn.Linear, nn.LayerNorm)
     first = next((m for m in model.modules() if isinstance(m, kinds)), None)
     return type(first) in (nn.Linear, nn.LayerNorm) and _READS[type(first)](first) == shape[-1]
 
@@ -160,8 +161,7 @@ def places_in_words(axes: int) -> str:
 
 def first_convolution(model: nn.Module) -> nn.Conv1d | nn.Conv2d | nn.Conv3d | None:
     """The first that is registered, which tells as a rule what a network reads."""
-    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-    return next((m for m in model.modules() if isinstance(m, kinds)), None)
+    return next((m for m in model.modules() if isinstance(m, CONVOLUTIONS)), None)
 
 
 def convolutions_of(images: Tensor, model: nn.Module) -> list[Any]:
@@ -171,8 +171,7 @@ def convolutions_of(images: Tensor, model: nn.Module) -> list[Any]:
     """
     axes = image_axes(images, model)
     channels = {1, 3, *(images.shape[a] for a in range(1, images.dim()) if a not in axes)}
-    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-    every = [m for m in model.modules() if isinstance(m, kinds)]
+    every = [m for m in model.modules() if isinstance(m, CONVOLUTIONS)]
     return [m for m in every if m.in_channels in channels] or every[:1]
 
 
