@@ -198,6 +198,8 @@ def class_indices(which: Any, n: int, classes: int, categories: list[str] | None
         ClassError: unknown or ambiguous name (with the closest real ones), number out of range,
             empty list, wrong shape.
     """
+    if type(which) is list and which and all(type(c) is int and 0 <= c < classes for c in which):
+        return torch.tensor([which] * n, device="cpu")  # as a rule, without a detour by their names
     rows = _rows(which, n)
     if not all(rows):
         raise ClassError("The list of classes is empty: name at least one class.")

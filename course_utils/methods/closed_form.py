@@ -176,11 +176,12 @@ def only_restrided(node: Node, leaf: Tensor, channels: int) -> bool:
     In a network of `memory_format=torch.channels_last`, `nn.AdaptiveAvgPool2d(1)` ends in such a
     node. It writes other strides on the same memory and moves no value.
     """
+    if not node.name().startswith("AsStridedBackward"):
+        return False
     # image after image; otherwise the mean of A may lie in memory in another order
     dense = leaf.stride(0) * len(leaf) == leaf.numel()
     return (
         dense
-        and node.name().startswith("AsStridedBackward")
         and tuple(node._saved_size) == (len(leaf), channels, 1, 1)
         and tuple(node._saved_stride)[:2] == (channels, 1)
         and not node._saved_storage_offset
@@ -238,8 +239,7 @@ def pooling_linear_head(output: Tensor, leaf: Tensor) -> Tensor | None:
     if leaf.dim() != 4 or reads is None:
         return None
     (node, _), stored = reads
-    # W and b must not be computed from A by another way round
-    if node is None or not all(map(is_parameter, stored)):
+    if node is None:
         return None
     while node.name() in _RESHAPING or only_restrided(node, leaf, leaf.shape[1]):
         node = node.next_functions[0][0]
@@ -248,7 +248,9 @@ def pooling_linear_head(output: Tensor, leaf: Tensor) -> Tensor | None:
     node = node.next_functions[0][0]
     if node.name() == "CloneBackward0":
         node = node.next_functions[0][0]
-    if getattr(node, "variable", None) is not leaf or runs_own_code([last]):
+    # W and b must not be computed from A by another way round
+    mean_of_leaf = getattr(node, "variable", None) is leaf and all(map(is_parameter, stored))
+    if not mean_of_leaf or runs_own_code([last]):
         return None
     weight = last._saved_mat2
     same = weight is not None and weight.shape[0] == leaf.shape[1] and weight.dtype == leaf.dtype

@@ -382,8 +382,9 @@ def cotangents(v: Any, device: torch.device) -> Tensor:
 
 def check_logits(y: Tensor) -> None:
     """As `check_finite`; -inf, by which a network rules a class out, may stand beside others."""
-    largest = y.amax(dim=tuple(range(1, y.dim()))) if y.dim() > 1 else y
-    if not isfinite(largest.sum()) and not largest.isfinite().all():
+    if isfinite(y.sum()):
+        return
+    if not (y.amax(dim=tuple(range(1, y.dim()))) if y.dim() > 1 else y).isfinite().all():
         check_finite(y, "The network's answer")
 
 

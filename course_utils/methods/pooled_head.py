@@ -69,16 +69,18 @@ class PooledHead:
         output: what the network returned, with its graph.
         leaf: A as the layer gives it, where the graph starts.
         path: the operations from the output back to A.
+        shapes: of what each of them gives.
         waist: which of them gives z.
         channels: C, how many A has.
         fold: reads a tensor of the leaf's shape as N x C x h x w.
     """
 
     def __init__(
-        self, output: Tensor, leaf: Tensor, path: list[Node], waist: int, channels: int, fold: Fold
-    ):
+        self, output: Tensor, leaf: Tensor, path: list[Node], shapes: list[tuple[int, ...]],
+        waist: int, channels: int, fold: Fold,
+    ):  # fmt: skip
         self._output, self._leaf, self._channels, self._fold = output, leaf, channels, fold
-        self.path, self._waist = path, waist
+        self.path, self._shapes, self._waist = path, shapes, waist
         self._last = LastLinear(output)
 
     def weights(self, v: Tensor) -> Tensor:
@@ -131,11 +133,6 @@ class PooledHead:
         gradient = backward(start, GradientEdge(self.path[number], 0), v.transpose(0, 1))
         assert gradient is not None  # the operation lies on the way
         return gradient.transpose(0, 1)
-
-    @cached_property
-    def _shapes(self) -> list[tuple[int, ...]]:
-        """What each operation of the path gives."""
-        return [_shape(node) for node in self.path]
 
     @cached_property
     def _steps(self) -> list[Step] | None:
@@ -286,35 +283,31 @@ def pooled_head(output: Tensor, leaf: Tensor, channels: int, fold: Fold) -> Pool
         if node.name().endswith("NotImplemented"):  # quantised: no gradient passes
             return None
         path.append(node)
-        ways = [e for e in node.next_functions if _leads_to(e[0], leaf) or not is_parameter(e[0])]
+        ways = [e for e in node.next_functions if not is_parameter(e[0]) or _leads_to(e[0], leaf)]
         if len(ways) != 1 or ways[0][1] != 0:  # an operation that gives several, as chunk does
             return None
         node = ways[0][0]
     if node is None or leaf.dtype not in (torch.float32, torch.float64):
         return None
+    shapes = [tuple(node._input_metadata[0].shape) for node in path]
     waist, axis, shape = len(path), channels, tuple(leaf.shape)
     for number in reversed(range(len(path))):
-        axis = _channels_after(path[number], axis, shape, leaf)
+        axis = _channels_after(path[number], axis, shape, shapes[number], leaf)
         if axis < 0:
             break
-        shape = _shape(path[number])
+        shape = shapes[number]
         waist = number if axis == 1 else waist
         if len(shape) == 2:
             break  # what follows mixes the channels
     if waist == len(path):
         return None
-    head = PooledHead(output, leaf, path, waist, leaf.shape[channels], fold)
-    smaller = 2 * prod(_shape(path[waist])) <= leaf.numel()
+    head = PooledHead(output, leaf, path, shapes, waist, leaf.shape[channels], fold)
+    smaller = 2 * prod(shapes[waist]) <= leaf.numel()
     return head if smaller or head.begins_large() else None
 
 
 def _leads_to(node: Node, leaf: Tensor) -> bool:
     return getattr(node, "variable", None) is leaf
-
-
-def _shape(node: Node) -> tuple[int, ...]:
-    """The shape of what an operation gave."""
-    return tuple(node._input_metadata[0].shape)
 
 
 def _keeps_order(node: Node) -> bool:
@@ -328,9 +321,12 @@ def _is_fixed_norm(node: Node) -> bool:
     return node.name() == "NativeBatchNormBackward0" and not node._saved_training
 
 
-def _channels_after(node: Node, axis: int, shape: tuple[int, ...], leaf: Tensor) -> int:
-    """Where the channels are after an operation on `shape`; -1 if it is none channel by channel."""
-    name, after = node.name(), _shape(node)
+def _channels_after(
+    node: Node, axis: int, shape: tuple[int, ...], after: tuple[int, ...], leaf: Tensor
+) -> int:
+    """Where the channels are after an operation that makes `after` of `shape`; -1 if it is none
+    channel by channel."""
+    name = node.name()
     if name in _ELEMENTWISE:
         return axis
     if name in _POOLS:
