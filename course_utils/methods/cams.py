@@ -18,9 +18,9 @@ from ..networks.families import stated
 from .classes import class_indices, class_name, names_in, names_of
 from .closed_form import one_hot
 from .forward_pass import ForwardPass
+from .keywords import own_keywords
 from .layers import Target, find_layer
 from .maps import positive_maps, relative_strength
-from .peers import own_keywords
 from .scores import (
     are_classes,
     class_logits,

@@ -32,7 +32,7 @@ def first_time(model: nn.Module, layer: str) -> bool:
     return new
 
 
-def dice(x: Inputs) -> bytes:
+def random_states(x: Inputs) -> bytes:
     """How the generators stand that a network may draw from: other bytes after it drew."""
     states = [torch.get_rng_state().numpy(), random.getstate(), np.random.get_state()]
     if images_of(x).is_cuda:

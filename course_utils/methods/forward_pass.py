@@ -23,16 +23,16 @@ from .closed_form import (
     pooling_linear_head,
     spelled_out,
 )
-from .compass import Lie, at_the_other_end, lie_of, to_measure
 from .diagnosis import diagnosed, of_the_network
+from .field_of_view import field_of_view_at, fields_of_view
 from .first_token import find_shorter
-from .framing import frame_at, frames_of
 from .graph import graph_nodes
 from .grids import Fold, Seen, check_grid, grid_fold, own_grid, skew, tokens_first
 from .head import not_on_the_way, own_gradients, undisturbed
 from .inputs import Inputs, check_evidence, check_logits, cotangents, images_of, size_of
+from .keywords import own_keywords
 from .layers import Target, find_layer, run_from_target
-from .peers import own_keywords
+from .orientation import Orientation, orientation_of, other_axis_order, unknown_network
 from .pooled_head import PooledHead, pooled_head
 from .roles import channels_first
 from .scores import are_classes, class_probabilities, warn_of_probabilities
@@ -142,7 +142,7 @@ class ForwardPass:
             kind = a_kind_of(reshape_transform)
             raise TypeError(f"reshape_transform= is a function of the layer's output, not {kind}.")
         self._one_by_one = own_reshape  # only where N stands first can K questions stand there, too
-        frames = frames_of(model, x)  # before the run, whose traces in the network are to stay
+        views = fields_of_view(model, x)  # before the run, whose traces in the network are to stay
         with diagnosed(model, x, target, output):
             target, run = run_from_target(model, x, target, output, shorter=not own_reshape)
             self.layer, self.layer_reason = target.name, target.reason
@@ -158,10 +158,10 @@ class ForwardPass:
             grid, leaf = self._reshape_transform, self._leaf.detach()
             self.activations = self._wide(own_grid(grid, leaf) if own_reshape else grid(leaf))
             check_grid(self.activations, self.layer, self.logits.shape, len(self.size), len(images))
-        frame = frame_at(model, x, self.layer, self._reshape_transform, frames)
-        if frame.askew:
-            self.layer_reason += f"; the network looks at {frame.in_words()}"
-            warn_outside(frame.warning(model), GridWarning)
+        view = field_of_view_at(model, x, self.layer, self._reshape_transform, views)
+        if view.differs:
+            self.layer_reason += f"; the network looks at {view.in_words()}"
+            warn_outside(view.warning(model), GridWarning)
         self._read_head(own_reshape)
         self._class_maps: Tensor | None = None
         self._last = LastLinear(self._output)
@@ -187,26 +187,26 @@ class ForwardPass:
             fold = grid_fold(self.model, name, read, size, seen, kind)
             return (lambda a: fold(a.transpose(0, 1))) if first else fold
 
-        def as_it_lies(turned: bool, by_columns: bool = False) -> tuple[Fold, Lie]:
+        def oriented(turned: bool, by_columns: bool = False) -> tuple[Fold, Orientation]:
             plain = fold_of(turned, by_columns)
-            return plain, lie_of(self.model, x, name, plain, turned)
+            return plain, orientation_of(self.model, x, name, plain, turned)
 
-        if to_measure(self.model) is None:
+        if unknown_network(self.model) is None:
             return fold_of(turned=False)
         turned = self._turns(shape, images_of(x), watched)
-        plain, lie = as_it_lies(turned)
-        doubtful = lie.axes == (1, 0) or not lie.clear
+        plain, how = oriented(turned)
+        doubtful = how.axes == (1, 0) or not how.clear
         if len(shape) == 3 and doubtful and not turned and len(set(self.size)) == 2:
-            again = as_it_lies(True, by_columns=True)
-            plain, lie = again if again[1].clear and again[1].axes == (1, 0) else (plain, lie)
-        if lie.blind and kind is None and len(shape) == len(self.size) + 2:
+            again = oriented(True, by_columns=True)
+            plain, how = again if again[1].clear and again[1].axes == (1, 0) else (plain, how)
+        if how.unrelated and kind is None and len(shape) == len(self.size) + 2:
             as_it_is = plain(leaf) is leaf
-            plain, lie = at_the_other_end(self.model, x, name, as_it_is, turned) or (plain, lie)
-        self.layer_reason += lie.in_words()
-        seen = _if_it_bears_that(watched) if lie.blind else None
+            plain, how = other_axis_order(self.model, x, name, as_it_is, turned) or (plain, how)
+        self.layer_reason += how.in_words()
+        seen = _if_it_bears_that(watched) if how.unrelated else None
         if seen is not None and seen.shows_channels(name):
-            warn_outside(lie.warning(name), GridWarning)
-        return lie.straighten(plain)
+            warn_outside(how.warning(name), GridWarning)
+        return how.align(plain)
 
     def _turns(self, shape: Sequence[int], images: Tensor, watched: Callable[[], Watched]) -> bool:
         """Whether the network exchanges height and width, as the first convolution's input shows.

@@ -20,13 +20,13 @@ class Seen(NamedTuple):
 
     Attributes:
         grids: those of earlier layers, the nearest first.
-        placed: which tokens are the image's, by their number.
+        image_tokens: which tokens are the image's, by their number.
         channels_first: whether the layer's axes are N x C x ..., or, False, N x ... x C; None where
             nothing tells.
     """
 
     grids: Iterable[Sequence[int]] = ()
-    placed: Mapping[int, Sequence[int]] = {}
+    image_tokens: Mapping[int, Sequence[int]] = {}
     channels_first: bool | None = None
 
     def exchanged(self) -> "Seen":

@@ -155,16 +155,18 @@ def call_with(model: nn.Module, weights: dict[str, Tensor], x: Inputs) -> Any:
     return functional_call(model, weights, args if isinstance(args, tuple) else (args,), keywords)
 
 
-def call_unwritten(model: nn.Module, weights: dict[str, Tensor], x: Inputs) -> Any:
-    """As `call_with`; buffers are lent as copies, as a network may write into them."""
+def call_on_copies(model: nn.Module, x: Inputs, weights: dict[str, Tensor] | None = None) -> Any:
+    """As `call_with`, by default with `copies`; buffers are lent as copies, as a network may write
+    into them."""
+    weights = copies(model) if weights is None else weights
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     return call_with(model, buffers | weights, x)
 
 
-def keep_of(model: nn.Module, x: Inputs) -> None:
-    """What the network's own code keeps of a pass is of these images again, after others."""
+def rerun(model: nn.Module, x: Inputs) -> None:
+    """Once more, after other images: what the network's own code keeps of a pass is of these."""
     with undisturbed(model), torch.inference_mode(False), torch.no_grad():
-        call_unwritten(model, copies(model), ordinary(x))
+        call_on_copies(model, ordinary(x))
 
 
 def ordinary(x: Inputs) -> Inputs:

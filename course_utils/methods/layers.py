@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from ..errors import LayerError, a_kind_of, closest
 from ..networks.families import Known, known_inside, stated
 from .backward import backward, random_like
-from .chance import dice, first_time, warn_of_chance
-from .compass import lie_of
+from .chance import first_time, random_states, warn_of_chance
 from .first_token import Run, run_shorter
 from .grids import tokens_first
 from .head import Picker
@@ -30,6 +29,7 @@ from .inputs import (
     size_of,
 )
 from .no_layer import nothing_fits
+from .orientation import orientation_of
 from .watching import Watched, runs_otherwise, watch
 
 
@@ -197,32 +197,32 @@ def default_targets(
     why = f"found for {size}: the last layer that runs once and whose gradient reaches the "
     behind = any(map(watched.behind_attention, watched.fitting))
     last = max(watched.attentions.values(), default=0)
-    for name in _seeing_first(model, x, watched):
+    for name in _spatial_first(model, x, watched):
         before = behind and watched.ends[name] < last
         gives = list(watched.shapes[name])
         del gives[tokens_first(gives, watched.n)]  # the batch's axis
         shape = " x ".join(map(str, gives))
         reason = f"{why}output from more than one place" + ", before the last attention" * before
         reason += "" if before else _passed_over(model, name, watched)
-        reason += _beside(name, watched)
-        reason += ", a branch that is added to what it reads" * (name in watched.branches)
+        reason += _in_another_branch(name, watched)
+        reason += ", a branch that is added to what it reads" * (name == watched.branch)
         reason += f"; it gives {shape}"
         yield Target(name, model.get_submodule(name), reason, asked=None)
 
 
-def _seeing_first(model: nn.Module, x: Inputs, watched: Watched) -> Iterator[str]:
+def _spatial_first(model: nn.Module, x: Inputs, watched: Watched) -> Iterator[str]:
     """The layers that fit, the best first; last those that have channels in the place of height."""
-    blind = []
+    unrelated = []
     for name in watched.fitting:
         fold, turned = watched.folds[name], watched.turned
-        if watched.shows_channels(name) and lie_of(model, x, name, fold, turned).blind:
-            blind.append(name)
+        if watched.shows_channels(name) and orientation_of(model, x, name, fold, turned).unrelated:
+            unrelated.append(name)
         else:
             yield name
-    yield from blind
+    yield from unrelated
 
 
-def _beside(name: str, watched: Watched) -> str:
+def _in_another_branch(name: str, watched: Watched) -> str:
     """A layer of another branch, in words, as of a second stream, member or expert."""
     if name != watched.fitting[0]:
         return ""
@@ -310,13 +310,13 @@ def run_from_target(
     Of a network that draws random numbers it is warned.
     """
     looks = first_time(model, "" if target is None else target.name)
-    before = dice(x) if looks else None
+    before = random_states(x) if looks else None
     found = target is None
     target, run = _first_that_runs(model, x, target, output, shorter)
     if found and run.shift is None and runs_otherwise(model, x, output, target.name, run.output):
         target, run = _first_that_runs(model, x, None, output, shorter)
         runs_otherwise(model, x, output, target.name, run.output)  # noted for the next question
-    if before is not None and before != dice(x):
+    if before is not None and before != random_states(x):
         warn_of_chance(model, x, target.name, output)
     if len(run.output) > 1 and run.shift is None and holds_boxes(x):
         _check_rows(run)

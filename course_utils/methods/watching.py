@@ -22,7 +22,6 @@ from torch import Tensor, nn
 
 from ..networks.families import Known, known_inside
 from .backward import cancels, random_like
-from .compass import other_images
 from .graph import (
     asked_by_weights,
     attended,
@@ -46,7 +45,7 @@ from .grids import (
 from .head import (
     Picker,
     call,
-    call_unwritten,
+    call_on_copies,
     call_with,
     copies,
     every_module,
@@ -57,6 +56,7 @@ from .head import (
     undisturbed,
 )
 from .inputs import Inputs, each_tensor, first_convolution, images_of, one_image, size_of
+from .orientation import other_images
 from .roles import channels_first, inside_branches, is_a_stage, orders_of_axes
 from .scores import are_classes
 
@@ -72,13 +72,13 @@ class Watched:
         ends: when each module ended, as autograd counts its nodes.
         attentions: number of tokens: when the last attention over so many began.
         merged: number of tokens that an attention gave whose queries are weights: when it began.
-        heard: when the first attention of all began.
+        first_attention: when the first attention of all began.
         picked: when tokens were first picked from others or put into another order, as those that
             are most attended to: their places are lost, whatever their number.
         moved: when a convolution first read another's channels as height or width.
         n: number of images.
-        placed: number of tokens: those that hear of the image, where others (class token, queries,
-            text) stand before, behind or between.
+        image_tokens: number of tokens: those that hear of the image, where others (class token,
+            queries, text) stand before, behind or between.
     """
 
     runs: Counter[str] = field(default_factory=Counter)
@@ -88,19 +88,19 @@ class Watched:
     ends: dict[str, int] = field(default_factory=dict)
     attentions: dict[int | None, int] = field(default_factory=dict)
     merged: dict[int, int] = field(default_factory=dict)
-    heard: int = 0
+    first_attention: int = 0
     picked: float = inf
     moved: float = inf
     n: int = 1
     output: Picker | None = None  # held, so that no other function gets its id
-    placed: dict[int, Sequence[int]] = field(default_factory=dict)
+    image_tokens: dict[int, Sequence[int]] = field(default_factory=dict)
     whole: set[int] = field(default_factory=set)  # numbers of tokens that all heard of the image
     repeated: str = ""  # the last module with a grid that ran more than once
     one_place: str = ""  # the last module with a grid of which the output reads one place
     cut: bool = False  # there were grids, but no gradient
     gates: set[str] = field(default_factory=set)  # one channel: how much is read, not what is seen
     silent: set[str] = field(default_factory=set)  # give the same of other images: all weights zero
-    branches: set[str] = field(default_factory=set)  # the best, if it is added to what it reads
+    branch: str = ""  # the best, if it is added to what it reads
     weighing: set[str] = field(default_factory=set)  # read as others' weights or offsets only
     inference: bool = False  # a part of the network runs under inference_mode of its own
     lengths: dict[str, int] = field(default_factory=dict)  # of signals' outputs
@@ -121,7 +121,7 @@ class Watched:
         lengths = [(self.lengths[n],) for n in reversed([*before, name]) if n in self.lengths]
         readings = [self._readings(n, len(size)) for n in reversed(before)]
         grids = [min(each, key=lambda grid: skew(grid, size)) for each in readings if each]
-        placed = dict(self.placed)
+        placed = dict(self.image_tokens)
         tokens = self.tokens(name) if self.ends.get(name, 0) > self.picked else None
         if tokens and not any(0 <= tokens - prod(g) <= MOST_PREFIX_TOKENS for g in grids):
             placed[tokens] = []
@@ -340,7 +340,8 @@ def _put_weighing_last(watched: Watched, y: Tensor, tensors: dict[str, Tensor]) 
         beside = nodes_and_leaves(y, without=[stand_of(tensors[n]) for n in watched.weighing])
         watched.weighing |= {n for n in watched.fitting if stand_of(tensors[n]) not in beside}
         watched.fitting.sort(key=watched.weighing.__contains__)
-    watched.branches = {n for n in watched.fitting[:1] if only_added(tensors[n], readers)}
+    if any(only_added(tensors[best], readers) for best in watched.fitting[:1]):
+        watched.branch = watched.fitting[0]
 
 
 def _read(best: str, tensors: dict[str, Tensor]) -> set[str]:
@@ -352,7 +353,7 @@ def _read(best: str, tensors: dict[str, Tensor]) -> set[str]:
 def _look_for_a_turn(model: nn.Module, images: Tensor, watched: Watched) -> list[Any]:
     """A hook where images enter the first convolution: are height and width exchanged?
 
-    Of square images `compass` sees it.
+    Of square images `orientation` measures it.
     """
     first, size = first_convolution(model), size_of(images, model)
     if len(size) != 2 or size[0] == size[1] or not isinstance(first, nn.Conv2d):
@@ -371,10 +372,9 @@ def _look_for_the_image(
     """The modules that give the same whatever the images show: embeddings of places and of texts.
 
     In two more forward passes their outputs are the same with these images and with random ones. Of
-    tokens, those that differ are the image's (`placed`). NaN would spread more surely, but code in
-    C++ that reads where the network says has crashed on it. Buffers are lent as copies, as a
-    network may write into them. Where the answer is the same, too, as of many layers with weights
-    drawn too small, nothing is known.
+    tokens, those that differ are the image's (`image_tokens`). NaN would spread more surely, but
+    code in C++ that reads where the network says has crashed on it. Where the answer is the same,
+    too, as of many layers with weights drawn too small, nothing is known.
     """
     sums: dict[str, list[list[Tensor | None]]] = {name: [] for name in names}
     free, answers, first_pass = dict[str, bool](), list[Tensor | None](), [True]
@@ -391,7 +391,7 @@ def _look_for_the_image(
             if free[name] and len(differ) == 2 and differ[0] is not None and differ[0].any():
                 watched.silent.add(name)
             for tokens in differ:
-                _place(watched, tokens)
+                _note_image_tokens(watched, tokens)
 
         return hook
 
@@ -399,7 +399,7 @@ def _look_for_the_image(
         handles = [model.get_submodule(n).register_forward_hook(look(n)) for n in names]
         try:
             for images in (x, _with_other_images(x)):
-                returned = call_unwritten(model, weights, images)
+                returned = call_on_copies(model, images, weights)
                 answers.append(_sums(the_output(model, returned, watched.output)))
                 first_pass.clear()
         except Exception:  # noqa: BLE001
@@ -437,7 +437,7 @@ def _differ(a: Tensor | None, b: Tensor | None) -> Tensor | None:
     return None if a is None or b is None or a.shape != b.shape else a.ne(b)
 
 
-def _place(watched: Watched, differ: Tensor | None) -> None:
+def _note_image_tokens(watched: Watched, differ: Tensor | None) -> None:
     """Keep which tokens are the image's, where a few are not: they differ.
 
     The first time counts: behind an attention all of them do.
@@ -456,7 +456,7 @@ def _place(watched: Watched, differ: Tensor | None) -> None:
     if tokens in watched.whole and found and found[-1] - found[0] >= len(found):
         return  # only round-off hides that those between differ, too
     if 0 < len(found) and found[-1] - found[0] < len(found) + MOST_PREFIX_TOKENS:
-        watched.placed.setdefault(tokens, found)
+        watched.image_tokens.setdefault(tokens, found)
 
 
 def _gradients(y: Tensor, tensors: list[Tensor]) -> list[Tensor | None]:
@@ -491,7 +491,7 @@ def _note_attentions(watched: Watched, y: Tensor) -> None:
         if picks(node):
             watched.picked = min(watched.picked, node._sequence_nr())
     watched.attentions = {tokens: begin for begin, tokens in sorted(found)}
-    watched.heard = min(found)[0] if found else 0
+    watched.first_attention = min(found)[0] if found else 0
     watched.moved = channels_become_places(y)
 
 
@@ -545,7 +545,9 @@ def _measure_rows(watched: Watched, sides: Sequence[int], length: int) -> None:
     variables = prod(sides) // length
     for name, shape in watched.shapes.items():
         if len(shape) == 3 and watched.runs[name] == variables > 1:  # one after the other
-            watched.placed[variables * shape[1]] = []  # all of them in one row, which is no time
+            watched.image_tokens[
+                variables * shape[1]
+            ] = []  # all of them in one row, which is no time
     as_a_row = False  # something reads the signal itself as N x C x L
     for name, shape in watched.shapes.items():
         tokens, order = watched.tokens(name), watched.orders[name]
@@ -557,11 +559,11 @@ def _measure_rows(watched: Watched, sides: Sequence[int], length: int) -> None:
         if order:
             watched.lengths[name] = shape[2]
         elif tokens in sides and tokens != length and not as_a_row:
-            watched.placed[tokens] = []
+            watched.image_tokens[tokens] = []
         else:
             more = (tokens - known for known in watched.lengths.values())
             class_tokens = next((few for few in more if 0 < few <= 2), 0)
-            places = watched.placed.get(tokens, range(tokens - class_tokens))
+            places = watched.image_tokens.get(tokens, range(tokens - class_tokens))
             watched.lengths[name] = len(places)
 
 
@@ -578,7 +580,7 @@ def _note_times(watched: Watched, sides: int) -> None:
         elif sides < 2 or not tokens_first(shape, watched.n):
             continue
         if tokens is not None and tokens not in watched.attentions:
-            watched.placed[tokens] = []
+            watched.image_tokens[tokens] = []
 
 
 def _best_first(
@@ -592,7 +594,7 @@ def _best_first(
         other = watched.ends[name] >= foreign.get(watched.tokens(name), inf)
         inside = name in watched.inside
         # as patches are, before anything reads them
-        early = not inside and watched.ends[name] < watched.heard
+        early = not inside and watched.ends[name] < watched.first_attention
         behind, stage = watched.behind_attention(name), is_a_stage(modules[name])
         gate = name in watched.gates
         return name in cancelling, other, inside, behind, early, gate, not stage

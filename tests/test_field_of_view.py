@@ -14,7 +14,7 @@ from torch import nn
 from course_utils import ForwardPass, GradCAM
 from course_utils.errors import GridWarning
 from course_utils.methods.as_classes import AsClasses
-from course_utils.methods.framing import frames_of
+from course_utils.methods.field_of_view import fields_of_view
 
 
 def behind(step, *first):
@@ -233,7 +233,7 @@ def test_what_is_measured_runs_no_further_than_the_first_convolution():
     model, seen = behind(T.CenterCrop(32)), []
     for part in (model[1], model[4]):
         part.register_forward_hook(lambda _m, _x, y: seen.append(y.requires_grad))
-    assert frames_of(model, IMAGE)[0][1].askew and not seen
+    assert fields_of_view(model, IMAGE)[0][1].differs and not seen
 
 
 @pytest.mark.parametrize("learned", [True, False])

@@ -11,8 +11,8 @@ from torch import nn
 from course_utils import ForwardPass, GradCAM, load_classifier
 from course_utils.errors import GridWarning
 from course_utils.methods.as_classes import AsClasses
-from course_utils.methods.compass import Lie, _read
 from course_utils.methods.graph import channels_become_places
+from course_utils.methods.orientation import Orientation, _read
 
 
 class Changing(nn.Module):
@@ -220,7 +220,7 @@ def test_where_random_images_are_refused_the_grid_is_taken_as_it_lies():
 def test_a_reading_is_straightened_along_each_axis():
     """h follows W, w follows H backwards: the image's rows are the grid's columns, from the end."""
     grid = torch.arange(6.0).reshape(1, 1, 2, 3)
-    straight = Lie((1, 0), (0,)).straighten(lambda a: a)(grid)
+    straight = Orientation((1, 0), (0,)).align(lambda a: a)(grid)
     assert straight[0, 0].tolist() == [[2, 5], [1, 4], [0, 3]]
 
 
@@ -228,9 +228,9 @@ def test_what_no_grid_shows_is_not_known():
     """Of a single place, and of places that all see as much of both halves."""
     nothing = torch.full((2, 2), torch.nan)
     assert _read(nothing) is None and _read(torch.full((2, 2), 0.1)) is None
-    assert _read(torch.tensor([[-0.9, torch.nan], [0.1, torch.nan]])) == Lie((0, 1), (0,))
-    assert _read(torch.tensor([[0.0, 0.9], [-0.7, 0.1]])) == Lie((1, 0), (1,))
-    assert _read(torch.tensor([[0.1, 0.9], [0.0, 0.1]])) == Lie((1, 0), (), (0,))
+    assert _read(torch.tensor([[-0.9, torch.nan], [0.1, torch.nan]])) == Orientation((0, 1), (0,))
+    assert _read(torch.tensor([[0.0, 0.9], [-0.7, 0.1]])) == Orientation((1, 0), (1,))
+    assert _read(torch.tensor([[0.1, 0.9], [0.0, 0.1]])) == Orientation((1, 0), (), (0,))
 
 
 def convolutions(depth, channels=3, convolution=nn.Conv2d):

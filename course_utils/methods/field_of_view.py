@@ -15,10 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from .backward import random_like
-from .compass import to_measure, way_to
 from .graph import graph_nodes
 from .grids import Fold
-from .head import call_unwritten, copies, keep_of, ordinary, undisturbed
+from .head import call_on_copies, ordinary, rerun, undisturbed
 from .inputs import (
     Inputs,
     convolutions_of,
@@ -29,39 +28,40 @@ from .inputs import (
     one_image,
 )
 from .memory import Memory, settings
+from .orientation import convolutions_before, unknown_network
 
 LEAST = 0.04  # of a side: what is cut off less moves a map by less than one of 25 places
 VIEWS = 16  # channels that are looked at one by one: few networks stack more views of an image
 PROBES = (0.1, 0.3, 0.5, 0.7, 0.9)  # places of the input whose place in the image is measured
 
 
-class Frame(NamedTuple):
+class FieldOfView(NamedTuple):
     """Where what a network looks at begins and ends along each axis of the image, which is 0 to 1.
 
     Attributes:
         ends: these; below 0 and above 1 lies what the network pads the image with.
         sampled: whether it is sampled from the image at places that the network computes, as by a
             spatial transformer.
-        joined: of branches, or channels, that look at different parts of it: the frame of each.
+        joined: of branches, or channels, that look at different parts of it: the view of each.
     """
 
     ends: tuple[tuple[float, float], ...] = ()
     sampled: bool = False
-    joined: tuple["Frame", ...] = ()
+    joined: tuple["FieldOfView", ...] = ()
 
     @property
-    def askew(self) -> bool:
+    def differs(self) -> bool:
         """Whether it is not the image."""
         return self.sampled or bool(self.joined) or any(ends != (0, 1) for ends in self.ends)
 
-    def like(self, other: "Frame") -> bool:
+    def like(self, other: "FieldOfView") -> bool:
         """Whether another is the same, as nearly as it is measured."""
         pairs = zip(sum(self.ends, ()), sum(other.ends, ()))
         return self.sampled == other.sampled and all(abs(a - b) < LEAST for a, b in pairs)
 
     def in_words(self) -> str:
         if self.joined:
-            return " and, beside it, at ".join(frame.in_words() for frame in self.joined)
+            return " and, beside it, at ".join(view.in_words() for view in self.joined)
         if self.sampled:
             return "what it samples from x (grid_sample)"
         n = len(self.ends)
@@ -82,23 +82,23 @@ class Frame(NamedTuple):
         )
 
 
-Entered = list[tuple[str, Frame]]  # what convolutions are given, by their names in the network
+Entered = list[tuple[str, FieldOfView]]  # what convolutions are given, by their names
 
 _known = Memory[Entered]()
-_known_at = Memory[Frame]()
+_known_at = Memory[FieldOfView]()
 
 
 class _Enough(Exception):
     """All that is measured was seen: the rest of the network need not run."""
 
 
-def frames_of(model: nn.Module, x: Inputs) -> Entered:
+def fields_of_view(model: nn.Module, x: Inputs) -> Entered:
     """The part of the image that each convolution is given which reads the image, measured once for
     each size.
 
     None for a library's own network, nor where it is not clear.
     """
-    inner = to_measure(model)
+    inner = unknown_network(model)
     if inner is None:
         return []
     now, shape = settings(inner), images_of(x).shape[1:]
@@ -112,7 +112,9 @@ def frames_of(model: nn.Module, x: Inputs) -> Entered:
     return found
 
 
-def frame_at(model: nn.Module, x: Inputs, name: str, fold: Fold, frames: Entered) -> Frame:
+def field_of_view_at(
+    model: nn.Module, x: Inputs, name: str, fold: Fold, views: Entered
+) -> FieldOfView:
     """The part of the image that a layer looks at; empty where it is not clear.
 
     Where the convolutions that read the image are given different parts of it, those count that the
@@ -121,38 +123,40 @@ def frame_at(model: nn.Module, x: Inputs, name: str, fold: Fold, frames: Entered
     Args:
         name: the layer.
         fold: reads its output as N x C x h x w, as the image lies.
-        frames: as `frames_of` gives them.
+        views: as `fields_of_view` gives them.
     """
-    inner, every = to_measure(model), [frame for _, frame in frames]
+    inner, every = unknown_network(model), [view for _, view in views]
     if inner is None or _all_alike(every) or not every and first_convolution(model) is not None:
-        return every[0] if every else Frame()
+        return every[0] if every else FieldOfView()
     now, key = settings(inner), (name, images_of(x).shape[1:])
     found = _known_at.recall(inner, now, key)
     if found is None:
         try:
             found = (
-                _at_branches(model, x, name, frames) if every else _at_layer(model, x, name, fold)
+                _at_branches(model, x, name, views) if every else _at_layer(model, x, name, fold)
             )
         except Exception:  # noqa: BLE001
-            found = Frame()
-        keep_of(model, x)
+            found = FieldOfView()
+        rerun(model, x)
         _known_at.keep(inner, now, key, found)
     return found
 
 
-def _all_alike(frames: Sequence[Frame]) -> bool:
-    return bool(frames) and all(map(frames[0].like, frames))
+def _all_alike(views: Sequence[FieldOfView]) -> bool:
+    return bool(views) and all(map(views[0].like, views))
 
 
-def _at_branches(model: nn.Module, x: Inputs, name: str, frames: Entered) -> Frame:
+def _at_branches(model: nn.Module, x: Inputs, name: str, views: Entered) -> FieldOfView:
     """What the convolutions are given that a layer comes from, the last ones of each branch."""
-    inside = to_measure(model) or model
-    entries = [(inside.get_submodule(entry), frame) for entry, frame in frames]
-    way = way_to(model, x, name, [entry for entry, _ in entries])
+    inside = unknown_network(model) or model
+    entries = [(inside.get_submodule(entry), view) for entry, view in views]
+    way = convolutions_before(model, x, name, [entry for entry, _ in entries])
     passed = {before for entry in way for before in way[entry] - {entry}}
-    read = [frame for entry, frame in entries if entry in way.keys() - passed]
+    read = [view for entry, view in entries if entry in way.keys() - passed]
     different = [f for i, f in enumerate(read) if not any(map(f.like, read[:i]))]
-    return Frame(joined=tuple(different)) if len(different) > 1 else (*different, Frame())[0]
+    if len(different) > 1:
+        return FieldOfView(joined=tuple(different))
+    return (*different, FieldOfView())[0]
 
 
 def _measured(model: nn.Module, x: Inputs) -> Entered:
@@ -180,43 +184,43 @@ def _measured(model: nn.Module, x: Inputs) -> Entered:
             # a clone: the network's code may change its images in place
             inputs = each_tensor(x, lambda t: seen.clone() if t is images else t)
             with suppress(_Enough):
-                call_unwritten(model, copies(model), inputs)
-    inside = to_measure(model) or model  # wrappers are made anew
+                call_on_copies(model, inputs)
+    inside = unknown_network(model) or model  # wrappers are made anew
     names = {module: name for name, module in inside.named_modules()}
-    return [(names[m], frame) for m, t in given for frame in _frames(m, t, seen, axes)]
+    return [(names[m], view) for m, t in given for view in _views(m, t, seen, axes)]
 
 
-def _frames(
+def _views(
     convolution: nn.Module, given: Tensor, seen: Tensor, axes: Sequence[int]
-) -> list[Frame]:
-    """The frame of what a convolution is given, or, where its channels hold several views, of each.
+) -> list[FieldOfView]:
+    """The view of what a convolution is given, or, where its channels hold several views, of each.
 
-    Arguments as for `_frame`.
+    Arguments as for `_view`.
     """
     lost = partial(_lost, convolution)
-    whole = _frame(given, seen, axes, lost)
+    whole = _view(given, seen, axes, lost)
     if whole is None and 1 < given.shape[1] <= VIEWS:
-        each = [_frame(channel, seen, axes, lost) for channel in given.split(1, dim=1)]
-        return [frame for frame in each if frame is not None]
+        each = [_view(channel, seen, axes, lost) for channel in given.split(1, dim=1)]
+        return [view for view in each if view is not None]
     return [] if whole is None else [whole]
 
 
-def _at_layer(model: nn.Module, x: Inputs, name: str, fold: Fold) -> Frame:
+def _at_layer(model: nn.Module, x: Inputs, name: str, fold: Fold) -> FieldOfView:
     """What the places of a layer look at more than the others do."""
     x = one_image(ordinary(x))
     images, kept = images_of(x), list[Tensor]()
     axes, seen = image_axes(images, model), images.detach().requires_grad_()
     if len(axes) < 2:  # places of a sequence look back along it
-        return Frame()
+        return FieldOfView()
     with undisturbed(model), torch.inference_mode(False), torch.enable_grad():
         layer = model.get_submodule(name)
         handle = layer.register_forward_hook(lambda _m, _x, value: kept.append(fold(value)))
         try:
             inputs = each_tensor(x, lambda t: seen.clone() if t is images else t)
-            call_unwritten(model, copies(model), inputs)
+            call_on_copies(model, inputs)
         finally:
             handle.remove()
-    return _frame(kept[0], seen, axes, blurred=True) or Frame()
+    return _view(kept[0], seen, axes, blurred=True) or FieldOfView()
 
 
 def _moves(node: Any) -> bool:
@@ -224,10 +228,10 @@ def _moves(node: Any) -> bool:
     return node.name().startswith("GridSampler") and node.next_functions[1][0] is not None
 
 
-def _frame(
+def _view(
     given: Tensor, seen: Tensor, axes: Sequence[int],
     lost: Callable[[int], float] = lambda side: 0, blurred: bool = False,
-) -> Frame | None:  # fmt: skip
+) -> FieldOfView | None:  # fmt: skip
     """Where a picture begins and ends in the image; None where it is no straight, sharp picture of
     the image, also turned or mirrored.
 
@@ -239,7 +243,7 @@ def _frame(
         blurred: whether its places may look at the rest of the image, too.
     """
     if any(map(_moves, graph_nodes(given))):
-        return Frame(sampled=True)
+        return FieldOfView(sampled=True)
     found = dict[int, tuple[float, float]]()
     for side in range(len(axes)):
         lines = _lines(given, seen, side, axes, blurred)
@@ -252,7 +256,7 @@ def _frame(
             there if abs(there - at) > slack else at for there, at in zip(line, (0.0, 1.0))
         )
         found[i] = begin, end
-    return Frame(tuple(found[i] for i in range(len(axes))))
+    return FieldOfView(tuple(found[i] for i in range(len(axes))))
 
 
 def _lines(
@@ -260,7 +264,7 @@ def _lines(
 ) -> dict[int, tuple[float, float]]:
     """Where a side of a picture begins and ends along the sides of the image that it follows.
 
-    Arguments as for `_frame`.
+    Arguments as for `_view`.
     """
     length, weights, places = given.shape[2 + side], list[Tensor](), list[float]()
     for place in sorted({int(length * part) for part in PROBES}):

@@ -17,7 +17,7 @@ from ..networks.families import is_of_a_library
 from .backward import random_like
 from .graph import nodes_and_leaves, stand_of
 from .grids import Fold
-from .head import call_unwritten, copies, keep_of, ordinary, undisturbed
+from .head import call_on_copies, ordinary, rerun, undisturbed
 from .inputs import (
     CONVOLUTIONS,
     Inputs,
@@ -34,7 +34,7 @@ from .memory import Memory, settings
 # where 0.7 lay along them), and 0.4 where all places see everything
 CLEAR, SURE = 0.15, 0.5
 WHOLE = 0.9  # where one view is joined to another of a third of its strength, 0.8 was measured
-STREWN = 0.25  # half of what is measured where the places' order is random
+OUT_OF_ORDER = 0.25  # half of what is measured where the places' order is random
 MANY = 6  # convolutions on the way to a layer that are looked at: what they are given is kept
 
 SEVERAL = (
@@ -45,31 +45,31 @@ SEVERAL = (
 Measured = tuple[list[list[Tensor]], Tensor]
 
 
-class Lie(NamedTuple):
+class Orientation(NamedTuple):
     """How a grid lies on the image.
 
     Attributes:
         axes: for each axis of the image, the axis of the grid that follows it.
         mirrored: the axes of the image that the grid follows backwards.
-        blind: the axes of the grid that follow none of the image's, although others do: they are
-            mixed, or no places.
+        unrelated: the axes of the grid that follow none of the image's, although others do: they
+            are mixed, or no places.
         clear: whether that was seen; else it is taken for granted.
         several: whether it may join views of the image that lie otherwise.
     """
 
     axes: tuple[int, ...]
     mirrored: tuple[int, ...] = ()
-    blind: tuple[int, ...] = ()
+    unrelated: tuple[int, ...] = ()
     clear: bool = True
     several: bool = False
 
     @property
-    def straight(self) -> bool:
+    def aligned(self) -> bool:
         return self.axes == (*range(len(self.axes)),) and not self.mirrored
 
-    def straighten(self, fold: Fold) -> Fold:
+    def align(self, fold: Fold) -> Fold:
         """The same reading of a layer's output, but as the image lies."""
-        if self.straight:
+        if self.aligned:
             return fold
         order, back = (0, 1, *(2 + j for j in self.axes)), [2 + i for i in self.mirrored]
         if not back:
@@ -81,11 +81,11 @@ class Lie(NamedTuple):
         return self._turned() + SEVERAL * self.several
 
     def _turned(self) -> str:
-        if not self.clear and self.blind:
-            return f"; its places were not seen to follow the image's along {self._blind_sides}"
+        if not self.clear and self.unrelated:
+            return f"; its places were not seen to follow the image's along {self._unrelated_sides}"
         if not self.clear:
             return "; whether its places lie as those of the image could not be seen"
-        if self.straight:
+        if self.aligned:
             return ""
         moved = self._sides([i for i, j in enumerate(self.axes) if i != j])
         reversed_ = self._sides(self.mirrored)
@@ -95,15 +95,15 @@ class Lie(NamedTuple):
     def warning(self, name: str) -> str:
         """What is wrong with a layer that has channels where it should have places."""
         return (
-            f"'{name}' has no places along the image's {self._blind_sides}: the network has moved "
-            "an earlier layer's channels to that axis, and there the map shows them. Believe its "
-            "other axis only, or name an earlier layer; if you named this one, leave layer= out to "
-            "have another found."
+            f"'{name}' has no places along the image's {self._unrelated_sides}: the network has "
+            "moved an earlier layer's channels to that axis, and there the map shows them. Believe "
+            "its other axis only, or name an earlier layer; if you named this one, leave layer= "
+            "out to have another found."
         )
 
     @property
-    def _blind_sides(self) -> str:
-        return self._sides([i for i, j in enumerate(self.axes) if j in self.blind])
+    def _unrelated_sides(self) -> str:
+        return self._sides([i for i, j in enumerate(self.axes) if j in self.unrelated])
 
     def _sides(self, axes: Iterable[int]) -> str:
         n = len(self.axes)
@@ -111,12 +111,12 @@ class Lie(NamedTuple):
         return " and ".join(names[i] for i in axes)
 
 
-_known = Memory["Lie"]()
+_known = Memory["Orientation"]()
 
 
-def lie_of(
+def orientation_of(
     model: nn.Module, x: Inputs, name: str, fold: Fold, turned: bool = False, other: bool = False
-) -> Lie:
+) -> Orientation:
     """How the grid of a layer lies on the image; measured once for each layer.
 
     Networks of torchvision, timm and the course are known to take the image as it is. So is taken
@@ -132,24 +132,24 @@ def lie_of(
     """
     lengths = size_of(images_of(x), model)
     sides = range(len(lengths))
-    expected = Lie(tuple(reversed(sides) if turned else sides))
-    inner = to_measure(model)
+    expected = Orientation(tuple(reversed(sides) if turned else sides))
+    inner = unknown_network(model)
     if inner is None:
         return expected
     upright = tuple((a > b) - (a < b) for a, b in pairwise(lengths))  # some turn these only
     key = name, upright, turned, other
     sized = *key, images_of(x).shape[1:]  # another size may be clearer
     now = settings(inner)
-    lie = _known.recall(inner, now, key, sized)
-    if lie is None:
-        lie = _measured(model, x, name, fold, expected)
-        _known.keep(inner, now, key if lie.clear else sized, lie)
-    return lie
+    orientation = _known.recall(inner, now, key, sized)
+    if orientation is None:
+        orientation = _measured(model, x, name, fold, expected)
+        _known.keep(inner, now, key if orientation.clear else sized, orientation)
+    return orientation
 
 
-def at_the_other_end(
+def other_axis_order(
     model: nn.Module, x: Inputs, name: str, first: bool, turned: bool
-) -> tuple[Fold, Lie] | None:
+) -> tuple[Fold, Orientation] | None:
     """How a layer is read and lies if its channels stand at the other end; None where that is not
     clear.
 
@@ -157,14 +157,14 @@ def at_the_other_end(
 
     Args:
         first: whether they were taken to stand first.
-        turned: as for `lie_of`.
+        turned: as for `orientation_of`.
     """
     fold: Fold = (lambda a: a.movedim(-1, 1)) if first else (lambda a: a)
-    lie = lie_of(model, x, name, fold, turned, other=True)
-    return (fold, lie) if lie.clear and not lie.blind else None
+    orientation = orientation_of(model, x, name, fold, turned, other=True)
+    return (fold, orientation) if orientation.clear and not orientation.unrelated else None
 
 
-def to_measure(model: nn.Module) -> nn.Module | None:
+def unknown_network(model: nn.Module) -> nn.Module | None:
     """The network in wrappers of this package, which hand on what they are given, and are made anew
     for a question; None for one of torchvision, timm or the course, which take images as they are.
     """
@@ -176,7 +176,9 @@ def to_measure(model: nn.Module) -> nn.Module | None:
     return None if is_of_a_library(model, "course_utils") else model
 
 
-def _measured(model: nn.Module, x: Inputs, name: str, fold: Fold, expected: Lie) -> Lie:
+def _measured(
+    model: nn.Module, x: Inputs, name: str, fold: Fold, expected: Orientation
+) -> Orientation:
     """How the grid lies.
 
     As what the convolutions that read the image are given, where that shows it: there each place
@@ -191,75 +193,76 @@ def _measured(model: nn.Module, x: Inputs, name: str, fold: Fold, expected: Lie)
     entered, seen = start
     shown, found = {_shown([call]) for calls in entered for call in calls} - {None}, expected
     plain = shown <= {expected} and _agrees(seen, expected)
-    if not plain or _strewn([seen], expected.axes):
+    if not plain or _out_of_order([seen], expected.axes):
         again = _measured_again(model, x, name, fold, expected, entries, start)
-        found = expected if plain and not again.blind else again  # by chance, as of few channels
-    keep_of(model, x)
+        by_chance = plain and not again.unrelated  # as of few channels
+        found = expected if by_chance else again
+    rerun(model, x)
     return found
 
 
 def _measured_again(
-    model: nn.Module, x: Inputs, name: str, fold: Fold, expected: Lie,
+    model: nn.Module, x: Inputs, name: str, fold: Fold, expected: Orientation,
     entries: list[nn.Module], start: Measured,
-) -> Lie:  # fmt: skip
+) -> Orientation:  # fmt: skip
     """How the grid lies.
 
     Args:
         entries: the convolutions that read the image.
         start: what was measured of them, and of the layer, already.
     """
-    way = way_to(model, x, name)
+    way = convolutions_before(model, x, name)
     again = [_measure(model, x, name, fold, list(way), seed) for seed in (1, 2, 3)]
     more = [one for one in again if one is not None]
     every = [start[1], *(seen for _, seen in more)]
-    own, followed = _shown(every), _along_each(every)
+    own, alignment = _shown(every), _mean_alignment(every)
     before = [_views(each) for each in zip(*(entered for entered, _ in more))]
     if not way:  # where the network's code cuts the graph, the first that is registered
         way, before = {module: set() for module in entries[:1]}, [_views(start[0][:1])]
     shown, several = _last_of(way, before)
     found, unclear = own or shown, expected._replace(clear=False)
-    lies = [found, *chain.from_iterable(before)]
-    strewn = [lie.blind for lie in lies if lie is not None and not lie.clear]
-    if strewn or found is None:
-        return unclear._replace(blind=(*strewn, ())[0])
+    every_one = [one for one in (found, *chain.from_iterable(before)) if one is not None]
+    disordered = [one.unrelated for one in every_one if not one.clear]
+    if disordered or found is None:
+        return unclear._replace(unrelated=(*disordered, ())[0])
     if found.mirrored:
-        told = [m for m, lies in zip(way, before) if found in lies] or entries[:1] * (found != own)
+        told = [m for m, each in zip(way, before) if found in each] or entries[:1] * (found != own)
         if not _ends_first(_measure(model, x, name, fold, told[:1], seed=4, part=1 / 6), found):
             return unclear
-    if found.blind:  # usual of a layer whose places see all of an image that came in straight
-        found = found._replace(clear=shown is not None and not shown.blind)
-    return found._replace(several=several and bool(followed.abs().amax(dim=1).min() < WHOLE))
+    if found.unrelated:  # usual of a layer whose places see all of an image that came in straight
+        found = found._replace(clear=shown is not None and not shown.unrelated)
+    return found._replace(several=several and bool(alignment.abs().amax(dim=1).min() < WHOLE))
 
 
-def _views(measured: Sequence[list[Tensor]]) -> set[Lie]:
+def _views(measured: Sequence[list[Tensor]]) -> set[Orientation]:
     """How what a convolution is given lies, as far as that is seen, in each call of a pass.
 
     Args:
         measured: of each time it was measured, each call.
     """
-    return {lie for call in zip(*measured) if (lie := _shown(call)) is not None}
+    return {shown for call in zip(*measured) if (shown := _shown(call)) is not None}
 
 
 def _last_of(
-    way: dict[nn.Module, set[nn.Module]], views: list[set[Lie]]
-) -> tuple[Lie | None, bool]:
-    """What the last convolution that shows it is given, None where another lie beside it counts as
-    much; whether any are given other views than those beside them.
+    way: dict[nn.Module, set[nn.Module]], views: list[set[Orientation]]
+) -> tuple[Orientation | None, bool]:
+    """How the input of the last convolution that shows it lies, None where another beside it counts
+    as much; whether any are given other views than those beside them.
 
     Args:
-        way: as `way_to` gives it.
+        way: as `convolutions_before` gives it.
         views: how what each of them is given lies.
     """
-    known = {module: lies for module, lies in zip(way, views) if lies}
-    several, last = False, set[Lie]()
-    for module, lies in known.items():
+    known = {module: seen for module, seen in zip(way, views) if seen}
+    several, last = False, set[Orientation]()
+    for module, seen in known.items():
         beside = [known[m] for m in known if m not in way[module] and module not in way[m]]
-        last = lies.union(*beside)
+        last = seen.union(*beside)
         several |= len(last) > 1
     return last.pop() if len(last) == 1 else None, several
 
 
-def way_to(
+def convolutions_before(
     model: nn.Module, x: Inputs, name: str, among: Sequence[nn.Module] = ()
 ) -> dict[nn.Module, set[nn.Module]]:
     """Convolutions that a layer's output comes from, as they run, each with those it comes from.
@@ -283,7 +286,7 @@ def way_to(
         layer = model.get_submodule(name)
         handles.append(layer.register_forward_hook(lambda _m, _i, value: ends.append(value)))
         try:
-            call_unwritten(model, copies(model), one_image(ordinary(x)))
+            call_on_copies(model, one_image(ordinary(x)))
         except Exception:  # noqa: BLE001 - as where it takes batches of one size only
             return {}
         finally:
@@ -296,17 +299,17 @@ def way_to(
     return {m: {other for other in way if stand_of(starts[other]) in behind[m]} for m in way}
 
 
-def _agrees(seen: Tensor, lie: Lie) -> bool:
+def _agrees(seen: Tensor, orientation: Orientation) -> bool:
     """Whether a grid visibly follows the image's axes as it lies."""
-    followed = _along(seen).nan_to_num(1)
-    signs = [-1 if i in lie.mirrored else 1 for i in range(len(followed))]
-    along = [sign * row[j] for sign, row, j in zip(signs, followed, lie.axes)]
-    return bool(min(along) >= CLEAR) and _closest(followed) == lie.axes
+    alignment = _alignment(seen).nan_to_num(1)
+    signs = [-1 if i in orientation.mirrored else 1 for i in range(len(alignment))]
+    along = [sign * row[j] for sign, row, j in zip(signs, alignment, orientation.axes)]
+    return bool(min(along) >= CLEAR) and _closest(alignment) == orientation.axes
 
 
-def _strewn(measured: Sequence[Tensor], axes: Sequence[int]) -> tuple[int, ...]:
-    """The axes of a grid along which places that see the image's first half are strewn among those
-    that do not, each time it was measured.
+def _out_of_order(measured: Sequence[Tensor], axes: Sequence[int]) -> tuple[int, ...]:
+    """The axes of a grid along which places that see the image's first half stand among those that
+    do not, each time it was measured.
 
     So they are in a picture of quadrants (wavelets, space to depth), in one that is rolled on or
     warped, and of tokens that stand window by window.
@@ -318,7 +321,7 @@ def _strewn(measured: Sequence[Tensor], axes: Sequence[int]) -> tuple[int, ...]:
     each = torch.stack([seen for seen in measured if seen.shape == measured[0].shape])
     mean = each.nanmean(dim=0)
     sharp = torch.minimum(mean, 1 - mean).nanmean() < CLEAR / 3
-    strewn = []
+    disordered = []
     for i, axis in enumerate(axes):
         rows = each[:, i].movedim(2 + axis, 1).flatten(2)  # times x along the axis x others
         along = rows.nanmean(dim=(0, 2))
@@ -328,31 +331,31 @@ def _strewn(measured: Sequence[Tensor], axes: Sequence[int]) -> tuple[int, ...]:
         common = off.square()
         if len(off) > 1:  # products of one time and another: what is there by chance cancels
             common = (off.sum(dim=0).square() - common.sum(dim=0)) / (len(off) * (len(off) - 1))
-        if len(along) > 3 and common.mean() >= (STREWN / 2 if sharp else STREWN) ** 2:
-            strewn.append(axis)
-    return tuple(strewn)
+        if len(along) > 3 and common.mean() >= (OUT_OF_ORDER / 2 if sharp else OUT_OF_ORDER) ** 2:
+            disordered.append(axis)
+    return tuple(disordered)
 
 
-def _shown(measured: Sequence[Tensor]) -> Lie | None:
+def _shown(measured: Sequence[Tensor]) -> Orientation | None:
     """As `_read`; not clear where the places are seen to stand in another order."""
-    followed = _along_each(measured)
-    lie, axes = _read(followed), _closest(followed.nan_to_num(0))
-    strewn = _strewn(measured, axes if lie is None else lie.axes)
-    return Lie(axes, blind=strewn, clear=False) if strewn else lie
+    alignment = _mean_alignment(measured)
+    orientation, axes = _read(alignment), _closest(alignment.nan_to_num(0))
+    disordered = _out_of_order(measured, axes if orientation is None else orientation.axes)
+    return Orientation(axes, unrelated=disordered, clear=False) if disordered else orientation
 
 
-def _along_each(measured: Sequence[Tensor]) -> Tensor:
-    """The mean of `_along`, of what was measured several times."""
-    return torch.stack([_along(seen) for seen in measured]).mean(dim=0)
+def _mean_alignment(measured: Sequence[Tensor]) -> Tensor:
+    """The mean of `_alignment`, of what was measured several times."""
+    return torch.stack([_alignment(seen) for seen in measured]).mean(dim=0)
 
 
-def _closest(followed: Tensor) -> tuple[int, ...]:
+def _closest(alignment: Tensor) -> tuple[int, ...]:
     """For each axis of the image, the grid's axis that follows it, so that all do the most."""
-    far, sides = followed.abs(), range(len(followed))
+    far, sides = alignment.abs(), range(len(alignment))
     return max(permutations(sides), key=lambda axes: sum(far[i, axes[i]] for i in sides))
 
 
-def _ends_first(measured: Measured | None, lie: Lie) -> bool:
+def _ends_first(measured: Measured | None, orientation: Orientation) -> bool:
     """Whether the image's first sixth stands at the end of the axes that seem to be mirrored.
 
     Where the halves are exchanged, as fftshift does, it stands in the middle.
@@ -360,47 +363,48 @@ def _ends_first(measured: Measured | None, lie: Lie) -> bool:
     if measured is None:
         return False
     entered, seen = measured
-    each = [_along(one).nan_to_num(0) for one in (entered[0] if entered else [seen])]
-    return any(all(bool(one[i, lie.axes[i]] <= -CLEAR) for i in lie.mirrored) for one in each)
+    each = [_alignment(one).nan_to_num(0) for one in (entered[0] if entered else [seen])]
+    ends = [(i, orientation.axes[i]) for i in orientation.mirrored]
+    return any(all(bool(one[end] <= -CLEAR) for end in ends) for one in each)
 
 
-def _read(followed: Tensor) -> Lie | None:
+def _read(alignment: Tensor) -> Orientation | None:
     """How a grid lies that follows the image's axes so far; None where it does not surely.
 
     Args:
-        followed: image axes x grid axes, as `_follow` gives it.
+        alignment: image axes x grid axes, as `_measure_with` gives it.
     """
-    sides, most = range(len(followed)), followed.abs().nan_to_num(0).amax(dim=0)
-    blind = (most < CLEAR) & (most.max() >= SURE)
-    single = followed.isnan().all(dim=0)
-    far = followed.nan_to_num(0)
-    far = far.where(far.abs() >= CLEAR, 0)  # what is blind stays where it is
+    sides, most = range(len(alignment)), alignment.abs().nan_to_num(0).amax(dim=0)
+    unrelated = (most < CLEAR) & (most.max() >= SURE)
+    single = alignment.isnan().all(dim=0)
+    far = alignment.nan_to_num(0)
+    far = far.where(far.abs() >= CLEAR, 0)  # what is unrelated stays where it is
     best = _closest(far)
-    sure = (abs(far[i][j]) >= SURE or blind[j] or single[j] for i, j in enumerate(best))
+    sure = (abs(far[i][j]) >= SURE or unrelated[j] or single[j] for i, j in enumerate(best))
     if single.all() or not all(sure):
         return None
     mirrored = tuple(i for i in sides if far[i][best[i]] <= -SURE)
-    return Lie(best, mirrored, tuple((blind & ~single).nonzero().flatten().tolist()))
+    return Orientation(best, mirrored, tuple((unrelated & ~single).nonzero().flatten().tolist()))
 
 
 def _measure(
     model: nn.Module, x: Inputs, name: str, fold: Fold, entries: Sequence[nn.Module], seed: int,
     part: float = 1 / 2,
 ) -> Measured | None:  # fmt: skip
-    """As `_follow`, with random images, else with the own numbers, shuffled; None if both fail.
+    """As `_measure_with`, of random images, else of the own numbers, shuffled; None if both fail.
 
     Some networks take numbers of their range only, such as pixels from 0 to 255, and some take
     batches of one size only.
     """
     for make, inputs in product((other_images, _shuffled), (one_image(x), x)):
         try:
-            return _follow(model, inputs, name, fold, partial(make, seed=seed), entries, part)
+            return _measure_with(model, inputs, name, fold, partial(make, seed=seed), entries, part)
         except Exception:  # noqa: BLE001, S112 - a network may refuse images in its own way
             continue
     return None
 
 
-def _follow(
+def _measure_with(
     model: nn.Module,
     x: Inputs,
     name: str,
@@ -427,18 +431,18 @@ def _follow(
     entered, grids = _grids(model, every, name, fold, entries)
     if not len(grids) == len(every):
         raise ValueError(f"'{name}' does not run once whatever the images show.")
-    return [_at_entry(entered[m], len(every), len(grids[0])) for m in entries], _seen(grids)
+    return [_at_entry(entered[m], len(every), len(grids[0])) for m in entries], _shares(grids)
 
 
 def _at_entry(entered: list[Tensor], passes: int, images: int) -> list[Tensor]:
-    """As `_seen`, of what a convolution was given in each call of a pass."""
+    """As `_shares`, of what a convolution was given in each call of a pass."""
     times, axes = len(entered) // passes, passes - 2
     if len(entered) % passes or any(t.dim() != axes + 2 or len(t) != images for t in entered):
         return []
-    return [_seen(entered[i::times]) for i in range(times)]
+    return [_shares(entered[i::times]) for i in range(times)]
 
 
-def _seen(grids: list[Tensor]) -> Tensor:
+def _shares(grids: list[Tensor]) -> Tensor:
     """What each place sees of the images' first part, of the grids with the images, with others,
     and with this part of others: image axes x N x the grid's sides.
 
@@ -452,7 +456,7 @@ def _seen(grids: list[Tensor]) -> Tensor:
     return torch.stack(rows).to("cpu", torch.float64)
 
 
-def _along(seen: Tensor) -> Tensor:
+def _alignment(seen: Tensor) -> Tensor:
     """How far each axis of a grid follows each of the image's, -1 to 1: image axes x grid axes.
 
     1: the grid's first places see the image's first part, and its last ones do not. 0: both see as
@@ -496,7 +500,7 @@ def _grids(
         handles += [module.register_forward_pre_hook(enter) for module in entries]
         try:
             for x in every:
-                call_unwritten(model, copies(model), x)
+                call_on_copies(model, x)
         finally:
             for handle in handles:
                 handle.remove()
