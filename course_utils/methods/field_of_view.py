@@ -21,11 +21,12 @@ from .head import call_on_copies, ordinary, rerun, undisturbed
 from .inputs import (
     Inputs,
     convolutions_of,
-    each_tensor,
     first_convolution,
     image_axes,
     images_of,
+    names_of_sides,
     one_image,
+    with_images,
 )
 from .memory import Memory, settings
 from .orientation import convolutions_before, unknown_network
@@ -64,9 +65,8 @@ class FieldOfView(NamedTuple):
             return " and, beside it, at ".join(view.in_words() for view in self.joined)
         if self.sampled:
             return "what it samples from x (grid_sample)"
-        n = len(self.ends)
-        names = ["time"] if n == 1 else ["depth", "height", "width"][3 - n :]
         parts = (f"{round(100 * a)} to {round(100 * b)} %" for a, b in self.ends)
+        names = names_of_sides(len(self.ends))
         return ", ".join(f"{part} of its {name}" for part, name in zip(parts, names))
 
     def warning(self, model: nn.Module) -> str:
@@ -105,7 +105,7 @@ def fields_of_view(model: nn.Module, x: Inputs) -> Entered:
     found = _known.recall(inner, now, shape)
     if found is None:
         try:
-            found = _measured(model, one_image(ordinary(x)))
+            found = _measured(model, inner, one_image(ordinary(x)))
         except Exception:  # noqa: BLE001 - as where it takes batches of one size only
             found = []
         _known.keep(inner, now, shape, found)
@@ -132,9 +132,10 @@ def field_of_view_at(
     found = _known_at.recall(inner, now, key)
     if found is None:
         try:
-            found = (
-                _at_branches(model, x, name, views) if every else _at_layer(model, x, name, fold)
-            )
+            if every:
+                found = _at_branches(model, inner, x, name, views)
+            else:
+                found = _at_layer(model, x, name, fold)
         except Exception:  # noqa: BLE001
             found = FieldOfView()
         rerun(model, x)
@@ -146,10 +147,11 @@ def _all_alike(views: Sequence[FieldOfView]) -> bool:
     return bool(views) and all(map(views[0].like, views))
 
 
-def _at_branches(model: nn.Module, x: Inputs, name: str, views: Entered) -> FieldOfView:
+def _at_branches(
+    model: nn.Module, inner: nn.Module, x: Inputs, name: str, views: Entered
+) -> FieldOfView:
     """What the convolutions are given that a layer comes from, the last ones of each branch."""
-    inside = unknown_network(model) or model
-    entries = [(inside.get_submodule(entry), view) for entry, view in views]
+    entries = [(inner.get_submodule(entry), view) for entry, view in views]
     way = convolutions_before(model, x, name, [entry for entry, _ in entries])
     passed = {before for entry in way for before in way[entry] - {entry}}
     read = [view for entry, view in entries if entry in way.keys() - passed]
@@ -159,8 +161,8 @@ def _at_branches(model: nn.Module, x: Inputs, name: str, views: Entered) -> Fiel
     return (*different, FieldOfView())[0]
 
 
-def _measured(model: nn.Module, x: Inputs) -> Entered:
-    """What each convolution is given that may read the image."""
+def _measured(model: nn.Module, inner: nn.Module, x: Inputs) -> Entered:
+    """What each convolution is given that may read the image, by its name in the inner network."""
     images = images_of(x)
     if not images.is_floating_point() and images.dtype != torch.uint8:
         return []
@@ -182,11 +184,9 @@ def _measured(model: nn.Module, x: Inputs) -> Entered:
             hooks.callback(module.register_forward_pre_hook(enter).remove)
         if entries:
             # a clone: the network's code may change its images in place
-            inputs = each_tensor(x, lambda t: seen.clone() if t is images else t)
             with suppress(_Enough):
-                call_on_copies(model, inputs)
-    inside = unknown_network(model) or model  # wrappers are made anew
-    names = {module: name for name, module in inside.named_modules()}
+                call_on_copies(model, with_images(x, seen.clone()))
+    names = {module: name for name, module in inner.named_modules()}  # wrappers are made anew
     return [(names[m], view) for m, t in given for view in _views(m, t, seen, axes)]
 
 
@@ -216,8 +216,7 @@ def _at_layer(model: nn.Module, x: Inputs, name: str, fold: Fold) -> FieldOfView
         layer = model.get_submodule(name)
         handle = layer.register_forward_hook(lambda _m, _x, value: kept.append(fold(value)))
         try:
-            inputs = each_tensor(x, lambda t: seen.clone() if t is images else t)
-            call_on_copies(model, inputs)
+            call_on_copies(model, with_images(x, seen.clone()))
         finally:
             handle.remove()
     return _view(kept[0], seen, axes, blurred=True) or FieldOfView()

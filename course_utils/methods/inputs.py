@@ -159,6 +159,11 @@ def places_in_words(axes: int) -> str:
     return " x ".join("dhw"[3 - axes :])
 
 
+def names_of_sides(axes: int) -> list[str]:
+    """ "height" and "width", of two axes; "time" of one, "depth" before them of three."""
+    return ["time"] if axes == 1 else ["depth", "height", "width"][3 - axes :]
+
+
 def first_convolution(model: nn.Module) -> nn.Conv1d | nn.Conv2d | nn.Conv3d | None:
     """The first that is registered, which tells as a rule what a network reads."""
     return next((m for m in model.modules() if isinstance(m, CONVOLUTIONS)), None)
@@ -203,6 +208,12 @@ def each_tensor(
     if isinstance(x, tuple):
         return tuple(map(changed, x))
     return change(x)
+
+
+def with_images(x: Inputs, new: Tensor) -> Inputs:
+    """The same inputs, with other images."""
+    images = images_of(x)
+    return each_tensor(x, lambda t: new if t is images else t)
 
 
 def one_image(x: Inputs) -> Inputs:
@@ -382,7 +393,7 @@ def cotangents(v: Any, device: torch.device) -> Tensor:
 
 def check_logits(y: Tensor) -> None:
     """As `check_finite`; -inf, by which a network rules a class out, may stand beside others."""
-    if isfinite(y.sum()):
+    if isfinite(y.mean()):  # NaN of an empty one, and no sparse one has it
         return
     if not (y.amax(dim=tuple(range(1, y.dim()))) if y.dim() > 1 else y).isfinite().all():
         check_finite(y, "The network's answer")

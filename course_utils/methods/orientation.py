@@ -22,11 +22,12 @@ from .inputs import (
     CONVOLUTIONS,
     Inputs,
     convolutions_of,
-    each_tensor,
     image_axes,
     images_of,
+    names_of_sides,
     one_image,
     size_of,
+    with_images,
 )
 from .memory import Memory, settings
 
@@ -106,12 +107,20 @@ class Orientation(NamedTuple):
         return self._sides([i for i, j in enumerate(self.axes) if j in self.unrelated])
 
     def _sides(self, axes: Iterable[int]) -> str:
-        n = len(self.axes)
-        names = ["time"] if n == 1 else ["depth", "height", "width"][3 - n :]
+        names = names_of_sides(len(self.axes))
         return " and ".join(names[i] for i in axes)
 
 
-_known = Memory["Orientation"]()
+class _Layer(NamedTuple):
+    """A layer of a network: what the network is given, and how the layer's output is read."""
+
+    model: nn.Module
+    x: Inputs
+    name: str
+    fold: Fold
+
+
+_known = Memory[Orientation]()
 
 
 def orientation_of(
@@ -142,7 +151,7 @@ def orientation_of(
     now = settings(inner)
     orientation = _known.recall(inner, now, key, sized)
     if orientation is None:
-        orientation = _measured(model, x, name, fold, expected)
+        orientation = _measured(_Layer(model, x, name, fold), expected)
         _known.keep(inner, now, key if orientation.clear else sized, orientation)
     return orientation
 
@@ -176,9 +185,7 @@ def unknown_network(model: nn.Module) -> nn.Module | None:
     return None if is_of_a_library(model, "course_utils") else model
 
 
-def _measured(
-    model: nn.Module, x: Inputs, name: str, fold: Fold, expected: Orientation
-) -> Orientation:
+def _measured(layer: _Layer, expected: Orientation) -> Orientation:
     """How the grid lies.
 
     As what the convolutions that read the image are given, where that shows it: there each place
@@ -186,33 +193,32 @@ def _measured(
     is measured several times, and what the convolutions on the way to it are given, as the first
     may stand in another branch, and the network may turn what lies between them.
     """
-    entries = convolutions_of(images_of(x), model)
-    start = _measure(model, x, name, fold, entries, seed=0)
+    entries = convolutions_of(images_of(layer.x), layer.model)
+    start = _measure(layer, entries, seed=0)
     if start is None:
         return expected._replace(clear=False)
     entered, seen = start
     shown, found = {_shown([call]) for calls in entered for call in calls} - {None}, expected
     plain = shown <= {expected} and _agrees(seen, expected)
     if not plain or _out_of_order([seen], expected.axes):
-        again = _measured_again(model, x, name, fold, expected, entries, start)
+        again = _measured_again(layer, expected, entries, start)
         by_chance = plain and not again.unrelated  # as of few channels
         found = expected if by_chance else again
-    rerun(model, x)
+    rerun(layer.model, layer.x)
     return found
 
 
 def _measured_again(
-    model: nn.Module, x: Inputs, name: str, fold: Fold, expected: Orientation,
-    entries: list[nn.Module], start: Measured,
-) -> Orientation:  # fmt: skip
+    layer: _Layer, expected: Orientation, entries: list[nn.Module], start: Measured
+) -> Orientation:
     """How the grid lies.
 
     Args:
         entries: the convolutions that read the image.
         start: what was measured of them, and of the layer, already.
     """
-    way = convolutions_before(model, x, name)
-    again = [_measure(model, x, name, fold, list(way), seed) for seed in (1, 2, 3)]
+    way = convolutions_before(layer.model, layer.x, layer.name)
+    again = [_measure(layer, list(way), seed) for seed in (1, 2, 3)]
     more = [one for one in again if one is not None]
     every = [start[1], *(seen for _, seen in more)]
     own, alignment = _shown(every), _mean_alignment(every)
@@ -227,7 +233,7 @@ def _measured_again(
         return unclear._replace(unrelated=(*disordered, ())[0])
     if found.mirrored:
         told = [m for m, each in zip(way, before) if found in each] or entries[:1] * (found != own)
-        if not _ends_first(_measure(model, x, name, fold, told[:1], seed=4, part=1 / 6), found):
+        if not _ends_first(_measure(layer, told[:1], seed=4, part=1 / 6), found):
             return unclear
     if found.unrelated:  # usual of a layer whose places see all of an image that came in straight
         found = found._replace(clear=shown is not None and not shown.unrelated)
@@ -388,30 +394,23 @@ def _read(alignment: Tensor) -> Orientation | None:
 
 
 def _measure(
-    model: nn.Module, x: Inputs, name: str, fold: Fold, entries: Sequence[nn.Module], seed: int,
-    part: float = 1 / 2,
-) -> Measured | None:  # fmt: skip
+    layer: _Layer, entries: Sequence[nn.Module], seed: int, part: float = 1 / 2
+) -> Measured | None:
     """As `_measure_with`, of random images, else of the own numbers, shuffled; None if both fail.
 
     Some networks take numbers of their range only, such as pixels from 0 to 255, and some take
     batches of one size only.
     """
-    for make, inputs in product((other_images, _shuffled), (one_image(x), x)):
+    for make, x in product((other_images, _shuffled), (one_image(layer.x), layer.x)):
         try:
-            return _measure_with(model, inputs, name, fold, partial(make, seed=seed), entries, part)
+            return _measure_with(layer._replace(x=x), partial(make, seed=seed), entries, part)
         except Exception:  # noqa: BLE001, S112 - a network may refuse images in its own way
             continue
     return None
 
 
 def _measure_with(
-    model: nn.Module,
-    x: Inputs,
-    name: str,
-    fold: Fold,
-    make: Callable[[Tensor], Tensor],
-    entries: Sequence[nn.Module],
-    part: float,
+    layer: _Layer, make: Callable[[Tensor], Tensor], entries: Sequence[nn.Module], part: float
 ) -> Measured:
     """What each place of a grid sees of the images' first part, along each axis of the image.
 
@@ -419,18 +418,14 @@ def _measure_with(
         That of what each of the entries, convolutions, is given in each call of a pass (none where
         that is no grid); of the layer.
     """
-    x = ordinary(x)
-    images, axes = images_of(x), image_axes(images_of(x), model)
+    x = ordinary(layer.x)
+    images = images_of(x)
     other = make(images)
-    mixed = [_first_of(other, images, axis, part) for axis in axes]
-
-    def with_images(new: Tensor) -> Inputs:
-        return each_tensor(x, lambda t: new if t is images else t)
-
-    every = list(map(with_images, (images, other, *mixed)))
-    entered, grids = _grids(model, every, name, fold, entries)
-    if not len(grids) == len(every):
-        raise ValueError(f"'{name}' does not run once whatever the images show.")
+    mixed = [_first_of(other, images, axis, part) for axis in image_axes(images, layer.model)]
+    every = [with_images(x, new) for new in (images, other, *mixed)]
+    entered, grids = _grids(layer, every, entries)
+    if len(grids) != len(every):
+        raise ValueError(f"'{layer.name}' does not run once whatever the images show.")
     return [_at_entry(entered[m], len(every), len(grids[0])) for m in entries], _shares(grids)
 
 
@@ -483,20 +478,20 @@ def _first_less_last(seen: Tensor, axis: int) -> float:
 
 
 def _grids(
-    model: nn.Module, every: list[Inputs], name: str, fold: Fold, entries: Sequence[nn.Module]
+    layer: _Layer, every: list[Inputs], entries: Sequence[nn.Module]
 ) -> tuple[dict[nn.Module, list[Tensor]], list[Tensor]]:
     """What convolutions are given, and the layer's grids, for several inputs."""
     entered = {module: list[Tensor]() for module in entries}
-    grids = list[Tensor]()
+    model, grids = layer.model, list[Tensor]()
 
     def enter(module: nn.Module, inputs: tuple[Tensor]) -> None:
         entered[module].extend(given.detach().float().clone() for given in inputs[:1])
 
     def keep(_module: nn.Module, _inputs: object, value: Tensor) -> None:
-        grids.append(fold(value.detach().float()).clone())
+        grids.append(layer.fold(value.detach().float()).clone())
 
     with undisturbed(model), torch.inference_mode(False), torch.no_grad():
-        handles = [model.get_submodule(name).register_forward_hook(keep)]
+        handles = [model.get_submodule(layer.name).register_forward_hook(keep)]
         handles += [module.register_forward_pre_hook(enter) for module in entries]
         try:
             for x in every:
