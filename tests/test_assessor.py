@@ -557,3 +557,42 @@ def test_the_shipped_weights_give_the_cards_figures_on_made_cases(assessor):
 def test_what_distort_made_is_scored_as_its_picture(assessor, photo):
     made = distort(photo, "blur", 3)
     assert assessor.score(made, photo) == assessor.score(made.image, photo)
+
+
+class _Pair(torch.nn.Module):
+    """Patches -> scores and weights, both of one tiny layer; it notes how many come at once."""
+
+    layer = "places"
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.places, self.read = torch.nn.Conv2d(3, 4, 8, stride=8), torch.nn.Linear(4, 2)
+        self.most = 0
+
+    def forward(self, patches):
+        self.most = max(self.most, len(patches))
+        q, w = self.read(self.places(patches).relu().mean(dim=(2, 3))).T
+        return q.sigmoid(), torch.nn.functional.softplus(w)
+
+
+def test_why_this_score_is_grad_cam_of_all_patches_side_by_side(photo, monkeypatch):
+    monkeypatch.setattr("course_utils.quality.assessor.BATCH", 5)
+    network = _Pair().eval()
+    found = Assessor(network).why(photo)[0]
+    patches = cut(as_tensor(photo))
+    a = network.places(patches.pixels).detach().requires_grad_()
+    q, w = network.read(a.relu().mean(dim=(2, 3))).T
+    (gradient,) = torch.autograd.grad(
+        weighted_mean(q.sigmoid(), torch.nn.functional.softplus(w)), a
+    )
+    evidence = (gradient.mean(dim=(0, 2, 3), keepdim=True) * a.detach()).sum(dim=1, keepdim=True)
+    expected = lay_back(evidence, patches)[0]
+    torch.testing.assert_close(found / expected.abs().max(), expected / expected.abs().max())
+
+
+def test_a_large_photo_is_explained_a_few_patches_at_a_time(photo, monkeypatch):
+    monkeypatch.setattr("course_utils.quality.assessor.BATCH", 5)
+    network = _Pair().eval()
+    Assessor(network).why(photo)
+    assert network.most == 5

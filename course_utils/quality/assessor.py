@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NoReturn
 
 import numpy as np
@@ -36,6 +35,11 @@ class LocalScores:
     def mean(self) -> float:
         """The photo's score: the weighted mean of its patches', kept in [0, 1]."""
         return weighted_mean(self.scores.flatten(), self.weights.flatten()).clamp(0, 1).item()
+
+    def slopes(self) -> Tensor:
+        """ds/dq_i and ds/dw_i of the photo's score s, P x 2."""
+        q, w = self.scores.flatten(), self.weights.flatten()
+        return torch.stack([w, q - weighted_mean(q, w)], dim=1) / w.sum()
 
 
 @dataclass(frozen=True)
@@ -223,14 +227,21 @@ class Assessor:
     def why(
         self, distorted: Image.Image, reference: Image.Image | None = None
     ) -> tuple[Tensor, LocalScores]:
-        """Grad-CAM of the score itself, "Why 0.58?": S^s, H x W, unscaled; and the local scores."""
+        """Grad-CAM of the score itself, "Why 0.58?": S^s, H x W, unscaled; and the local scores.
+
+        The patches side by side are one grid, whose weights alpha are the mean of its patches'.
+        """
         patches, wanted = self._patches(distorted, reference, SIDE)
-        local = self.local_scores(distorted, reference)
-        ((pixels, *others),) = self._batches(patches, wanted, len(patches.pixels))
-        model = _PhotoScore(self.network, *others, read=self._read)
-        seen = ForwardPass(model, pixels, self._layer, partial(_grid, grid=patches.grid))
-        evidence = _plain(seen.evidence(torch.ones_like(seen.logits))[0])  # 1 x rows h x columns w
-        return lay_back(_patchwise(evidence, patches.grid), patches)[0], local
+        local, alphas, activations = self.local_scores(distorted, reference), [], []
+        slopes = local.slopes().unsqueeze(1).split(BATCH)
+        for (pixels, *others), v in zip(self._batches(patches, wanted), slopes):
+            model = _ScoresAndWeights(self.network, *others, read=self._read)
+            seen = ForwardPass(model, pixels, self._layer)
+            alphas.append(_plain(seen.weights(v)))  # P x 1 x C
+            activations.append(_plain(seen.activations))
+        alpha = torch.cat(alphas).mean(dim=0)
+        evidence = torch.einsum("kc,pchw->pkhw", alpha, torch.cat(activations))
+        return lay_back(evidence, patches)[0], local
 
     @property
     def _compares(self) -> bool:
@@ -271,36 +282,24 @@ class Assessor:
             )
         return patches, wanted.pixels
 
-    def _batches(self, patches: Patches, wanted: Tensor | None, size: int = BATCH):
+    def _batches(self, patches: Patches, wanted: Tensor | None):
         """(distorted patches, and the reference's if there are any) in batches, where the network
         is; of many, a bar shows how far they are."""
         both = [patches.pixels] if wanted is None else [patches.pixels, wanted]
-        batches = [*zip(*(beside_weights(pixels, self.network).split(size) for pixels in both))]
+        batches = [*zip(*(beside_weights(pixels, self.network).split(BATCH) for pixels in both))]
         return tqdm(batches, desc="patches", unit=" batches", delay=PATIENCE, leave=False)
 
 
-class _PhotoScore(PatchScores):
-    """All patches of a photo -> its score, 1 x 1."""
+class _ScoresAndWeights(PatchScores):
+    """Distorted patches -> their scores and weights, P x 2."""
 
     def forward(self, patches: Tensor) -> Tensor:
-        return weighted_mean(*self.scores_and_weights(patches)).view(1, 1)
+        return torch.stack(self.scores_and_weights(patches), dim=1)
 
 
 def _plain(values: Tensor) -> Tensor:
     """Numbers from wherever the network is, as float32 on the CPU."""
     return values.float().cpu()
-
-
-def _grid(maps: Tensor, grid: tuple[int, int]) -> Tensor:
-    """P x K x h x w -> 1 x K x rows h x columns w: the patches side by side."""
-    return maps.unflatten(0, grid).permute(2, 0, 3, 1, 4).flatten(1, 2).flatten(2, 3).unsqueeze(0)
-
-
-def _patchwise(maps: Tensor, grid: tuple[int, int]) -> Tensor:
-    """`_grid` undone: K x rows h x columns w -> P x K x h x w."""
-    rows, columns = grid
-    cells = maps.unflatten(2, (columns, -1)).unflatten(1, (rows, -1))  # K x rows x h x columns x w
-    return cells.permute(1, 3, 0, 2, 4).flatten(0, 1)
 
 
 def as_tensor(photo, which: str = "given") -> Tensor:
