@@ -126,7 +126,8 @@ def field_of_view_at(
         views: as `fields_of_view` gives them.
     """
     inner, every = unknown_network(model), [view for _, view in views]
-    if inner is None or _all_alike(every) or not every and first_convolution(model) is not None:
+    alike = bool(every) and all(map(every[0].like, every))
+    if inner is None or alike or not every and first_convolution(model) is not None:
         return every[0] if every else FieldOfView()
     now, key = settings(inner), (name, images_of(x).shape[1:])
     found = _known_at.recall(inner, now, key)
@@ -141,10 +142,6 @@ def field_of_view_at(
         rerun(model, x)
         _known_at.keep(inner, now, key, found)
     return found
-
-
-def _all_alike(views: Sequence[FieldOfView]) -> bool:
-    return bool(views) and all(map(views[0].like, views))
 
 
 def _at_branches(
@@ -222,11 +219,6 @@ def _at_layer(model: nn.Module, x: Inputs, name: str, fold: Fold) -> FieldOfView
     return _view(kept[0], seen, axes, blurred=True) or FieldOfView()
 
 
-def _moves(node: Any) -> bool:
-    """Whether an operation samples an image at places that are computed."""
-    return node.name().startswith("GridSampler") and node.next_functions[1][0] is not None
-
-
 def _view(
     given: Tensor, seen: Tensor, axes: Sequence[int],
     lost: Callable[[int], float] = lambda side: 0, blurred: bool = False,
@@ -241,7 +233,8 @@ def _view(
         lost: how many places at each end of a side count for nothing.
         blurred: whether its places may look at the rest of the image, too.
     """
-    if any(map(_moves, graph_nodes(given))):
+    samplers = (node for node in graph_nodes(given) if node.name().startswith("GridSampler"))
+    if any(node.next_functions[1][0] is not None for node in samplers):  # at computed places
         return FieldOfView(sampled=True)
     found = dict[int, tuple[float, float]]()
     for side in range(len(axes)):

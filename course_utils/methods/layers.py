@@ -156,7 +156,12 @@ def known_target(model: nn.Module) -> Target | None:
     """
     layer = stated(model, "layer")
     if isinstance(layer, str):
-        return Target(layer, _module(model, layer), "the network states it", asked=None)
+        try:
+            return Target(layer, model.get_submodule(layer), "the network states it", asked=None)
+        except AttributeError:
+            raise LayerError(
+                f"model.layer says '{layer}', but {type(model).__name__} has no such layer."
+            ) from None
     found = known_inside(model)
     sure = len(found) == 1 and not found[0].others
     return _of_known(model, found[0]) if sure else None
@@ -165,15 +170,6 @@ def known_target(model: nn.Module) -> Target | None:
 def _of_known(model: nn.Module, known: Known) -> Target:
     why = f"the last layer of a {known.family} that still has places"
     return Target(known.layer, model.get_submodule(known.layer), why, asked=None)
-
-
-def _module(model: nn.Module, name: str) -> nn.Module:
-    try:
-        return model.get_submodule(name)
-    except AttributeError:
-        raise LayerError(
-            f"model.layer says '{name}', but {type(model).__name__} has no such layer."
-        ) from None
 
 
 def default_targets(
@@ -287,13 +283,11 @@ def _some_images(model: nn.Module) -> Tensor:
 
 def _stated_size(module: nn.Module) -> tuple[int, ...] | None:
     """(C, H, W) as timm's networks state it."""
-    config = stated(module, "pretrained_cfg")
     img_size = getattr(stated(module, "patch_embed"), "img_size", None)
     if isinstance(img_size, (tuple, list)):
         return (3, *img_size)
-    return (
-        tuple(config["input_size"]) if isinstance(config, dict) and "input_size" in config else None
-    )
+    config = stated(module, "pretrained_cfg")
+    return tuple(config.get("input_size", ())) or None if isinstance(config, dict) else None
 
 
 def run_from_target(

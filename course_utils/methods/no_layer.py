@@ -217,11 +217,10 @@ def _later_shares(model: nn.Module, x: Inputs, layer: str) -> list[float]:
     finally:
         keep.remove()
     changed = (seen[len(seen) // 2 - 1] - seen[-1]).abs().sum(dim=(0, 1))
-    return [_second_half(changed.sum(dim=1 - axis)) for axis in (0, 1)] if changed.any() else []
-
-
-def _second_half(values: Tensor) -> float:
-    return float(values[(len(values) + 1) // 2 :].sum() / values.sum())
+    if not changed.any():
+        return []
+    along = (changed.sum(dim=1 - axis) for axis in (0, 1))
+    return [float(each[(len(each) + 1) // 2 :].sum() / each.sum()) for each in along]
 
 
 def _of_variables(model: nn.Module, images: Tensor, watched: Watched) -> str | None:

@@ -66,13 +66,13 @@ def inside_branches(modules: dict[str, nn.Module], shapes: Mapping[str, Sequence
 
 
 def _branches_round(name: str, modules: dict[str, nn.Module]) -> set[str]:
-    above = accumulate(name.split(".")[:-1], "{}.{}".format)
-    return {path for path in above if _is_a_branch(path, modules[path])}
-
-
-def _is_a_branch(path: str, module: nn.Module) -> bool:
-    name = path.rpartition(".")[2]
-    return bool(re.fullmatch(_BRANCH, name)) or type(module).__name__.endswith(_BRANCHES)
+    """The attentions and MLPs that a module is a part of."""
+    return {
+        path
+        for path in accumulate(name.split(".")[:-1], "{}.{}".format)
+        if re.fullmatch(_BRANCH, path.rpartition(".")[2])
+        or type(modules[path]).__name__.endswith(_BRANCHES)
+    }
 
 
 def is_a_stage(module: nn.Module) -> bool:

@@ -71,9 +71,8 @@ def known_layer(model: nn.Module) -> str | None:
     A network that states its layer, `model.layer = "name"`, is believed.
     """
     layer = stated(model, "layer")
-    if isinstance(layer, str):
-        return layer
-    for candidate in _LAYERS.get(type(model).__name__, ()):
+    known = (layer,) if isinstance(layer, str) else _LAYERS.get(type(model).__name__, ())
+    for candidate in known:
         try:
             name = candidate if isinstance(candidate, str) else candidate(model)
             model.get_submodule(name)
@@ -111,7 +110,7 @@ def known_inside(model: nn.Module) -> list[Known]:
             continue  # a part of what was found
         name = known_layer(module)
         own = stated(module, "layer") == name
-        if name is not None and (is_of_a_library(module) or own) and _has(module, name):
+        if name is not None and (is_of_a_library(module) or own):
             inside = f"{path}." if path else ""
             others = _added(model, path, name)
             found.append(Known(f"{inside}{name}", type(module).__name__, others))
@@ -182,10 +181,3 @@ def is_of_a_library(module: nn.Module, *more: str) -> bool:
 def hands_on_channels_last(model: nn.Module) -> bool:
     """Whether a part of a network is of a library's family whose blocks give N x h x w x C."""
     return any(type(m).__name__ in _CHANNELS_LAST and is_of_a_library(m) for m in model.modules())
-
-
-def _has(model: nn.Module, name: str) -> bool:
-    try:
-        return bool(model.get_submodule(name))
-    except AttributeError:
-        return False
