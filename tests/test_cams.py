@@ -643,6 +643,8 @@ class Ends(HandNet):
         (lambda y: nn.functional.logsigmoid(y).exp(), "ends in a sigmoid"),
         (lambda y: torch.cat([y[:, c : c + 1].sigmoid() for c in range(3)], 1), "in a sigmoid"),
         (lambda y: y.T.sigmoid().T, "ends in a sigmoid"),
+        (lambda y: torch.cat([(-y[:, :1]).sigmoid(), y[:, :1].sigmoid()], 1), "output=torch.log,"),
+        (lambda y: torch.cat([1 - (p := y[:, :1].sigmoid()), p], 1), "output=torch.log,"),
         (lambda y: torch.stack([y.sigmoid(), (2 * y).sigmoid()]).mean(0), "ends in a sigmoid"),
         (lambda y: 0.3 * y.sigmoid() + 0.7 * (2 * y).sigmoid(), "ends in a sigmoid"),
         (lambda y: (y.sigmoid() + (y / 2).sigmoid() + (y / 3).sigmoid()) / 3, "in a sigmoid"),

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..errors import ChanceWarning, warn_outside
 from .backward import alike
-from .head import Picker, call, hookable, ordinary, the_output, undisturbed
+from .head import Picker, call, hookable, the_output, undisturbed
 from .inputs import Inputs, first_convolution, images_of
 
 ENTERED = "what the first convolution is given"
@@ -117,7 +117,7 @@ def _outputs(model: nn.Module, x: Inputs, layer: str, output: Picker | None) -> 
         handles = [m.register_forward_hook(keep(n)) for n, m in hookable(model)]
         handles += [m.register_forward_pre_hook(enter) for m in first]
         try:
-            answer = the_output(model, call(model, ordinary(x)), output)
+            answer = the_output(model, call(model, x), output)
         finally:
             for handle in handles:
                 handle.remove()

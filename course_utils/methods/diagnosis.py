@@ -17,7 +17,6 @@ from .head import (
     call,
     hookable,
     not_under_inference_mode,
-    ordinary,
     the_output,
     undisturbed,
 )
@@ -58,7 +57,7 @@ def _cause(
         return TypeError(of_the_call)
     try:
         with undisturbed(model), torch.no_grad():
-            answer = call(model, ordinary(x))
+            answer = call(model, x)
     except Exception:
         pass  # the network itself fails
     else:
@@ -92,7 +91,7 @@ def _taken_as_they_are(x: Tensor, model: nn.Module) -> bool:
     hooks = [m.register_forward_hook(lambda m, _x, _y: ran.append(m)) for m in layers]
     try:
         with undisturbed(model), torch.no_grad():
-            call(model, ordinary(x))
+            call(model, x)
     except Exception:  # noqa: BLE001
         pass
     finally:
@@ -326,7 +325,7 @@ def _checkpointed(model: nn.Module, modules: list[nn.Module], x: Inputs) -> bool
     handles = [module.register_forward_hook(hook) for module in modules]
     try:
         with undisturbed(model), torch.no_grad():
-            call(model, ordinary(x))
+            call(model, x)
     finally:
         for handle in handles:
             handle.remove()

@@ -14,6 +14,7 @@ from torch.func import functional_call
 from torch.nn.parameter import is_lazy
 
 from ..errors import LayerError, a_kind_of
+from ..networks.families import is_of_a_library
 from .backward import backward
 from .inputs import Inputs, each_tensor
 
@@ -128,6 +129,7 @@ def hookable(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 def call(model: nn.Module, x: Inputs) -> Any:
     """What the network returns: a tuple of inputs is handed on in order, a dict by name."""
+    x = lent(model, x)
     try:
         if isinstance(x, tuple):
             return model(*x)
@@ -151,8 +153,19 @@ def call_with(model: nn.Module, weights: dict[str, Tensor], x: Inputs) -> Any:
     while isinstance(model, nn.DataParallel):  # which functional_call refuses
         model = model.module
         weights = {name.removeprefix("module."): weight for name, weight in weights.items()}
+    named = [*model.named_parameters(), *model.named_buffers()]
+    stead = {id(there): weights[name] for name, there in named if name in weights}
+    # each place once: where torch ties those of a part with two names, it does not put all back
+    places = {
+        f"{prefix}{'.' if prefix else ''}{name}": stead[id(there)]
+        for prefix, module in model.named_modules()
+        for name, there in chain(module._parameters.items(), module._buffers.items())
+        if id(there) in stead
+    }
+    x = lent(model, x)
     args, keywords = ((), dict(x)) if isinstance(x, Mapping) else (x, {})
-    return functional_call(model, weights, args if isinstance(args, tuple) else (args,), keywords)
+    args = args if isinstance(args, tuple) else (args,)
+    return functional_call(model, places, args, keywords, tie_weights=False)
 
 
 def call_on_copies(model: nn.Module, x: Inputs, weights: dict[str, Tensor] | None = None) -> Any:
@@ -166,7 +179,14 @@ def call_on_copies(model: nn.Module, x: Inputs, weights: dict[str, Tensor] | Non
 def rerun(model: nn.Module, x: Inputs) -> None:
     """Once more, after other images: what the network's own code keeps of a pass is of these."""
     with undisturbed(model), torch.inference_mode(False), torch.no_grad():
-        call_on_copies(model, ordinary(x))
+        call_on_copies(model, x)
+
+
+def lent(model: nn.Module, x: Inputs) -> Inputs:
+    """The same inputs, for one pass: as copies, since a network may write into its images, as where
+    it normalises them in place. Those of a library are known not to.
+    """
+    return ordinary(x) if is_of_a_library(model) else each_tensor(x, Tensor.clone)
 
 
 def ordinary(x: Inputs) -> Inputs:
@@ -251,7 +271,7 @@ def run_from_layer(
     with undisturbed(model), torch.inference_mode(False), torch.set_grad_enabled(before):
         start = _Start(name, layer, way, first)
         try:
-            returned = _forward(model, ordinary(x), start.leaves, way)
+            returned = _forward(model, x, start.leaves, way)
         finally:
             start.end()
     if start.changed:

@@ -292,7 +292,7 @@ def convolutions_before(
         layer = model.get_submodule(name)
         handles.append(layer.register_forward_hook(lambda _m, _i, value: ends.append(value)))
         try:
-            call_on_copies(model, one_image(ordinary(x)))
+            call_on_copies(model, one_image(x))
         except Exception:  # noqa: BLE001 - as where it takes batches of one size only
             return {}
         finally:

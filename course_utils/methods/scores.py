@@ -156,14 +156,17 @@ def _probabilities_by(output: Tensor) -> tuple[str, int] | None:
     if _times_a_hundred(node):
         node, y, whole = _last_operation(_before(node)[0]), y / 100, 100
     last = node.name() if node is not None else ""
-    if last.startswith(("Softmax", "Sigmoid", "Hardsigmoid")):
-        return last.removesuffix("0").removesuffix("Backward").lower(), whole
+    kind = last.removesuffix("0").removesuffix("Backward").lower()
+    if kind in ("sigmoid", "hardsigmoid"):  # 1 - p beside p: log p is what a softmax takes
+        return _softmax_by_sums(output) or (kind, whole)
+    if kind == "softmax":
+        return kind, whole
     clamp = ("clamp", 1) if _is_clamped(output.grad_fn) else None
     if last.startswith(_PRODUCTS):
         return clamp
     by_hand = _BY_HAND.match(_operations(node)) or _sigmoids(node) > 1
     if by_hand and bool(((y >= 0) & (y <= 1)).all()):
-        return "sigmoid", whole
+        return _softmax_by_sums(output) or ("sigmoid", whole)
     return _softmax_by_sums(output) or clamp
 
 

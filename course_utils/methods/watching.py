@@ -50,7 +50,6 @@ from .head import (
     copies,
     every_module,
     hookable,
-    ordinary,
     own_gradients,
     the_output,
     undisturbed,
@@ -218,19 +217,19 @@ def _known_that_answers(model: nn.Module, watched: Watched) -> Known | None:
 
 @torch.inference_mode(False)  # what is copied here for a graph is no inference tensor
 def _watched(model: nn.Module, x: Inputs, output: Picker | None) -> Watched:
-    n, every, weights = len(images_of(x)), ordinary(x), copies(model)
-    one = one_image(every)
+    n, weights = len(images_of(x)), copies(model)
+    one = one_image(x)
     try:
         watched = _watch(model, one, output, weights)
     except Exception:  # some networks take batches of one size only
         if n == 1:
             raise
-        one = every
+        one = x
         watched = _watch(model, one, output, weights)
     if watched.cut:
         watched = _watch(model, one, output, weights | _zeros_drawn(model))
-    if watched.cut and one is not every and n > 1:  # the first image may be dark
-        watched = _watch(model, every, output, weights)
+    if watched.cut and one is not x and n > 1:  # the first image may be dark
+        watched = _watch(model, x, output, weights)
     return watched
 
 
