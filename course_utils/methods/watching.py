@@ -62,52 +62,48 @@ from .scores import are_classes
 
 @dataclass
 class Watched:
-    """What the modules of a network did in one forward pass.
+    """What the modules of a network, known by their names, did in one forward pass.
 
-    Attributes:
-        runs: how often each module ran, by name.
-        shapes: the output of each module that gave one tensor of floats, in the order they ended.
-        fitting: the names of the layers that pass the rule, the best first.
-        ends: when each module ended, as autograd counts its nodes.
-        attentions: number of tokens: when the last attention over so many began.
-        merged: number of tokens that an attention gave whose queries are weights: when it began.
-        first_attention: when the first attention of all began.
-        picked: when tokens were first picked from others or put into another order, as those that
-            are most attended to: their places are lost, whatever their number.
-        moved: when a convolution first read another's channels as height or width.
-        n: number of images.
-        image_tokens: number of tokens: those that hear of the image, where others (class token,
-            queries, text) stand before, behind or between.
+    Times are those of autograd, which counts its nodes. Tokens are known by their number.
     """
 
-    runs: Counter[str] = field(default_factory=Counter)
-    shapes: dict[str, torch.Size] = field(default_factory=dict)
-    fitting: list[str] = field(default_factory=list)
-    folds: dict[str, Fold] = field(default_factory=dict)  # how each of them is read as a grid
-    ends: dict[str, int] = field(default_factory=dict)
-    attentions: dict[int | None, int] = field(default_factory=dict)
-    merged: dict[int, int] = field(default_factory=dict)
-    first_attention: int = 0
-    picked: float = inf
-    moved: float = inf
-    n: int = 1
+    # the pass
+    n: int = 1  # how many images
     output: Picker | None = None  # held, so that no other function gets its id
+    runs: Counter[str] = field(default_factory=Counter)  # how often each module ran
+    # of outputs that are one tensor of floats, in the order they ended; when each ended
+    shapes: dict[str, torch.Size] = field(default_factory=dict)
+    ends: dict[str, int] = field(default_factory=dict)
+    inference: bool = False  # a part of the network runs under inference_mode of its own
+    known: Known | None = None  # of several networks of known families, the one that answers alone
+
+    # how outputs are read
+    orders: dict[str, bool | None] = field(default_factory=dict)  # whether channels stand first
+    lengths: dict[str, int] = field(default_factory=dict)  # of signals' outputs
+    inside: set[str] = field(default_factory=set)  # the modules inside attentions and MLPs
+    turned: bool = False  # H and W are exchanged, as audio networks do
+    moved: float = inf  # when a convolution first read another's channels as height or width
+
+    # tokens
+    attentions: dict[int | None, int] = field(default_factory=dict)  # when the last one began
+    first_attention: int = 0  # when it began
+    merged: dict[int, int] = field(default_factory=dict)  # when queries that are weights made them
+    picked: float = inf  # when some were first picked, or reordered: their places are lost
+    # those that hear of the image, where class token, queries or text stand beside them
     image_tokens: dict[int, Sequence[int]] = field(default_factory=dict)
     whole: set[int] = field(default_factory=set)  # numbers of tokens that all heard of the image
+
+    # the rule
+    fitting: list[str] = field(default_factory=list)  # the layers that pass it, the best first
+    folds: dict[str, Fold] = field(default_factory=dict)  # how each of them is read as a grid
+    read: set[str] = field(default_factory=set)  # the modules that the best of the fitting reads
+    branch: str = ""  # the best, if it is added to what it reads
+    gates: set[str] = field(default_factory=set)  # one channel: how much is read, not what is seen
+    weighing: set[str] = field(default_factory=set)  # read as others' weights or offsets only
+    silent: set[str] = field(default_factory=set)  # give the same of other images: all weights zero
+    cut: bool = False  # there were grids, but no gradient
     repeated: str = ""  # the last module with a grid that ran more than once
     one_place: str = ""  # the last module with a grid of which the output reads one place
-    cut: bool = False  # there were grids, but no gradient
-    gates: set[str] = field(default_factory=set)  # one channel: how much is read, not what is seen
-    silent: set[str] = field(default_factory=set)  # give the same of other images: all weights zero
-    branch: str = ""  # the best, if it is added to what it reads
-    weighing: set[str] = field(default_factory=set)  # read as others' weights or offsets only
-    inference: bool = False  # a part of the network runs under inference_mode of its own
-    lengths: dict[str, int] = field(default_factory=dict)  # of signals' outputs
-    orders: dict[str, bool | None] = field(default_factory=dict)  # whether channels stand first
-    inside: set[str] = field(default_factory=set)  # the modules inside attentions and MLPs
-    read: set[str] = field(default_factory=set)  # the modules that the best of the fitting reads
-    known: Known | None = None  # of several networks of known families, the one that answers alone
-    turned: bool = False  # H and W are exchanged, as audio networks do
 
     def seen_of(self, name: str, size: Sequence[int]) -> Seen:
         """What tells how a layer's output is read, beside its shape.
