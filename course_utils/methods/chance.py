@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..errors import ChanceWarning, warn_outside
 from .backward import alike
-from .head import Picker, call, hookable, the_output, undisturbed
+from .head import Picker, call, hookable, hooked, the_output, undisturbed
 from .inputs import Inputs, first_convolution, images_of
 
 ENTERED = "what the first convolution is given"
@@ -116,9 +116,6 @@ def _outputs(model: nn.Module, x: Inputs, layer: str, output: Picker | None) -> 
     with undisturbed(model), torch.inference_mode(False), torch.no_grad():
         handles = [m.register_forward_hook(keep(n)) for n, m in hookable(model)]
         handles += [m.register_forward_pre_hook(enter) for m in first]
-        try:
+        with hooked(handles):
             answer = the_output(model, call(model, x), output)
-        finally:
-            for handle in handles:
-                handle.remove()
     return {**kept, "": answer}

@@ -4,7 +4,7 @@ import inspect
 import re
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from .head import (
     Picker,
     call,
     hookable,
+    hooked,
     not_under_inference_mode,
     the_output,
     undisturbed,
@@ -88,15 +89,9 @@ def _taken_as_they_are(x: Tensor, model: nn.Module) -> bool:
         return False
     if first is None and any(isinstance(layer, nn.Embedding) for layer in layers):
         return not x.is_floating_point()  # words, or pixels as words
-    hooks = [m.register_forward_hook(lambda m, _x, _y: ran.append(m)) for m in layers]
-    try:
-        with undisturbed(model), torch.no_grad():
-            call(model, x)
-    except Exception:  # noqa: BLE001
-        pass
-    finally:
-        for hook in hooks:
-            hook.remove()
+    handles = [m.register_forward_hook(lambda m, _x, _y: ran.append(m)) for m in layers]
+    with suppress(Exception), hooked(handles), undisturbed(model), torch.no_grad():
+        call(model, x)
     unbatched = first is not None and x.dim() != len(first.kernel_size) + 2
     return bool(ran) and (first not in ran or not unbatched)
 
@@ -323,10 +318,6 @@ def _checkpointed(model: nn.Module, modules: list[nn.Module], x: Inputs) -> bool
         seen.append(any(f.filename.endswith("utils/checkpoint.py") for f in frames))
 
     handles = [module.register_forward_hook(hook) for module in modules]
-    try:
-        with undisturbed(model), torch.no_grad():
-            call(model, x)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with hooked(handles), undisturbed(model), torch.no_grad():
+        call(model, x)
     return any(seen)

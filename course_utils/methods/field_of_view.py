@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from .backward import random_like
 from .graph import graph_nodes
 from .grids import Fold
-from .head import call_on_copies, ordinary, rerun, undisturbed
+from .head import call_on_copies, hooked, ordinary, rerun, undisturbed
 from .inputs import (
     Inputs,
     convolutions_of,
@@ -212,10 +212,8 @@ def _at_layer(model: nn.Module, x: Inputs, name: str, fold: Fold) -> FieldOfView
     with undisturbed(model), torch.inference_mode(False), torch.enable_grad():
         layer = model.get_submodule(name)
         handle = layer.register_forward_hook(lambda _m, _x, value: kept.append(fold(value)))
-        try:
+        with hooked([handle]):
             call_on_copies(model, with_images(x, seen.clone()))
-        finally:
-            handle.remove()
     return _view(kept[0], seen, axes, blurred=True) or FieldOfView()
 
 

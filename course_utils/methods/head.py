@@ -127,6 +127,16 @@ def hookable(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             yield name, module
 
 
+@contextmanager
+def hooked(handles: list[Any]) -> Iterator[None]:
+    """Hooks, by their handles, which are taken off afterwards."""
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 def call(model: nn.Module, x: Inputs) -> Any:
     """What the network returns: a tuple of inputs is handed on in order, a dict by name."""
     x = lent(model, x)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..errors import LayerError
 from .backward import random_like
-from .head import call, not_under_inference_mode, undisturbed
+from .head import call, hooked, not_under_inference_mode, undisturbed
 from .inputs import (
     Inputs,
     are_variables,
@@ -210,12 +210,9 @@ def _later_shares(model: nn.Module, x: Inputs, layer: str) -> list[float]:
 
     seen: list[Tensor] = []
     keep = model.get_submodule(layer).register_forward_hook(lambda _m, _x, a: seen.append(a))
-    try:
-        with undisturbed(model), torch.no_grad():
-            for inputs in (x, each_tensor(x, later)):
-                call(model, inputs)
-    finally:
-        keep.remove()
+    with hooked([keep]), undisturbed(model), torch.no_grad():
+        for inputs in (x, each_tensor(x, later)):
+            call(model, inputs)
     changed = (seen[len(seen) // 2 - 1] - seen[-1]).abs().sum(dim=(0, 1))
     if not changed.any():
         return []

@@ -17,7 +17,7 @@ from ..networks.families import is_of_a_library
 from .backward import random_like
 from .graph import nodes_and_leaves, stand_of
 from .grids import Fold
-from .head import call_on_copies, ordinary, rerun, undisturbed
+from .head import call_on_copies, hooked, ordinary, rerun, undisturbed
 from .inputs import (
     CONVOLUTIONS,
     Inputs,
@@ -292,12 +292,10 @@ def convolutions_before(
         layer = model.get_submodule(name)
         handles.append(layer.register_forward_hook(lambda _m, _i, value: ends.append(value)))
         try:
-            call_on_copies(model, one_image(x))
+            with hooked(handles):
+                call_on_copies(model, one_image(x))
         except Exception:  # noqa: BLE001 - as where it takes batches of one size only
             return {}
-        finally:
-            for handle in handles:
-                handle.remove()
     reached = nodes_and_leaves(ends[0]) if ends else set()
     way = [module for module, start in starts.items() if stand_of(start) in reached]
     way = way[:: -(-len(way) // MANY) or 1]
@@ -493,12 +491,9 @@ def _grids(
     with undisturbed(model), torch.inference_mode(False), torch.no_grad():
         handles = [model.get_submodule(layer.name).register_forward_hook(keep)]
         handles += [module.register_forward_pre_hook(enter) for module in entries]
-        try:
+        with hooked(handles):
             for x in every:
                 call_on_copies(model, x)
-        finally:
-            for handle in handles:
-                handle.remove()
     return entered, grids
 
 

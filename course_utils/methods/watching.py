@@ -11,6 +11,7 @@ and the largest evidence may sit in tokens that carry nothing of what is asked a
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from math import inf, prod
@@ -50,6 +51,7 @@ from .head import (
     copies,
     every_module,
     hookable,
+    hooked,
     own_gradients,
     the_output,
     undisturbed,
@@ -263,16 +265,13 @@ def _watch(
     with undisturbed(model), torch.inference_mode(False), torch.enable_grad():
         handles = [m.register_forward_hook(keep(n), prepend=True) for n, m in hookable(model)]
         handles += _look_for_a_turn(model, images_of(x), watched)
-        try:
+        with hooked(handles):
             returned = call_with(model, weights, x) if weights else call(model, x)
             recording.clear()
             y = the_output(model, returned, output)
             _note_attentions(watched, y)  # before the graph is used up
             with own_gradients(model):
                 gradients = _gradients(y, list(tensors.values()))
-        finally:
-            for handle in handles:
-                handle.remove()
     watched.shapes = {name: tensor.shape for name, tensor in tensors.items()}
     _note_times(watched, len(size_of(images_of(x), model)))
     _apply_rule(watched, model, x, weights, dict(zip(tensors, gradients)))
@@ -392,16 +391,12 @@ def _look_for_the_image(
 
     with undisturbed(model), torch.inference_mode(False), torch.no_grad():
         handles = [model.get_submodule(n).register_forward_hook(look(n)) for n in names]
-        try:
+        # a network may refuse random images; what ran before it did is known
+        with suppress(Exception), hooked(handles):
             for images in (x, _with_other_images(x)):
                 returned = call_on_copies(model, images, weights)
                 answers.append(_sums(the_output(model, returned, watched.output)))
                 first_pass.clear()
-        except Exception:  # noqa: BLE001
-            pass  # a network may refuse random images; what ran before it did is known
-        finally:
-            for handle in handles:
-                handle.remove()
     differ = _differ(*answers) if len(answers) == 2 else None
     blind = differ is not None and not differ.any()
     return set() if blind else {name for name in free if free[name]}
