@@ -24,7 +24,8 @@ from torch.nn import functional as F
 from .errors import ClassError, a_kind_of
 from .methods.classes import class_indices, names_for
 from .methods.diagnosis import diagnosed
-from .methods.head import Picker, the_output, undisturbed
+from .methods.output import Picker, the_output
+from .methods.running import undisturbed
 from .methods.scores import are_classes, class_logits, warn_of_probabilities
 
 LEAST_MARGIN = 1.0  # logits: P is then e times as probable as Q

@@ -77,6 +77,12 @@ def test_the_helper_package_does_not_know_its_checks():
     assert not using
 
 
+def test_the_map_of_the_methods_names_every_file_once():
+    named = re.findall(r"`(\w+)`", (PACKAGE / "methods" / "__init__.py").read_text())
+    there = {path.stem for path in (PACKAGE / "methods").iterdir() if "__" not in path.name}
+    assert sorted(named) == sorted(there)
+
+
 def test_the_two_equations_stand_within_twenty_lines_of_code():
     text = (PACKAGE / "methods" / "forward_pass.py").read_text()
     functions = {n.name: n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.FunctionDef)}

@@ -16,8 +16,8 @@ from ..figures.overlays import STRENGTH, as_pixels
 from ..methods.as_classes import AsClasses
 from ..methods.cams import ContrastCAM, Explanation
 from ..methods.classes import class_indices
-from ..methods.head import Picker
 from ..methods.layers import main_layers
+from ..methods.output import Picker
 from ..networks.birds import VARIANTS as BIRDS
 from ..networks.classifiers import OFFLINE, load_classifier
 from ..networks.pictures import as_rgb, is_picture

@@ -1,8 +1,17 @@
-"""The methods: from an image, a network and a question to a map.
+"""The methods: from an image, a network and a question to a map. What each file is about:
 
-`cams` are the three questions of the lecture, `forward_pass` is Grad-CAM's two equations, and the
-rest serves them: which layer (`layers`), what is passed in (`inputs`, `classes`), what the output
-says of classes (`scores`), the part of the network after the layer (`head`, with shorter ways in
-`closed_form`, `pooled_head` and `first_token`), maps at the size of the image (`maps`), and how
-strong they are (`strength`).
+- the questions: `cams` are the three of the lecture, `forward_pass` is Grad-CAM's two equations;
+  `keywords` answers who comes from another package; `taxonomy` holds the other methods
+- what goes in: `inputs` (images), `classes` (names and numbers)
+- one pass: `running` (the network is left as it was), `output` (which tensor is asked about),
+  `head` (all after the target layer, on a graph of its own), `backward` (many questions at once),
+  `unchanged` (no old activations with new weights)
+- shorter ways through the head: `closed_form` (a pooling and a matrix), `pooled_head` with
+  `vector_steps` (a pooling first), `first_token` (vision transformers)
+- which layer: `layers`, by what `watching` sees in one pass; `roles` (by kind and name), `graph`
+  (by autograd's graph); `no_layer` says why there is none
+- how its output lies on the image: `grids` (as N x C x h x w), `orientation` (mirrored, turned),
+  `field_of_view` (cropped, padded), `chance` (drawn at random); `memory` keeps what was measured
+- what comes out: `scores` (logits, probabilities), `as_classes`, `maps` (at the image's size),
+  `strength` (in words); `diagnosis` (why it failed)
 """

@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .classes import names_in
-from .head import Picker, the_output
+from .output import Picker, the_output
 from .scores import class_logits
 
 

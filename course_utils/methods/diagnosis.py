@@ -12,17 +12,11 @@ from torch import Tensor, nn
 
 from ..errors import ClassError, ImageError, LayerError
 from .backward import reentrant
-from .head import (
-    Picker,
-    call,
-    hookable,
-    hooked,
-    not_under_inference_mode,
-    the_output,
-    undisturbed,
-)
+from .head import not_under_inference_mode
 from .inputs import Inputs, check_images, check_numbers, first_convolution, images_of, name_of
 from .layers import Target, default_targets, in_torchscript, known_target
+from .output import Picker, the_output
+from .running import call, hookable, hooked, undisturbed
 from .watching import forget, watch
 
 

@@ -19,8 +19,9 @@ from torch.overrides import TorchFunctionMode
 
 from .backward import alike, backward, random_like
 from .grids import Fold
-from .head import Picker, run_from_layer
+from .head import run_from_layer
 from .inputs import Inputs
+from .output import Picker
 
 _ATTENTION = inspect.signature(F.multi_head_attention_forward)
 _TOKEN_BY_TOKEN = {"linear", "layer_norm", "gelu", "silu", "relu", "dropout", "add", "mul"}

@@ -28,13 +28,14 @@ from .field_of_view import field_of_view_at, fields_of_view
 from .first_token import find_shorter
 from .graph import graph_nodes
 from .grids import Fold, Seen, check_grid, grid_fold, own_grid, skew, tokens_first
-from .head import not_on_the_way, own_gradients, undisturbed
+from .head import not_on_the_way
 from .inputs import Inputs, check_evidence, check_logits, cotangents, images_of, size_of
 from .keywords import own_keywords
 from .layers import Target, find_layer, run_from_target
 from .orientation import Orientation, orientation_of, other_axis_order, unknown_network
 from .pooled_head import PooledHead, pooled_head
 from .roles import channels_first
+from .running import own_gradients, undisturbed
 from .scores import are_classes, class_probabilities, warn_of_probabilities
 from .unchanged import Unchanged, runs_own_code, weights_of_head
 from .watching import Watched, watch

@@ -17,7 +17,6 @@ from .backward import backward, random_like
 from .chance import first_time, random_states, warn_of_chance
 from .first_token import Run, run_shorter
 from .grids import tokens_first
-from .head import Picker
 from .inputs import (
     Inputs,
     are_variables,
@@ -30,6 +29,7 @@ from .inputs import (
 )
 from .no_layer import nothing_fits
 from .orientation import orientation_of
+from .output import Picker
 from .watching import Watched, runs_otherwise, watch
 
 

@@ -6,7 +6,7 @@ from weakref import WeakKeyDictionary
 
 from torch import nn
 
-from .head import every_module
+from .running import every_module
 
 Value = TypeVar("Value")
 FEW = 8  # settings by key: more, as where a step is counted in training, would pile up

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..errors import LayerError
 from .backward import random_like
-from .head import call, hooked, not_under_inference_mode, undisturbed
+from .head import not_under_inference_mode
 from .inputs import (
     Inputs,
     are_variables,
@@ -21,6 +21,7 @@ from .inputs import (
     places_in_words,
     size_of,
 )
+from .running import call, hooked, undisturbed
 from .watching import Watched
 
 

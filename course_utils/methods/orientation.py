@@ -17,7 +17,6 @@ from ..networks.families import is_of_a_library
 from .backward import random_like
 from .graph import nodes_and_leaves, stand_of
 from .grids import Fold
-from .head import call_on_copies, hooked, ordinary, rerun, undisturbed
 from .inputs import (
     CONVOLUTIONS,
     Inputs,
@@ -30,6 +29,7 @@ from .inputs import (
     with_images,
 )
 from .memory import Memory, settings
+from .running import call_on_copies, hooked, ordinary, rerun, undisturbed
 
 # Of networks with random weights, up to 0.1 was measured across axes that they do not exchange (0.2
 # where 0.7 lay along them), and 0.4 where all places see everything

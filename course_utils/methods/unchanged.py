@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.autograd.function import BackwardCFunction
 
 from .graph import graph_nodes
-from .head import every_module
+from .running import every_module
 
 SMALL = 4096  # numbers: such a weight is compared as a whole
 

@@ -43,8 +43,11 @@ from .grids import (
     skew,
     tokens_first,
 )
-from .head import (
-    Picker,
+from .inputs import Inputs, each_tensor, first_convolution, images_of, one_image, size_of
+from .orientation import other_images
+from .output import Picker, the_output
+from .roles import channels_first, inside_branches, is_a_stage, orders_of_axes
+from .running import (
     call,
     call_on_copies,
     call_with,
@@ -53,12 +56,8 @@ from .head import (
     hookable,
     hooked,
     own_gradients,
-    the_output,
     undisturbed,
 )
-from .inputs import Inputs, each_tensor, first_convolution, images_of, one_image, size_of
-from .orientation import other_images
-from .roles import channels_first, inside_branches, is_a_stage, orders_of_axes
 from .scores import are_classes
 
 

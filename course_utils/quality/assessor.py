@@ -13,9 +13,9 @@ from tqdm import tqdm
 
 from ..errors import ImageError, a_kind_of
 from ..methods.forward_pass import ForwardPass
-from ..methods.head import undisturbed
 from ..methods.inputs import beside_weights
 from ..methods.layers import find_layer
+from ..methods.running import undisturbed
 from ..networks.pictures import as_rgb
 from .distort import PATIENCE, picture_of
 from .network import weighted_mean

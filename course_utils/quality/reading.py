@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ImageError, a_kind_of
-from ..methods.head import undisturbed
+from ..methods.running import undisturbed
 
 PARTS = ("extract", "features", "scores_and_weights")  # of the course's networks
 SLACK = 0.25  # scores are not bounded by every network: so far beyond 0 to 1 it is another scale

@@ -14,8 +14,8 @@ from ...networks.precision import in_float32
 from ..as_classes import AsClasses
 from ..classes import class_indices, class_name, names_for
 from ..forward_pass import ForwardPass
-from ..head import undisturbed as one_at_a_time
 from ..maps import positive_maps
+from ..running import undisturbed as one_at_a_time
 from ..scores import is_one_logit
 
 
