@@ -15,11 +15,11 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from course_utils.errors import ChanceWarning, ClassError, LayerError
-from course_utils.methods.backward import alike
 from course_utils.methods.cams import ContrastCAM, GradCAM
 from course_utils.methods.forward_pass import ForwardPass
 from course_utils.methods.layers import default_layer
 from course_utils.methods.running import undisturbed
+from course_utils.methods.tensors import alike
 from course_utils.networks.classifiers import load_classifier
 from course_utils.quality.load import load_assessor
 

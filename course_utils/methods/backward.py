@@ -54,29 +54,6 @@ def cancels(gradient: Tensor, dtype: torch.dtype | None = None) -> bool:
     return bool((sums.abs() <= tolerance * sizes).all())
 
 
-def alike(one: Tensor, two: Tensor) -> bool:
-    """Whether two tensors are the same but for round-off, measured by the largest of all values.
-
-    NaN and infinity are alike where both have them.
-    """
-    if one.shape != two.shape or not one.numel():
-        return one.shape == two.shape
-    part = 1e-2 if one.dtype in (torch.float16, torch.bfloat16) else 1e-4
-    one, two = one.float(), two.float()
-    largest = float(one.nan_to_num(0, 0, 0).abs().max())
-    return torch.allclose(one, two, rtol=0, atol=part * largest, equal_nan=True)
-
-
-def random_like(y: Tensor, seed: int = 0) -> Tensor:
-    """Fixed random numbers, normally distributed, of a tensor's shape, type and device.
-
-    A caller's images are often drawn from a small seed: other images must not be the same ones.
-    """
-    # the CPU's, whatever set_default_device says
-    generator = torch.Generator().manual_seed(271_828_182 + seed)
-    return torch.randn(y.shape, generator=generator, dtype=torch.float32, device="cpu").to(y)
-
-
 def _beside(numbers: Tensor, values: Tensor) -> Tensor:
     """K numbers in a shape that multiplies K x ... values."""
     return numbers.reshape(-1, *[1] * (values.dim() - 1))

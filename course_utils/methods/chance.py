@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ChanceWarning, warn_outside
-from .backward import alike
 from .inputs import Inputs, first_convolution, images_of
 from .output import Picker, the_output
 from .running import call, hookable, hooked, undisturbed
+from .tensors import alike
 
 ENTERED = "what the first convolution is given"
 TRIES = 8  # a coin, as of images that are mirrored or not, may fall on one side several times

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .backward import random_like
 from .graph import graph_nodes
 from .grids import Fold
 from .inputs import (
@@ -30,6 +29,7 @@ from .inputs import (
 from .memory import Memory, settings
 from .orientation import convolutions_before, unknown_network
 from .running import call_on_copies, hooked, ordinary, rerun, undisturbed
+from .tensors import random_like
 
 LEAST = 0.04  # of a side: what is cut off less moves a map by less than one of 25 places
 VIEWS = 16  # channels that are looked at one by one: few networks stack more views of an image

@@ -17,11 +17,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from .backward import alike, backward, random_like
+from .backward import backward
 from .grids import Fold
 from .head import run_from_layer
 from .inputs import Inputs
 from .output import Picker
+from .tensors import alike, random_like
 
 _ATTENTION = inspect.signature(F.multi_head_attention_forward)
 _TOKEN_BY_TOKEN = {"linear", "layer_norm", "gelu", "silu", "relu", "dropout", "add", "mul"}

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import GridWarning, LayerError, a_kind_of, warn_outside
-from .backward import alike, backward, cancels, random_like
+from .backward import backward, cancels
 from .closed_form import (
     CHUNK,
     ClosedForm,
@@ -37,6 +37,7 @@ from .pooled_head import PooledHead, pooled_head
 from .roles import channels_first
 from .running import own_gradients, undisturbed
 from .scores import are_classes, class_probabilities, warn_of_probabilities
+from .tensors import alike, random_like
 from .unchanged import Unchanged, runs_own_code, weights_of_head
 from .watching import Watched, watch
 

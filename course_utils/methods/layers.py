@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import LayerError, a_kind_of, closest
 from ..networks.families import Known, known_inside, stated
-from .backward import backward, random_like
+from .backward import backward
 from .chance import first_time, random_states, warn_of_chance
 from .first_token import Run, run_shorter
 from .grids import tokens_first
@@ -30,6 +30,7 @@ from .inputs import (
 from .no_layer import nothing_fits
 from .orientation import orientation_of
 from .output import Picker
+from .tensors import random_like
 from .watching import Watched, runs_otherwise, watch
 
 

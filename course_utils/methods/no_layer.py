@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import LayerError
-from .backward import random_like
 from .head import not_under_inference_mode
 from .inputs import (
     Inputs,
@@ -22,6 +21,7 @@ from .inputs import (
     size_of,
 )
 from .running import call, hooked, undisturbed
+from .tensors import random_like
 from .watching import Watched
 
 

@@ -1,12 +1,7 @@
-"""How a layer's grid lies on the image: measured, as a network may turn or mirror what it is given.
+"""How a layer's grid lies on the image: a network may turn or mirror what it is given."""
 
-Along each axis, the first half of the image is replaced by another image's. The places of the grid
-that become the other image's, rather than stay, are those that see this half.
-"""
-
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
-from itertools import chain, pairwise, permutations, product
+from collections.abc import Iterable, Sequence
+from itertools import chain, pairwise, permutations
 from math import nan
 from typing import NamedTuple
 
@@ -14,22 +9,20 @@ import torch
 from torch import Tensor, nn
 
 from ..networks.families import is_of_a_library
-from .backward import random_like
 from .graph import nodes_and_leaves, stand_of
 from .grids import Fold
 from .inputs import (
     CONVOLUTIONS,
     Inputs,
     convolutions_of,
-    image_axes,
     images_of,
     names_of_sides,
     one_image,
     size_of,
-    with_images,
 )
 from .memory import Memory, settings
-from .running import call_on_copies, hooked, ordinary, rerun, undisturbed
+from .receptive_fields import Layer, Measured, measure
+from .running import call_on_copies, hooked, rerun, undisturbed
 
 # Of networks with random weights, up to 0.1 was measured across axes that they do not exchange (0.2
 # where 0.7 lay along them), and 0.4 where all places see everything
@@ -42,8 +35,6 @@ SEVERAL = (
     "; before it the network looks at views of the image that lie otherwise than one another, one "
     "mirrored or turned, say: where it joins them, the map lies as the strongest one"
 )
-# of convolutions: of each call in a pass what its places see; what the layer's see
-Measured = tuple[list[list[Tensor]], Tensor]
 
 
 class Orientation(NamedTuple):
@@ -111,15 +102,6 @@ class Orientation(NamedTuple):
         return " and ".join(names[i] for i in axes)
 
 
-class _Layer(NamedTuple):
-    """A layer of a network: what the network is given, and how the layer's output is read."""
-
-    model: nn.Module
-    x: Inputs
-    name: str
-    fold: Fold
-
-
 _known = Memory[Orientation]()
 
 
@@ -151,7 +133,7 @@ def orientation_of(
     now = settings(inner)
     orientation = _known.recall(inner, now, key, sized)
     if orientation is None:
-        orientation = _measured(_Layer(model, x, name, fold), expected)
+        orientation = _measured(Layer(model, x, name, fold), expected)
         _known.keep(inner, now, key if orientation.clear else sized, orientation)
     return orientation
 
@@ -185,7 +167,7 @@ def unknown_network(model: nn.Module) -> nn.Module | None:
     return None if is_of_a_library(model, "course_utils") else model
 
 
-def _measured(layer: _Layer, expected: Orientation) -> Orientation:
+def _measured(layer: Layer, expected: Orientation) -> Orientation:
     """How the grid lies.
 
     As what the convolutions that read the image are given, where that shows it: there each place
@@ -194,7 +176,7 @@ def _measured(layer: _Layer, expected: Orientation) -> Orientation:
     may stand in another branch, and the network may turn what lies between them.
     """
     entries = convolutions_of(images_of(layer.x), layer.model)
-    start = _measure(layer, entries, seed=0)
+    start = measure(layer, entries, seed=0)
     if start is None:
         return expected._replace(clear=False)
     entered, seen = start
@@ -209,7 +191,7 @@ def _measured(layer: _Layer, expected: Orientation) -> Orientation:
 
 
 def _measured_again(
-    layer: _Layer, expected: Orientation, entries: list[nn.Module], start: Measured
+    layer: Layer, expected: Orientation, entries: list[nn.Module], start: Measured
 ) -> Orientation:
     """How the grid lies.
 
@@ -218,7 +200,7 @@ def _measured_again(
         start: what was measured of them, and of the layer, already.
     """
     way = convolutions_before(layer.model, layer.x, layer.name)
-    again = [_measure(layer, list(way), seed) for seed in (1, 2, 3)]
+    again = [measure(layer, list(way), seed) for seed in (1, 2, 3)]
     more = [one for one in again if one is not None]
     every = [start[1], *(seen for _, seen in more)]
     own, alignment = _shown(every), _mean_alignment(every)
@@ -233,7 +215,7 @@ def _measured_again(
         return unclear._replace(unrelated=(*disordered, ())[0])
     if found.mirrored:
         told = [m for m, each in zip(way, before) if found in each] or entries[:1] * (found != own)
-        if not _ends_first(_measure(layer, told[:1], seed=4, part=1 / 6), found):
+        if not _ends_first(measure(layer, told[:1], seed=4, part=1 / 6), found):
             return unclear
     if found.unrelated:  # usual of a layer whose places see all of an image that came in straight
         found = found._replace(clear=shown is not None and not shown.unrelated)
@@ -376,7 +358,7 @@ def _read(alignment: Tensor) -> Orientation | None:
     """How a grid lies that follows the image's axes so far; None where it does not surely.
 
     Args:
-        alignment: image axes x grid axes, as `_measure_with` gives it.
+        alignment: image axes x grid axes, as `_alignment` gives it.
     """
     sides, most = range(len(alignment)), alignment.abs().nan_to_num(0).amax(dim=0)
     unrelated = (most < CLEAR) & (most.max() >= SURE)
@@ -389,64 +371,6 @@ def _read(alignment: Tensor) -> Orientation | None:
         return None
     mirrored = tuple(i for i in sides if far[i][best[i]] <= -SURE)
     return Orientation(best, mirrored, tuple((unrelated & ~single).nonzero().flatten().tolist()))
-
-
-def _measure(
-    layer: _Layer, entries: Sequence[nn.Module], seed: int, part: float = 1 / 2
-) -> Measured | None:
-    """As `_measure_with`, of random images, else of the own numbers, shuffled; None if both fail.
-
-    Some networks take numbers of their range only, such as pixels from 0 to 255, and some take
-    batches of one size only.
-    """
-    for make, x in product((other_images, _shuffled), (one_image(layer.x), layer.x)):
-        try:
-            return _measure_with(layer._replace(x=x), partial(make, seed=seed), entries, part)
-        except Exception:  # noqa: BLE001, S112 - a network may refuse images in its own way
-            continue
-    return None
-
-
-def _measure_with(
-    layer: _Layer, make: Callable[[Tensor], Tensor], entries: Sequence[nn.Module], part: float
-) -> Measured:
-    """What each place of a grid sees of the images' first part, along each axis of the image.
-
-    Returns:
-        That of what each of the entries, convolutions, is given in each call of a pass (none where
-        that is no grid); of the layer.
-    """
-    x = ordinary(layer.x)
-    images = images_of(x)
-    other = make(images)
-    mixed = [_first_of(other, images, axis, part) for axis in image_axes(images, layer.model)]
-    every = [with_images(x, new) for new in (images, other, *mixed)]
-    entered, grids = _grids(layer, every, entries)
-    if len(grids) != len(every):
-        raise ValueError(f"'{layer.name}' does not run once whatever the images show.")
-    return [_at_entry(entered[m], len(every), len(grids[0])) for m in entries], _shares(grids)
-
-
-def _at_entry(entered: list[Tensor], passes: int, images: int) -> list[Tensor]:
-    """As `_shares`, of what a convolution was given in each call of a pass."""
-    times, axes = len(entered) // passes, passes - 2
-    if len(entered) % passes or any(t.dim() != axes + 2 or len(t) != images for t in entered):
-        return []
-    return [_shares(entered[i::times]) for i in range(times)]
-
-
-def _shares(grids: list[Tensor]) -> Tensor:
-    """What each place sees of the images' first part, of the grids with the images, with others,
-    and with this part of others: image axes x N x the grid's sides.
-
-    1 where it became the other's, 0 where it did not, NaN where it sees nothing of the image.
-    """
-    own, others, *halves = grids
-    rows = []
-    for half in halves:
-        from_own, from_others = ((half - grid).square().sum(dim=1) for grid in (own, others))
-        rows.append(from_own / (from_own + from_others))
-    return torch.stack(rows).to("cpu", torch.float64)
 
 
 def _alignment(seen: Tensor) -> Tensor:
@@ -473,45 +397,3 @@ def _first_less_last(seen: Tensor, axis: int) -> float:
         return 0.0
     few = max(1, n // 3)
     return float(seen.narrow(axis, 0, few).nanmean() - seen.narrow(axis, n - few, few).nanmean())
-
-
-def _grids(
-    layer: _Layer, every: list[Inputs], entries: Sequence[nn.Module]
-) -> tuple[dict[nn.Module, list[Tensor]], list[Tensor]]:
-    """What convolutions are given, and the layer's grids, for several inputs."""
-    entered = {module: list[Tensor]() for module in entries}
-    model, grids = layer.model, list[Tensor]()
-
-    def enter(module: nn.Module, inputs: tuple[Tensor]) -> None:
-        entered[module].extend(given.detach().float().clone() for given in inputs[:1])
-
-    def keep(_module: nn.Module, _inputs: object, value: Tensor) -> None:
-        grids.append(layer.fold(value.detach().float()).clone())
-
-    with undisturbed(model), torch.inference_mode(False), torch.no_grad():
-        handles = [model.get_submodule(layer.name).register_forward_hook(keep)]
-        handles += [module.register_forward_pre_hook(enter) for module in entries]
-        with hooked(handles):
-            for x in every:
-                call_on_copies(model, x)
-    return entered, grids
-
-
-def _first_of(other: Tensor, images: Tensor, axis: int, part: float) -> Tensor:
-    """The images with their first part along an axis taken from others."""
-    length = images.shape[axis]
-    there = torch.arange(length, device=images.device) < length * part
-    return torch.where(there.reshape(-1, *[1] * (images.dim() - axis - 1)), other, images)
-
-
-def other_images(images: Tensor, seed: int = 0) -> Tensor:
-    """Random images, of the same mean and spread if these have one."""
-    spread = images.float().std() if images.numel() > 1 else images.new_zeros(())
-    return images.mean() + random_like(images, seed) * (spread if spread > 0 else 1)
-
-
-def _shuffled(images: Tensor, seed: int = 0) -> Tensor:
-    """The images' own numbers, each at another place."""
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(images.numel(), generator=generator).to(images.device)
-    return images.flatten()[order].reshape(images.shape)

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from ..networks.families import Known, known_inside
-from .backward import cancels, random_like
+from .backward import cancels
 from .graph import (
     asked_by_weights,
     attended,
@@ -44,7 +44,6 @@ from .grids import (
     tokens_first,
 )
 from .inputs import Inputs, each_tensor, first_convolution, images_of, one_image, size_of
-from .orientation import other_images
 from .output import Picker, the_output
 from .roles import channels_first, inside_branches, is_a_stage, orders_of_axes
 from .running import (
@@ -59,6 +58,7 @@ from .running import (
     undisturbed,
 )
 from .scores import are_classes
+from .tensors import other_images, random_like
 
 
 @dataclass
