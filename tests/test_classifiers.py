@@ -25,7 +25,7 @@ from torchvision import transforms
 from torchvision.transforms.v2 import functional as TF
 
 from course_utils import load_classifier, load_photo
-from course_utils.errors import WeightsError
+from course_utils.errors import ImageError, WeightsError
 from course_utils.methods.classes import class_indices
 from course_utils.networks import classifiers, preprocess
 from course_utils.networks.classifiers import OFFLINE, imagenet_categories, torchvision_names
@@ -249,6 +249,12 @@ def test_show_takes_a_batch_and_an_array():
     shown = torch.stack([PLAIN.show(one) for one in x])
     assert shown.shape == (2, 4, 5, 3)
     assert torch.equal(PLAIN.show(x), shown) and torch.equal(PLAIN.show(x.numpy()), shown)
+
+
+def test_show_says_what_it_takes():
+    with pytest.raises(ImageError, match="what preprocess made, 3 x H x W floats, not 4 x 5 x 3"):
+        PLAIN.show(torch.zeros(4, 5, 3))
+    assert PLAIN.show(torch.zeros(1, 4, 5)).shape == (4, 5, 3)
 
 
 def test_show_stays_between_0_and_1():

@@ -111,6 +111,8 @@ def test_bfloat16_has_eight_bits_and_is_read_as_near_as_they_allow():
         (BYTES / 255 * 1.02, "from 0 to 1.02, not from 0 to 1: clip it"),
         (BYTES.astype(int) - 1, "from -1 to 254, so white is unknown"),
         (BYTES.astype(int) // 128, "from 0 to 1, so white may be 1 or 255: give floats"),
+        (BYTES.astype(int) + 50, "from 50 to 305, so white may be 255 or 65535: clip it"),
+        (BYTES * 1.2, "from 0 to 306, so white may be 255 or 65535: clip it to 0 to 255"),
         (BYTES * np.nan, "hold NaN or infinity: np.nan_to_num"),
         (np.full((9, 9), "a", object), "real numbers, but these are object"),
         (BYTES.astype(complex), "real numbers, but these are complex128"),

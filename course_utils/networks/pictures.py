@@ -63,7 +63,8 @@ def as_pixels(picture) -> np.ndarray:
     Args:
         picture: a PIL image, or a file's content; or an array or tensor, H x W, or H x W x 1
             (grey), 2 (grey, opacity), 3 (RGB) or 4 (RGB, opacity). Whole numbers run from 0 to 255,
-            or to 65535 (uint16, and others above 255); floats from 0 to 1, or as whole numbers do.
+            or to 65535 (uint16, and others far above 255); floats from 0 to 1, or as whole numbers
+            do.
             Transparency is laid on white.
 
     Raises:
@@ -161,6 +162,11 @@ def _white(values: np.ndarray) -> float:
     said = f"Its values run from {low:.6g} to {high:.6g}"
     if not (np.isfinite(low) and np.isfinite(high)):
         raise ValueError("Its values hold NaN or infinity: np.nan_to_num replaces them.")
+    if fits[:1] == [65535] and high < 3 * 255 and values.dtype != np.uint16:
+        # far too dark for 65535 levels: hardly more than 255, as where something was added
+        raise ValueError(
+            f"{said}, so white may be 255 or 65535: clip it to 0 to 255, or give uint16. {CURE}"
+        )
     if whole and fits and not (high == 1 and fits[0] == 255):
         return fits[0]
     if whole and fits:

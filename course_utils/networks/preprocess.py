@@ -86,8 +86,15 @@ class Preprocess:
         return TF.center_crop(seen, [self.crop, self.crop])
 
     def show(self, x: Tensor) -> Tensor:
-        """Normalised ... x 3 x H x W back to ... x H x W x 3 in [0, 1], for drawing."""
+        """Normalised ... x 3 x H x W back to ... x H x W x 3 in [0, 1], for drawing.
+
+        Raises:
+            ImageError: another shape.
+        """
         x = torch.as_tensor(x)
+        if x.dim() < 3 or x.shape[-3] not in (1, 3):
+            got = " x ".join(map(str, x.shape))
+            raise ImageError(f"show() takes what preprocess made, 3 x H x W floats, not {got}.")
         mean, std = (torch.tensor(v, device=x.device).view(3, 1, 1) for v in (self.mean, self.std))
         return (x.detach().float() * std + mean).clamp(0, 1).movedim(-3, -1).cpu()
 
