@@ -373,6 +373,35 @@ def test_what_is_done_to_the_evidence_does_not_reach_the_kept_pass():
     close(GradCAM(model, "layer1")(forward_pass, why=1).evidence, S1[None, None])
 
 
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda seen: seen.activations.sub_(1),
+        lambda seen: seen.logits.div_(2),
+        lambda seen: seen.class_maps().relu_(),
+        lambda seen: GradCAM(seen.model)(seen).logits.zero_(),
+    ],
+)
+@pytest.mark.parametrize("head", ["gap", "inplace"])
+def test_what_is_written_into_a_kept_pass_is_noticed(write, head):
+    forward_pass = ForwardPass(HandNet(head), PHOTO, "layer1")
+    write(forward_pass)
+    with pytest.raises(RuntimeError, match=r"were written into.*change copies only: .clone\(\)"):
+        ContrastCAM(forward_pass.model)(forward_pass, rather_than=1)
+
+
+def test_of_many_questions_an_explanation_shows_the_first():
+    shown = repr(GradCAM(named())(PHOTO, why=[0] * 50)).splitlines()
+    assert len(shown) == 2 + 40 + 1 and shown[-1] == "  and 10 more"
+    assert len(repr(GradCAM(named())(PHOTO, why=[0] * 40)).splitlines()) == 2 + 40
+
+
+def test_a_question_without_a_finite_gradient_is_told_so():
+    seen = ForwardPass(HandNet(), PHOTO)
+    with pytest.raises(ValueError, match="no finite gradient at this output: dJ/dy holds NaN"):
+        seen.ask(lambda y: (y[:, 0] - y[:, 0]).sqrt())
+
+
 def test_a_pass_of_another_network_is_refused():
     seen = ForwardPass(HandNet(), PHOTO)
     with pytest.raises(ValueError, match="kept at 'layer1' of a HandNet.*Make the two the same"):
@@ -754,7 +783,9 @@ def test_the_cures_for_probabilities_are_right():
         (lambda m: CounterfactualCAM(m)(PHOTO, target=1), "no target=: write why="),
         (lambda m: GradCAM(m)(input_tensor=PHOTO), "no input_tensor=: write x"),
         (lambda m: GradCAM(m, use_cuda=True), "move network and images yourself"),
-        (lambda m: GradCAM(m)(PHOTO, whatever=1), "no whatever= here. It takes x, why, keep."),
+        (lambda m: GradCAM(m)(PHOTO, whatever=1), "no whatever= here. It takes x, why, keep=."),
+        (lambda m: GradCAM(m)(PHOTO, 1, True), "GradCAM takes x, why, keep= here."),
+        (lambda m: GradCAM(m)(PHOTO, category=1), "no category=: write why="),
         (
             lambda m: ForwardPass(m, PHOTO, target_layer="layer1"),
             "ForwardPass has no target_layer=",

@@ -31,6 +31,8 @@ from .scores import (
 )
 from .strength import strength_in_words
 
+SHOWN = 40  # questions that an explanation shows of itself
+
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
@@ -104,8 +106,10 @@ class Explanation:
             f"Explanation: {n} x {k} questions on a {' x '.join(map(str, grid))} grid",
             f"at the layer '{self.layer}' ({self.layer_reason})",
         ]
-        for questions, strengths in zip(self.questions, self.strength.tolist()):
-            lines += [f"{q}  ({strength_in_words(s)})" for q, s in zip(questions, strengths)]
+        rows = zip(self.questions, self.strength.tolist())
+        asked = [pair for row in rows for pair in zip(*row)]
+        lines += [f"{q}  ({strength_in_words(s)})" for q, s in asked[:SHOWN]]
+        lines += [f"and {len(asked) - SHOWN} more"] * (len(asked) > SHOWN)
         return "\n  ".join(lines)
 
 

@@ -86,7 +86,7 @@ class ForwardPass:
 
     Attributes:
         logits: the network's output, N x classes (any shape N x ... is kept), detached.
-        activations: A, N x C x h x w, detached.
+        activations: A, N x C x h x w, detached. Answers are made of both: change copies only.
         size: (H, W) of the images; (L,) of signals, (D, H, W) of volumes.
         layer: the target layer's name.
         layer_reason: why this layer, in words.
@@ -111,6 +111,7 @@ class ForwardPass:
         output: Callable[[Any], Tensor] | None = None,
     ):
         self._run(model, x, layer, reshape_transform, output)
+        self._unchanged.also(self.activations, self.logits)
         if self._closed_form is not None:
             self._unchanged.record([self._closed_form.stored], self._output)
             return
@@ -305,7 +306,8 @@ class ForwardPass:
 
         Raises:
             ValueError: v is of another shape, or no real numbers.
-            RuntimeError: the head's weights have changed since the pass.
+            RuntimeError: the head's weights have changed since the pass, or its activations or
+                logits were written into.
             LayerError: nothing but round-off is left of the weights.
             ImageError: the evidence is NaN or infinite.
         """
@@ -319,7 +321,7 @@ class ForwardPass:
             evidence = self._sum_of_class_maps(v)  # S = sum_c v_c S^c, the same
         else:
             evidence = _weighted_sum(self._weights(v), self.activations)
-        return check_evidence(evidence, self.logits)
+        return check_evidence(evidence, self.logits, v)
 
     def _weights_by_backward(self, v: Tensor) -> Tensor:
         """alpha by a backward pass: N x K x C."""
@@ -420,6 +422,7 @@ class ForwardPass:
                 maps = self._place_by_place()
                 maps = self.evidence(classes.reshape(-1, *shape)) if maps is None else maps
                 self._class_maps = maps
+            self._unchanged.also(self._class_maps)
         return self._class_maps
 
     def _place_by_place(self) -> Tensor | None:
@@ -429,7 +432,7 @@ class ForwardPass:
         with self._undisturbed():
             self._unchanged.check()
             maps = self._pooled_head.class_maps(self.activations)
-        return None if maps is None else check_evidence(maps, self.logits)
+        return None if maps is None else check_evidence(maps, self.logits, self.logits)
 
     def cotangent(self, question: Callable[[Tensor], Tensor]) -> Tensor:
         """v = dJ/dy of any differentiable question J, one number per image.

@@ -399,11 +399,20 @@ def check_logits(y: Tensor) -> None:
         check_finite(y, "The network's answer")
 
 
-def check_evidence(evidence: Tensor, y: Tensor) -> Tensor:
-    """As `check_finite`, of what was answered about the network's answer y."""
+def check_evidence(evidence: Tensor, y: Tensor, v: Tensor) -> Tensor:
+    """As `check_finite`, of what was answered about the network's answer y to the question v.
+
+    Raises:
+        ValueError: v, dJ/dy, is itself not finite.
+    """
     try:
         return check_finite(evidence, "The evidence")
     except ImageError:
+        if not v.isfinite().all():
+            raise ValueError(
+                "The question has no finite gradient at this output: dJ/dy holds NaN or infinity, "
+                "as that of log p does where p is 0, or that of the root of 0."
+            ) from None
         if not y.isneginf().any():
             raise
         raise ImageError(

@@ -14,8 +14,9 @@ _CONTRAST = "ContrastCAM(model)(x, rather_than=...), which asks why P, rather th
 _INPUTS = "x as a tuple or a dict of all that the network is given"
 OURS = {
     **dict.fromkeys(("target_layers", "target_layer", "layer_name"), _LAYER),
-    **dict.fromkeys(("targets", "target", "target_category", "class_idx", "class_index"), _CLASS),
-    **dict.fromkeys(("input_tensor", "input", "inputs", "images", "scores"), _IMAGES),
+    **dict.fromkeys(("targets", "target", "target_category", "target_class"), _CLASS),
+    **dict.fromkeys(("class_idx", "class_index", "category"), _CLASS),
+    **dict.fromkeys(("input_tensor", "input", "inputs", "images", "img", "scores"), _IMAGES),
     **dict.fromkeys(("use_cuda", "device"), _DEVICE),
     **dict.fromkeys(("eigen_smooth", "aug_smooth"), _SMOOTH),
     **dict.fromkeys(("rather_than", "loss"), _CONTRAST),
@@ -27,8 +28,9 @@ OURS = {
 
 def own_keywords(call: Callable) -> Callable:
     """For methods: a keyword that only another package knows is answered with ours."""
-    known = [name for name in signature(call).parameters if name != "self"]
-    takes = ", ".join(known)
+    given = [one for one in signature(call).parameters.values() if one.name != "self"]
+    known = [one.name for one in given]
+    takes = ", ".join(one.name + "=" * (one.kind is one.KEYWORD_ONLY) for one in given)
 
     def refusal(name: str, error: TypeError, keywords: dict[str, Any]) -> str:
         foreign = [keyword for keyword in keywords if keyword not in known]

@@ -32,7 +32,12 @@ class Unchanged:
     """
 
     def __init__(self, weights: Iterable[Tensor] = (), output: Tensor | None = None):
+        self._given: list[tuple[Tensor, tuple[int, int]]] = []
         self.record(weights, output)
+
+    def also(self, *tensors: Tensor) -> None:
+        """Notice, too, where one of these is written into: answers are made of them."""
+        self._given += [(tensor, _state(tensor)) for tensor in tensors]
 
     def record(
         self,
@@ -60,6 +65,12 @@ class Unchanged:
 
     def check(self) -> None:
         """Raise a RuntimeError if a weight has changed."""
+        if any(_state(tensor) != state for tensor, state in self._given):
+            raise RuntimeError(
+                "The activations, logits or class maps of this forward pass were written into, so "
+                "that its answers would be wrong. Make a new ForwardPass, and change copies only: "
+                ".clone()."
+            )
         if self._again is not None:
             self._weights = self._again()
         same = self._states == [_state(weight) for weight in self._weights] and all(
