@@ -344,8 +344,9 @@ def relative_deletion(
 def _ranked(x: Tensor, evidence: ArrayLike) -> tuple[np.ndarray, Tensor]:
     """The map as an array, and the rank of each pixel, H x W, 0 the highest."""
     if not isinstance(x, Tensor) or x.dim() not in (2, 3, 4):
-        got = " x ".join(map(str, getattr(x, "shape", [type(x).__name__])))
-        raise ValueError(f"x is {got}; one picture, a tensor C x H x W, is needed, such as x[0].")
+        got = " x ".join(map(str, x.shape)) if isinstance(x, Tensor) else a_kind_of(x)
+        such = "as x[0] of a batch" if isinstance(x, Tensor) else "as torch.from_numpy(x) makes"
+        raise ValueError(f"x is {got}; one picture, a tensor C x H x W, is needed, {such}.")
     values = _array(evidence, (1, 2, 3))
     if values.ndim != x.dim() - 1:
         got = " x ".join(map(str, x.shape))

@@ -170,7 +170,9 @@ class Run:
             self._fill(
                 kept, missing, tqdm(total=count, initial=done, unit="photo", file=sys.stderr)
             )
-            kept.finish(keys, self.part, hashlib.sha256("\n".join(self.names).encode()).hexdigest())
+            names = "\n".join(self.names).encode(errors="surrogateescape")  # also of no text
+            digest = hashlib.sha256(names).hexdigest()
+            kept.finish(keys, self.part, digest)
         if not self.whole:
             print(f"{self.state} is done. --merge the {self.part[1]} parts when all are there.")
             return 0

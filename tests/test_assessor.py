@@ -493,6 +493,11 @@ def test_a_scale_is_two_different_numbers(scale):
         Assessor(Own(), scale=scale)
 
 
+def test_what_reads_the_answer_is_a_function():
+    with pytest.raises(TypeError, match="output= is a function, such as lambda y: .*not a str"):
+        Assessor(Own(), output="score")
+
+
 def test_an_assessor_is_made_of_a_network_with_a_layer_it_has(assessor, two):
     with pytest.raises(TypeError, match="of a network, not of an Assessor. It is one already"):
         Assessor(assessor)

@@ -368,6 +368,11 @@ def test_a_tensor_without_plain_numbers_names_no_classes(which, kind):
     assert kind in class_fault(which.long())
 
 
+def test_masked_labels_are_not_asked_about():
+    with pytest.raises(ClassError, match="Some of the classes are masked: leave their images out"):
+        class_indices(np.ma.array([0, 1], mask=[False, True]), 2, 3)
+
+
 @pytest.mark.parametrize("which", [[], (), torch.zeros(1, 0, dtype=int), torch.zeros(0, dtype=int)])
 def test_an_empty_list_is_refused(which):
     assert "list of classes is empty: name at least one" in class_fault(which)
@@ -564,6 +569,32 @@ def test_a_volume_with_its_channels_last_has_a_map_of_depth_height_and_width():
 )
 def test_names_that_stand_beside_all_the_numbers_are_put_in_their_order(categories):
     assert class_names(categories) == ["cat", "dog", "owl"]
+
+
+class Series:
+    """As a series of pandas: it runs over its values, and its index stands beside them."""
+
+    def __init__(self, values, index):
+        self.values, self.index = values, index
+
+    def __iter__(self):
+        return iter(self.values)
+
+    def items(self):
+        return zip(self.index, self.values)
+
+
+@pytest.mark.parametrize(
+    ("values", "index"),
+    [
+        (["cat", "dog", "owl"], [0, 1, 2]),
+        (["owl", "cat", "dog"], [2, 0, 1]),
+        ([2, 0, 1], ["owl", "cat", "dog"]),
+        (["cat", "dog", "owl"], [7, 9, 4]),
+    ],
+)
+def test_the_index_of_a_series_that_holds_all_numbers_or_the_names_is_heeded(values, index):
+    assert class_names(Series(values, index)) == ["cat", "dog", "owl"]
 
 
 @pytest.mark.parametrize(

@@ -176,6 +176,12 @@ def test_no_evidence_is_zero_everywhere():
     assert signed_maps(torch.zeros(1, 2, 2), (2, 2)).tolist() == [[[0, 0], [0, 0]]]
 
 
+@pytest.mark.parametrize(("value", "scale"), [(1.0, -1), (float("nan"), None), (1.0, float("nan"))])
+def test_what_has_no_scale_is_not_drawn_as_nothing(value, scale):
+    with pytest.raises(ValueError, match="drawn as 1 cannot be (-1|nan): give 0 or more"):
+        signed_maps(torch.full((1, 2, 2), value), (2, 2), scale)
+
+
 def test_zero_stays_zero():
     assert signed_maps(torch.tensor([[0.0, 5.0, 0.0, -3.0]]), (1, 4))[0, 0] == 0
 

@@ -116,6 +116,13 @@ def folder(tmp_path_factory) -> Path:
     return made
 
 
+def test_a_photo_whose_name_is_no_text_is_asked_as_the_others(folder, tmp_path):
+    name = os.fsdecode(b"caf\xe9.png")  # as old archives give them
+    (tmp_path / name).write_bytes((folder / "more" / "ibis.png").read_bytes())
+    report = made(tmp_path, tmp_path / "report.html")
+    assert [row["file"] for row in report["table"]] == ["caf\\udce9.png"]
+
+
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch):
     monkeypatch.setattr(photos, "BATCH", 3)

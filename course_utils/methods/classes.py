@@ -68,7 +68,9 @@ def class_names(categories: Any) -> list[str] | None:
             f"model.categories is {a_kind_of(categories)}, which can be read only once. Make "
             "a list of it: list(...)."
         )
-    names = list(categories)
+    # a series of pandas: its index may hold the numbers, or the names
+    pairs = getattr(categories, "items", None)
+    names = list(pairs() if callable(pairs) else categories)
     if all(isinstance(name, Enum) and _is_number(name.value) for name in names):
         return _names_of_mapping({name.name: name.value for name in names})
     numbers = [_number_beside(name) for name in names]
@@ -162,8 +164,8 @@ def names_of(
         if model is not None and class_names(stated(model, "categories")) is None:
             return names_of(None, output)
         raise ClassError(
-            f"model.categories holds {len(categories)} names, but the network answers {answers}, "
-            "in the same order."
+            f"model.categories holds {_many(len(categories), 'name')}, but the network answers "
+            f"{answers}, in the same order."
             + " The numbers in a dict begin at 0."
             * (categories[0] == "class 0")
         )
@@ -258,6 +260,10 @@ def _rows_of_array(which: Any, n: int) -> list[list]:
         kind = "on the device 'meta'" if which.is_meta else "sparse"
         raise ClassError(f"Classes are a plain tensor of numbers, but this one is {kind}.")
     values = which.detach().cpu() if isinstance(which, Tensor) else np.asarray(which)
+    if np.ma.is_masked(which):
+        raise ClassError("Some of the classes are masked: leave their images out.")
+    if values.ndim == 1 and not len(values):
+        return [[]] * n
     kind = str(values.dtype).removeprefix("torch.")
     if not kind.startswith(("int", "uint", "object", "str", "<U", "|S", "StringDType")):
         raise ClassError(
@@ -269,14 +275,14 @@ def _rows_of_array(which: Any, n: int) -> list[list]:
         return values.tolist()
     if values.ndim == 0:
         return [[values.tolist()]] * n
-    if len(values) not in (0, n):
+    if len(values) != n:
         raise ClassError(
             f"{_many(len(values), 'class')} {_were(values)} given for {_images(n)}. A tensor or "
             f"array holds one class for each image, so {n} {'is' if n == 1 else 'are'} needed. To "
             f"ask {'it' if len(values) == 1 else f'all {len(values)}'} of every image, pass a "
             "list: .tolist() makes one."
         )
-    return [[c] for c in values.tolist()] or [[]] * n
+    return [[c] for c in values.tolist()]
 
 
 def _way_to_whole(values: Any, kind: str) -> str:

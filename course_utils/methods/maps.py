@@ -61,9 +61,14 @@ def signed_maps(evidence: Tensor, size: tuple[int, ...], scale: float | None = N
 
     Returns:
         ... x H x W in [-1, 1]; all zeros when there is no evidence at all.
+
+    Raises:
+        ValueError: the scale is negative or NaN, as that of evidence that holds NaN is.
     """
     maps = upsample(evidence.detach(), size)
     scale = float(maps.abs().max()) if scale is None else scale
+    if not scale >= 0:  # of NaN nothing is true
+        raise ValueError(f"The evidence that is drawn as 1 cannot be {scale}: give 0 or more.")
     return (maps / scale).clamp(-1, 1) if scale > 0 else torch.zeros_like(maps)
 
 

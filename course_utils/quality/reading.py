@@ -31,6 +31,9 @@ class Reading:
     output: Callable[[Any], Any] | None = None
 
     def __post_init__(self):
+        if not (self.output is None or callable(self.output)):
+            kind = a_kind_of(self.output)
+            raise TypeError(f"output= is a function, such as lambda y: y['score'], not {kind}.")
         try:
             worst, best = map(float, self.scale)
             good = worst != best and abs(worst - best) < float("inf")

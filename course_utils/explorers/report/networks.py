@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ...errors import a_kind_of
 from ...methods.classes import names_in
 from ...networks.classifiers import load_classifier
 from ...networks.preprocess import Preprocess, shown, way_back
@@ -102,7 +103,7 @@ def _own(name: str, place: Path) -> nn.Module:
                 "network is needed."
             ) from error
     if not isinstance(made, nn.Module):
-        raise ValueError(f"{name} gave a {type(made).__name__}; a report needs an nn.Module.")
+        raise ValueError(f"{name} gave {a_kind_of(made)}; a report needs an nn.Module.")
     return made
 
 

@@ -50,7 +50,7 @@ def _whole(path: Path, **how):
     """A file that is there as a whole, or not at all."""
     half = path.with_name(f".{path.name}.half")
     try:
-        with half.open("w", encoding="utf-8", **how) as file:
+        with half.open("w", encoding="utf-8", errors="backslashreplace", **how) as file:
             yield file
         os.replace(half, path)
     finally:
