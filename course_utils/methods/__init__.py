@@ -8,8 +8,9 @@
   `unchanged` (no old activations with new weights), `tensors` (compared, drawn at random)
 - shorter ways through the head: `closed_form` (a pooling and a matrix), `pooled_head` with
   `vector_steps` (a pooling first), `first_token` (vision transformers)
-- which layer: `layers`, by what `watching` sees in one pass; `roles` (by kind and name), `graph`
-  (by autograd's graph); `no_layer` says why there is none
+- which layer: `layers`, by what `watching` notes of one pass as `watched`; told by `roles` (kinds
+  and names), `graph` (autograd's graph), `image_tokens` (which tokens are the image's); `ranking`
+  puts the best first, `no_layer` says why there is none
 - how its output lies on the image: `grids` (as N x C x h x w), `orientation` (mirrored, turned),
   by what `receptive_fields` measures, `field_of_view` (cropped, padded), `chance` (drawn at
   random); `memory` keeps what was measured

@@ -39,7 +39,8 @@ from .running import own_gradients, undisturbed
 from .scores import are_classes, class_probabilities, warn_of_probabilities
 from .tensors import alike, random_like
 from .unchanged import Unchanged, runs_own_code, weights_of_head
-from .watching import Watched, watch
+from .watched import Watched
+from .watching import watch
 
 FEW_TOKENS = 16  # questions answered at once by the first token: more outgrow a CPU's caches
 

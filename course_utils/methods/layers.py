@@ -31,7 +31,8 @@ from .no_layer import nothing_fits
 from .orientation import orientation_of
 from .output import Picker
 from .tensors import random_like
-from .watching import Watched, runs_otherwise, watch
+from .watched import Watched
+from .watching import runs_otherwise, watch
 
 
 class Target(NamedTuple):

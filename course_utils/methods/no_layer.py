@@ -22,7 +22,7 @@ from .inputs import (
 )
 from .running import call, hooked, undisturbed
 from .tensors import random_like
-from .watching import Watched
+from .watched import Watched
 
 
 def nothing_fits(model: nn.Module, x: Inputs, watched: Watched) -> LayerError:

@@ -1,0 +1,94 @@
+"""Which of the layers that pass the rule is the best, by what else is known of them."""
+
+from math import inf, prod
+
+from torch import Tensor, nn
+
+from .graph import nodes_and_leaves, only_added, only_weighs, readers_of, stand_of
+from .roles import is_a_stage
+from .watched import Watched
+
+
+def best_first(
+    watched: Watched, modules: dict[str, nn.Module], names: list[str], cancelling: set[str],
+    fixed: set[str],
+) -> list[str]:  # fmt: skip
+    """The layers that pass the rule, those with fewer and lesser faults first, then the last."""
+    foreign = _foreign(watched, modules, fixed)
+
+    def faults(name: str) -> tuple[bool, ...]:
+        other = watched.ends[name] >= foreign.get(watched.tokens(name), inf)
+        inside = name in watched.inside
+        # as patches are, before anything reads them
+        early = not inside and watched.ends[name] < watched.first_attention
+        behind, stage = watched.behind_attention(name), is_a_stage(modules[name])
+        gate = name in watched.gates
+        return name in cancelling, other, inside, behind, early, gate, not stage
+
+    return sorted(names, key=faults)
+
+
+def _foreign(
+    watched: Watched, modules: dict[str, nn.Module], fixed: set[str]
+) -> dict[int | None, int]:
+    """How many tokens a detector's queries, latents or a text are, and since when.
+
+    They start without the image. They may hear of it later, by an attention, and their number may
+    be a square by chance, or that of the patches: of these are the layers before.
+    """
+    # a fresh adapter of low rank gives zeros of what it reads
+    own = fixed - watched.silent
+    starts = [n for n in own if isinstance(modules[n], (nn.LayerNorm, nn.Linear))]
+    starts = sorted(starts, key=watched.ends.__getitem__, reverse=True)
+    found = {watched.tokens(name): watched.ends[name] for name in starts}  # the first of each
+    found |= {tokens: end for tokens, end in watched.merged.items() if tokens not in found}
+    return {tokens: end for tokens, end in found.items() if tokens is not None}
+
+
+def put_hidden_last(watched: Watched, y: Tensor, tensors: dict[str, Tensor]) -> None:
+    """What the output reads only through a gate gives way to what the gate weighs.
+
+    That is a layer which goes into the gate, too, has its places, and is read beside it.
+    """
+    if not watched.gates:
+        return
+    beside = nodes_and_leaves(y, without=[stand_of(tensors[name]) for name in watched.gates])
+    weighed = {
+        name
+        for gate in watched.gates
+        for name in read_by(gate, tensors).intersection(watched.fitting) - watched.gates
+        if watched.places(name) == watched.places(gate) and stand_of(tensors[name]) in beside
+    }
+    if weighed - watched.inside:
+        hidden = {n for n, t in tensors.items() if stand_of(t) not in beside} - watched.gates
+        watched.fitting.sort(key=hidden.__contains__)
+
+
+def put_weighing_last(watched: Watched, y: Tensor, tensors: dict[str, Tensor]) -> None:
+    """What only weighs, or says where to sample, gives way to the layer that is weighed beside it.
+
+    So do NetVLAD's soft assignments, the offsets of a deformable convolution, and what only goes
+    into them.
+    """
+    readers = readers_of(y) if watched.fitting else {}
+    for name in watched.fitting:
+        if not only_weighs(tensors[name], readers):
+            continue
+        beside = nodes_and_leaves(y, without=[stand_of(tensors[name])])
+        read = read_by(name, tensors).intersection(watched.fitting) - {name}
+        few = prod(watched.places(name))  # a gate of rows or columns has fewer than what it weighs
+        weighed = [other for other in read if prod(watched.places(other)) >= few]
+        if any(stand_of(tensors[other]) in beside for other in weighed):
+            watched.weighing.add(name)
+    if watched.weighing:
+        beside = nodes_and_leaves(y, without=[stand_of(tensors[n]) for n in watched.weighing])
+        watched.weighing |= {n for n in watched.fitting if stand_of(tensors[n]) not in beside}
+        watched.fitting.sort(key=watched.weighing.__contains__)
+    if any(only_added(tensors[best], readers) for best in watched.fitting[:1]):
+        watched.branch = watched.fitting[0]
+
+
+def read_by(best: str, tensors: dict[str, Tensor]) -> set[str]:
+    """The names of the tensors that went into one of them."""
+    before = nodes_and_leaves(tensors[best])
+    return {name for name, t in tensors.items() if stand_of(t) in before}
