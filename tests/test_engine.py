@@ -256,6 +256,18 @@ def test_a_question_without_a_gradient_is_refused():
         ForwardPass(HandNet(), PHOTO).ask(lambda y: y.argmax(dim=1))
 
 
+def test_a_question_about_another_pass_is_refused():
+    model = HandNet()
+    with pytest.raises(ValueError, match="function of the output that it is given.*another pass"):
+        ForwardPass(model, PHOTO).ask(lambda y: model(PHOTO)[:, 0])
+
+
+def test_a_question_may_write_into_what_it_is_given():
+    seen = ForwardPass(HandNet(), PHOTO)
+    torch.testing.assert_close(seen.ask(lambda y: y.mul_(2)[:, 1]), 2 * A1[None, None])
+    torch.testing.assert_close(seen.logits, torch.tensor([[11.0, 1, 15]]))
+
+
 @pytest.mark.parametrize("shape", [(2, 1, 4), (1, 1, 5), (1, 1, 4, 1)])
 def test_cotangents_of_a_wrong_shape_are_refused(shape):
     seen = ForwardPass(RandomNet(), random_images(n=1), "target")

@@ -79,9 +79,11 @@ def test_grey_of_16_bits_is_divided_by_257_and_not_clipped(kind):
     assert pixels(load_photo(encoded(image, kind))) == [[[v] * 3 for v in (0, 1, 100, 255)]]
 
 
-def test_dark_grey_of_16_bits_stays_dark():
-    image = Image.fromarray(np.array([[0, 200, 250]], dtype=np.uint16))  # 250 / 257 rounds to 1
-    assert pixels(load_photo(encoded(image))) == [[[0] * 3, [1] * 3, [1] * 3]]
+@pytest.mark.parametrize(("top", "kind"), [(250, "PNG"), (400, "PNG"), (600, "PPM")])
+def test_dark_grey_of_16_bits_stays_dark(top, kind):
+    image = Image.fromarray(np.array([[0, 200, top]], dtype=np.uint16))  # 200 / 257 rounds to 1
+    dark = [[0] * 3, [1] * 3, [round(top / 257)] * 3]
+    assert pixels(load_photo(encoded(image, kind))) == [dark]
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,10 @@ def scene_of(
     logits = forward_pass.logits
     if not are_classes(logits):
         shape = " x ".join(map(str, logits.shape))
-        raise ClassError(f"The network's output is {shape}, not N x classes: Q must be a class.")
+        raise ClassError(
+            f"The network's output is {shape}, not N x classes. Say with output= which numbers are "
+            "meant: of each class's map, say, the largest, output=lambda y: y.flatten(2).amax(2)."
+        )
     masks = getattr(preprocess, "region_mask", None)
     known = boxes if masks is not None else None
     regions = {region: masks(box, photo.size) for region, box in (known or {}).items()}

@@ -455,7 +455,7 @@ class ForwardPass:
             )
         with torch.inference_mode(False), torch.enable_grad():
             y = self._output.detach().clone().requires_grad_()
-            answer = question(y)
+            answer = question(y.clone())  # a copy can be written into
             if not isinstance(answer, Tensor) or answer.numel() != len(self):
                 got = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
                 averaged = isinstance(answer, Tensor) and answer.numel() == 1
@@ -465,12 +465,15 @@ class ForwardPass:
                     + "Do not average over the batch (reduction='none')." * averaged
                     + f"One to this output is {self._a_question}." * (not averaged)
                 )
-            if not answer.requires_grad or answer.is_complex():
-                raise ValueError(
-                    "The question's answer is no differentiable function of the output: ask for a "
-                    "real number made of the logits by arithmetic, not by argmax, detach or item."
-                )
-            (v,) = torch.autograd.grad(answer.sum(), y)
+            v = None
+            if answer.requires_grad and not answer.is_complex():
+                (v,) = torch.autograd.grad(answer.sum(), y, allow_unused=True)
+        if v is None:
+            raise ValueError(
+                "The question's answer is no differentiable function of the output that it is "
+                "given: ask for a real number made of the logits by arithmetic, not by argmax, "
+                "detach or item, nor by another pass."
+            )
         return v.unsqueeze(1)
 
     @property

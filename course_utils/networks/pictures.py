@@ -186,8 +186,9 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
     image = ImageOps.exif_transpose(image)
     if image.mode == "F" or image.mode.startswith("I"):  # more than 8 bits: Pillow alone would clip
         values = np.asarray(image)
-        if image.mode.startswith("I;16"):
-            values = values.astype(np.uint16)
+        # 16 bits may come in 32, as of a PGM
+        if image.mode.startswith("I;16") or image.mode == "I" and 255 < values.max() <= 65535:
+            values = values.astype(np.uint16 if values.min() >= 0 else values.dtype)
         clear = image.info.get("transparency")  # the one level that is transparent, in a PNG
         if isinstance(clear, int) and values.dtype == np.uint16:
             values = np.where(values == clear, np.uint16(65535), values)
