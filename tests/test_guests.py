@@ -1,12 +1,14 @@
 """Networks as their owners write them: the map is autograd's, the network is left as it was."""
 
 import copy
+import re
 
 import pytest
 import torch
 from tiny_networks import start_at, state
 from torch import nn
 
+from course_utils.errors import GridWarning, LayerError
 from course_utils.methods.cams import ContrastCAM, GradCAM
 
 
@@ -69,3 +71,143 @@ def test_a_network_whose_parts_stand_in_two_places_is_left_as_it_was(head_of_zer
     ContrastCAM(model)(x, rather_than=1)
     assert state(model) == before
     assert torch.allclose(explanation.evidence, by_autograd(model, explanation.layer, x), atol=1e-6)
+
+
+class Setting(Plain):
+    """Sets something while it runs, and sets it back at the end."""
+
+    def forward(self, x):
+        handle = self.fc.register_forward_hook(lambda _m, _x, y: y)
+        self.busy = True
+        y = super().forward(x)
+        handle.remove()
+        self.busy = False
+        return y
+
+
+def test_a_network_that_sets_something_while_it_runs_has_set_it_back():
+    model = Setting()
+    model(images())
+    before = state(model)
+    GradCAM(model)(images())
+    assert state(model) == before and not model.busy
+
+
+class Zooming(nn.Module):
+    """One stem for the image and for its middle."""
+
+    def __init__(self, middle):
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem, self.middle = nn.Conv2d(3, 6, 3, padding=1), middle
+        self.post, self.fc = nn.Conv2d(12, 6, 3, padding=1), nn.Linear(6, 4)
+        self.eval()
+
+    def forward(self, x):
+        near = x[..., 8:24, 8:24] if self.middle else x[..., ::2, ::2]
+        near = nn.functional.interpolate(near, x.shape[2:])
+        both = [self.stem(x).relu(), self.stem(near).relu()]
+        return self.fc(self.post(torch.cat(both, dim=1)).relu().mean(dim=(2, 3)))
+
+
+def test_one_stem_that_looks_at_the_image_and_at_its_middle_is_named(recwarn):
+    GradCAM(Zooming(middle=False))(images(size=(32, 32)))
+    assert not recwarn
+    with pytest.warns(GridWarning, match="0 to 100 % of its height.* at 24 to 76 % of its height"):
+        GradCAM(Zooming(middle=True))(images(size=(32, 32)))
+
+
+class Members(Plain):
+    """Several heads at once, by torch.vmap."""
+
+    def forward(self, x):
+        a = self.f(x).mean(dim=(2, 3))
+        weights = torch.stack([self.fc.weight, 2 * self.fc.weight])
+        place = {"bias": self.fc.bias}
+        each = torch.vmap(
+            lambda w: torch.func.functional_call(self.fc, {**place, "weight": w}, (a,))
+        )
+        return each(weights).mean(dim=0)
+
+
+def test_members_that_run_in_vmap_do_not_hide_the_layer_before_them():
+    model = Members()
+    explanation = GradCAM(model)(images())
+    assert explanation.layer == "f"
+    assert torch.allclose(explanation.evidence, by_autograd(model, "f", images()), atol=1e-6)
+
+
+class Hiding(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.blocks, self.fc = [nn.Conv2d(3, 6, 3).eval()], nn.Linear(6, 4)
+
+    def forward(self, x):
+        return self.fc(self.blocks[0](x).mean(dim=(2, 3)))
+
+
+def test_layers_in_a_list_of_python_are_told_so_and_the_cure_works():
+    model = Hiding()
+    with pytest.raises(LayerError, match="stand in 'blocks', a list .* nn.ModuleList"):
+        GradCAM(model)(images())
+    model.blocks = nn.ModuleList(model.blocks)
+    assert GradCAM(model)(images()).layer == "blocks.0"
+
+
+class Joined(nn.Module):
+    """Views N x V x C x H x W: features of each, their largest, one more layer."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.each, self.post = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 6, 3)
+        self.fc = nn.Linear(6, 4)
+
+    def forward(self, x):
+        a = self.each(x.flatten(0, 1)).unflatten(0, x.shape[:2]).amax(dim=1)
+        return self.fc(self.post(a).mean(dim=(2, 3)))
+
+
+def test_views_whose_features_are_joined_are_explained_as_the_sentence_says():
+    model, x = Joined(), torch.randn(2, 5, 3, 12, 10)
+    with pytest.raises(LayerError, match="'each' gives 5 grids") as said:
+        GradCAM(model)(x)
+    line = re.search(r"at once: (GradCAM\(.*\)), a map", str(said.value))[1]
+    explanation = eval(line)(x)  # noqa: S307
+    (a, y) = start_at(model, "each", x)
+    (gradient,) = torch.autograd.grad(y.amax(dim=1).sum(), a)
+    a, gradient = (t.unflatten(0, (2, 5)).transpose(1, 2) for t in (a, gradient))
+    wanted = (gradient.mean(dim=(2, 3, 4), keepdim=True) * a).sum(dim=1, keepdim=True)
+    assert torch.allclose(explanation.evidence, wanted, atol=1e-6)
+
+
+class Hearing(nn.Module):
+    """A sound N x 1 x L, of which a spectrogram is made."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.f, self.fc = nn.Conv2d(1, 6, 3, padding=1), nn.Linear(6, 4)
+
+    def forward(self, x):
+        window = torch.hann_window(32)
+        pitches = torch.stft(x[:, 0], 32, 8, window=window, return_complex=True).abs()
+        return self.fc(self.f(pitches[:, None]).relu().mean(dim=(2, 3)))
+
+
+def test_a_sound_with_one_channel_is_no_picture_of_one_row():
+    model, x = Hearing(), torch.randn(2, 1, 256)
+    with pytest.raises(LayerError, match="mean over the axis of pitch, its height") as said:
+        GradCAM(model)(x)
+    line = re.search(r"height: (GradCAM\(.*?\))[.]", str(said.value))[1]
+    explanation = eval(line)(x)  # noqa: S307
+    wanted = by_autograd(model, "f", x).mean(dim=2)
+    assert torch.allclose(explanation.evidence, wanted, atol=1e-6)
+    assert explanation.maps.shape == (2, 1, 256)
+
+
+def test_one_electrode_under_filters_of_one_row_has_a_map_along_its_time():
+    layers = nn.Conv2d(1, 6, (1, 5)), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    model = nn.Sequential(nn.Unflatten(1, (1, -1)), *layers, nn.Linear(6, 4))
+    explanation = GradCAM(model)(torch.randn(2, 1, 128))
+    assert explanation.evidence.shape == (2, 1, 1, 124)

@@ -33,6 +33,7 @@ from .tensors import random_like
 
 LEAST = 0.04  # of a side: what is cut off less moves a map by less than one of 25 places
 VIEWS = 16  # channels that are looked at one by one: few networks stack more views of an image
+CALLS = 4  # of a convolution in one pass that are looked at
 PROBES = (0.1, 0.3, 0.5, 0.7, 0.9)  # places of the input whose place in the image is measured
 
 
@@ -86,10 +87,6 @@ Entered = list[tuple[str, FieldOfView]]  # what convolutions are given, by their
 
 _known = Memory[Entered]()
 _known_at = Memory[FieldOfView]()
-
-
-class _Enough(Exception):
-    """All that is measured was seen: the rest of the network need not run."""
 
 
 def fields_of_view(model: nn.Module, x: Inputs) -> Entered:
@@ -170,9 +167,8 @@ def _measured(model: nn.Module, inner: nn.Module, x: Inputs) -> Entered:
 
     def enter(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         there = (t for t in inputs[:1] if t.dim() == len(axes) + 2 and len(t) == len(seen))
-        given.extend((module, t) for t in there)
-        if {entry for entry, _ in given} == set(entries):
-            raise _Enough
+        if sum(before is module for before, _ in given) < CALLS:
+            given.extend((module, t) for t in there)
 
     with undisturbed(model), torch.inference_mode(False), torch.enable_grad(), ExitStack() as hooks:
         if "torch._dynamo" in sys.modules:  # what is compiled calls no hooks
@@ -180,9 +176,8 @@ def _measured(model: nn.Module, inner: nn.Module, x: Inputs) -> Entered:
         for module in entries:
             hooks.callback(module.register_forward_pre_hook(enter).remove)
         if entries:
-            # a clone: the network's code may change its images in place
-            with suppress(_Enough):
-                call_on_copies(model, with_images(x, seen.clone()))
+            with suppress(Exception):  # what was given until then is known
+                call_on_copies(model, with_images(x, seen))
     names = {module: name for name, module in inner.named_modules()}  # wrappers are made anew
     return [(names[m], view) for m, t in given for view in _views(m, t, seen, axes)]
 

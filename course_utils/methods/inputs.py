@@ -112,7 +112,8 @@ def _axes_of_three(shape: tuple[int, ...], model: nn.Module) -> tuple[int, ...]:
     sides = max(shape[1:]) <= 32 * min(shape[1:])  # else it is a signal that becomes a picture
     for m in model.modules():
         if isinstance(m, nn.Conv2d):
-            if m.in_channels == 1 or sides and m.in_channels not in shape[1:]:
+            row = shape[1] == 1 < m.kernel_size[0]  # a signal, of which a picture is made
+            if m.in_channels == 1 and not row or sides and m.in_channels not in shape[1:]:
                 return (1, 2)
         reads = _READS.get(type(m))
         if reads is not None:

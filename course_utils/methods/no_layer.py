@@ -34,7 +34,8 @@ def nothing_fits(model: nn.Module, x: Inputs, watched: Watched) -> LayerError:
         said = _of_variables(model, images, watched)
         if said is not None:
             return LayerError(said)
-    return LayerError(_no_gradient(model, x, watched) or _no_grid(model, x, watched))
+    said = _no_gradient(model, x, watched) or _held_in_a_list(model)
+    return LayerError(said or _no_grid(model, x, watched))
 
 
 def _no_gradient(model: nn.Module, x: Inputs, watched: Watched) -> str | None:
@@ -73,9 +74,10 @@ def _no_grid(model: nn.Module, x: Inputs, watched: Watched) -> str:
     modules = dict(model.named_modules())
     if all(any(modules[gave].children()) for gave in watched.shapes):
         return (
-            f"No layer of this {name} gave a tensor of floats. An exported network calls no layer: "
-            "ask the nn.Module that it was made from. Where one forward method does it all, let a "
-            "layer hand the grid on, as a = self.grid(a) with self.grid = nn.Identity()."
+            f"No layer of this {name} gave a tensor of floats. An exported network calls no layer, "
+            "and in torch.vmap no graph begins: ask the nn.Module that it was made from. Where one "
+            "forward method does it all, let a layer hand the grid on, as a = self.grid(a) with "
+            "self.grid = nn.Identity()."
         )
     axes = places_in_words(len(size))
     again = watched.repeated or _one_by_one(images, watched)
@@ -103,6 +105,22 @@ def _no_grid(model: nn.Module, x: Inputs, watched: Watched) -> str:
         f"N x C x {axes}, or pass a larger image. Where it takes none, explain x itself: "
         f"{_x_itself(x, watched)}. {names}"
     )
+
+
+def _held_in_a_list(model: nn.Module) -> str | None:
+    """The sentence where a list, tuple or dict holds modules unseen; else None."""
+    for name, module in model.named_modules():
+        for attribute, value in vars(module).items():
+            items = value.values() if isinstance(value, dict) else value
+            plain = attribute != "_modules" and isinstance(value, (list, tuple, dict))
+            if plain and any(isinstance(item, nn.Module) for item in items):
+                hidden = f"{name}.{attribute}".removeprefix(".")
+                return (
+                    f"No layer of this {type(model).__name__} that takes hooks has places. Parts "
+                    f"stand in '{hidden}', a list or dict of Python, where PyTorch does not see "
+                    "them, nor their weights: make it an nn.ModuleList or nn.ModuleDict."
+                )
+    return None
 
 
 def _of_rows(name: str, x: Inputs, watched: Watched) -> str:
@@ -273,10 +291,11 @@ def _views_folded(name: str, images: Tensor, size: Sequence[int], watched: Watch
     sides = (images.dim() - 1, images.dim())
     shapes = {n: s for n, s in watched.shapes.items() if n not in watched.inside}  # no heads
     grids = {n: s for n, s in shapes.items() if len(s) in sides and len(s) > 3}
-    folded = [(n, s[0]) for n, s in grids.items() if prod(s[2:]) > 1]  # not what is pooled
-    last, many = folded[-1] if folded else ("", 0)
-    if many <= watched.n:
+    grids = {n: s for n, s in grids.items() if prod(s[2:]) > 1}  # not what is pooled
+    folded = [(n, s[0]) for n, s in grids.items() if s[0] > watched.n]
+    if not folded:
         return None
+    last, many = folded[-1]
     cure = (
         "name a layer that gives all of them at once, with reshape_transform=, a function from its "
         f"output to N x C x {axes}."

@@ -131,11 +131,13 @@ def _watch(
     """One forward and one backward pass through the whole network, with a hook on every module."""
     watched = Watched(n=len(images_of(x)), output=output)
     tensors, recording = dict[str, Tensor](), [True]
+    inside = torch._C._functorch.is_functorch_wrapped_tensor
+    apart = (lambda value: False) if inside(images_of(x)) else inside  # in the network's own vmap
 
     def keep(name: str) -> Any:
         def hook(_module: nn.Module, _inputs: Any, value: Any) -> Tensor | None:
             watched.runs[name] += bool(recording)
-            if not isinstance(value, Tensor) or not value.is_floating_point():
+            if not isinstance(value, Tensor) or not value.is_floating_point() or apart(value):
                 return None
             watched.inference |= torch.is_inference_mode_enabled()
             start, handed_on = _start(value)
