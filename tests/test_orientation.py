@@ -217,6 +217,34 @@ def test_where_random_images_are_refused_the_grid_is_taken_as_it_lies():
     torch.testing.assert_close(found.evidence, by_autograd(model, "net", x).detach())
 
 
+def test_a_network_that_takes_batches_of_one_size_only_is_measured_with_all_images():
+    class OfTwo(Changing):
+        def forward(self, x):
+            if len(x) != 2:
+                raise ValueError("two images are compared")
+            return super().forward(x)
+
+    x = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    model = OfTwo(lambda x: x.flip(2)).eval()
+    found = GradCAM(model, "net")(x)
+    expected = by_autograd(model, "net", x, lambda a: a.flip(2)).detach()
+    torch.testing.assert_close(found.evidence, expected)
+
+
+def test_where_all_other_images_are_refused_it_is_said_that_nothing_was_seen():
+    class Refusing(Changing):
+        def forward(self, x):
+            if not x.equal(self.only):
+                raise ValueError("an image of another set")
+            return super().forward(x)
+
+    model, x = Refusing(lambda x: x).eval(), torch.randn(1, 3, 16, 16)
+    model.only = x.clone()
+    found = GradCAM(model, "net")(x)
+    assert "places lie as those of the image could not be seen" in found.layer_reason
+    torch.testing.assert_close(found.evidence, by_autograd(model, "net", x).detach())
+
+
 def test_a_reading_is_straightened_along_each_axis():
     """h follows W, w follows H backwards: the image's rows are the grid's columns, from the end."""
     grid = torch.arange(6.0).reshape(1, 1, 2, 3)
