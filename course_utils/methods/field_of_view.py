@@ -38,18 +38,12 @@ PROBES = (0.1, 0.3, 0.5, 0.7, 0.9)  # places of the input whose place in the ima
 
 
 class FieldOfView(NamedTuple):
-    """Where what a network looks at begins and ends along each axis of the image, which is 0 to 1.
+    """What a network looks at, as a part of the image."""
 
-    Attributes:
-        ends: these; below 0 and above 1 lies what the network pads the image with.
-        sampled: whether it is sampled from the image at places that the network computes, as by a
-            spatial transformer.
-        joined: of branches, or channels, that look at different parts of it: the view of each.
-    """
-
+    # where it begins and ends along each axis of the image, which is 0 to 1; beyond lies padding
     ends: tuple[tuple[float, float], ...] = ()
-    sampled: bool = False
-    joined: tuple["FieldOfView", ...] = ()
+    sampled: bool = False  # at places that the network computes, as by a spatial transformer
+    joined: tuple["FieldOfView", ...] = ()  # where branches or channels look at different parts
 
     @property
     def differs(self) -> bool:

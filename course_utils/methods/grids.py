@@ -16,17 +16,11 @@ MOST_PREFIX_TOKENS = 16  # class token, distillation token, registers: no networ
 
 
 class Seen(NamedTuple):
-    """What was seen of a layer, and of those before it, when the network was watched.
+    """What was seen of a layer, and of those before it, when the network was watched."""
 
-    Attributes:
-        grids: those of earlier layers, the nearest first.
-        image_tokens: which tokens are the image's, by their number.
-        channels_first: whether the layer's axes are N x C x ..., or, False, N x ... x C; None where
-            nothing tells.
-    """
-
-    grids: Iterable[Sequence[int]] = ()
-    image_tokens: Mapping[int, Sequence[int]] = {}
+    grids: Iterable[Sequence[int]] = ()  # those of earlier layers, the nearest first
+    image_tokens: Mapping[int, Sequence[int]] = {}  # which tokens are the image's, by their number
+    # whether the layer's axes are N x C x ..., or, False, N x ... x C; None where nothing tells
     channels_first: bool | None = None
 
     def exchanged(self) -> "Seen":
@@ -67,7 +61,7 @@ def grid_fold(
     )
     shape = " x ".join(map(str, output.shape))
     wanted = f"N x C x {places_in_words(len(size))}"
-    if fold is None and output.dim() == 2:
+    if output.dim() == 2:
         raise LayerError(
             f"'{name}' gives {shape}: no height and width are left of the image, so no map can be "
             "drawn. Choose a layer that still has them."
@@ -163,8 +157,8 @@ def _channels_first(
     first, last = (skew(grid[-2:], size[-2:]) for grid in (shape[2:], shape[1:-1]))
     if kind is None and first < last:
         return True
-    known = _told(seen) if kind is None else kind
-    if known or len(size) == 2 and last >= log(2):
+    known = _order_seen(seen) if kind is None else kind
+    if len(size) == 2 and last >= log(2):
         return known or None
     if known is not None:
         return known
@@ -173,7 +167,7 @@ def _channels_first(
     return alike and not hands_on_channels_last(model)
 
 
-def _told(seen: Callable[[], Seen]) -> bool | None:
+def _order_seen(seen: Callable[[], Seen]) -> bool | None:
     """Which order was seen; None, too, where a network does not bear to be watched."""
     try:
         return seen().channels_first

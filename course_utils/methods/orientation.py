@@ -38,22 +38,14 @@ SEVERAL = (
 
 
 class Orientation(NamedTuple):
-    """How a grid lies on the image.
+    """How a grid lies on the image."""
 
-    Attributes:
-        axes: for each axis of the image, the axis of the grid that follows it.
-        mirrored: the axes of the image that the grid follows backwards.
-        unrelated: the axes of the grid that follow none of the image's, although others do: they
-            are mixed, or no places.
-        clear: whether that was seen; else it is taken for granted.
-        several: whether it may join views of the image that lie otherwise.
-    """
-
-    axes: tuple[int, ...]
-    mirrored: tuple[int, ...] = ()
+    axes: tuple[int, ...]  # for each axis of the image, the axis of the grid that follows it
+    mirrored: tuple[int, ...] = ()  # the axes of the image that the grid follows backwards
+    # the axes of the grid that follow none of the image's, although others do: mixed, or no places
     unrelated: tuple[int, ...] = ()
-    clear: bool = True
-    several: bool = False
+    clear: bool = True  # whether that was seen; else it is taken for granted
+    several: bool = False  # whether it may join views of the image that lie otherwise
 
     @property
     def aligned(self) -> bool:

@@ -83,17 +83,12 @@ def known_layer(model: nn.Module) -> str | None:
 
 
 class Known(NamedTuple):
-    """The last layer with places of a network of a known family.
+    """The last layer with places of a network of a known family."""
 
-    Attributes:
-        layer: its full name.
-        family: the network's class.
-        others: the layers that may hand on places behind it, as a neck or an attention that
-            somebody added; empty where nothing but pooling and a classifier is there.
-    """
-
-    layer: str
-    family: str
+    layer: str  # its full name
+    family: str  # the network's class
+    # the layers that may hand on places behind it, as a neck or an attention that somebody added;
+    # empty where nothing but pooling and a classifier is there
     others: frozenset[str]
 
 
