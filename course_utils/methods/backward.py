@@ -32,12 +32,12 @@ def backward(
             return _send(output, leaf, v.to(output.dtype))
         # scaled before, divided after: the largest scale at which nothing overflows
         largest = v.float().flatten(1).abs().amax(dim=1).clamp_min(1e-30)
-        unit = v.float() / _beside(largest, v)
+        unit = v.float() / _factors(largest, v)
         for scale in SCALES:
             gradient = _send(output, leaf, (unit * scale).to(output.dtype))
             if gradient is None or gradient.isfinite().all():
                 break
-        return None if gradient is None else gradient.float() * _beside(largest / scale, gradient)
+        return None if gradient is None else gradient.float() * _factors(largest / scale, gradient)
 
 
 def cancels(gradient: Tensor, dtype: torch.dtype | None = None) -> bool:
@@ -54,7 +54,7 @@ def cancels(gradient: Tensor, dtype: torch.dtype | None = None) -> bool:
     return bool((sums.abs() <= tolerance * sizes).all())
 
 
-def _beside(numbers: Tensor, values: Tensor) -> Tensor:
+def _factors(numbers: Tensor, values: Tensor) -> Tensor:
     """K numbers in a shape that multiplies K x ... values."""
     return numbers.reshape(-1, *[1] * (values.dim() - 1))
 

@@ -207,7 +207,7 @@ class ForwardPass:
             as_it_is = plain(leaf) is leaf
             plain, how = other_axis_order(self.model, x, name, as_it_is, turned) or (plain, how)
         self.layer_reason += how.in_words()
-        seen = _if_it_bears_that(watched) if how.unrelated else None
+        seen = _watched_or_none(watched) if how.unrelated else None
         if seen is not None and seen.shows_channels(name):
             warn_outside(how.warning(name), GridWarning)
         return how.align(plain)
@@ -223,7 +223,7 @@ class ForwardPass:
         if images.dim() == 4 and images.shape[1] > 1 and images.shape[2:] == self.size:
             if len(shape) == 4 and skew(shape[2:], self.size) <= skew(shape[2:], self.size[::-1]):
                 return False
-        seen = _if_it_bears_that(watched)
+        seen = _watched_or_none(watched)
         return seen is not None and seen.turned
 
     def _read_head(self, own_reshape: bool) -> None:
@@ -490,7 +490,7 @@ class ForwardPass:
         return self.evidence(self.cotangent(question))
 
 
-def _if_it_bears_that(watched: Callable[[], Watched]) -> Watched | None:
+def _watched_or_none(watched: Callable[[], Watched]) -> Watched | None:
     """What was seen of a network whose layer was named: it answers also where watching fails."""
     try:
         return watched()

@@ -21,7 +21,7 @@ def graph_nodes(output: Tensor, without: Sequence[Any] = ()) -> Iterator[Any]:
             yield node
 
 
-def stand_of(tensor: Tensor) -> Any:
+def node_of(tensor: Tensor) -> Any:
     """Where a tensor stands in a graph: the node that made it, or itself, a leaf."""
     return tensor.grad_fn or tensor
 
@@ -53,7 +53,7 @@ _HANDED_ON = (
 def only_weighs(tensor: Tensor, readers: Readers) -> bool:
     """Whether a tensor is read only to weigh others, by a softmax or sigmoid that multiplies them,
     or to say where others are sampled, as the offsets of a deformable convolution do."""
-    follow, weighs = [(stand_of(tensor), False)], False
+    follow, weighs = [(node_of(tensor), False)], False
     for here, soft in follow:
         for node, place in readers.get(here, []):
             name, others = node.name(), len(node.next_functions) - 1
@@ -73,7 +73,7 @@ def only_weighs(tensor: Tensor, readers: Readers) -> bool:
 
 def only_added(tensor: Tensor, readers: Readers) -> bool:
     """Whether a tensor is a branch, read only to be added to what it comes from itself."""
-    node = stand_of(tensor)
+    node = node_of(tensor)
     while len(readers.get(node, [])) == 1:
         ((node, place),) = readers[node]
         if node.name().startswith("AddBackward"):

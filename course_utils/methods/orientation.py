@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..networks.families import is_of_a_library
-from .graph import nodes_and_leaves, stand_of
+from .graph import node_of, nodes_and_leaves
 from .grids import Fold
 from .inputs import (
     CONVOLUTIONS,
@@ -271,10 +271,10 @@ def convolutions_before(
         except Exception:  # noqa: BLE001 - as where it takes batches of one size only
             return {}
     reached = nodes_and_leaves(ends[0]) if ends else set()
-    way = [module for module, start in starts.items() if stand_of(start) in reached]
+    way = [module for module, start in starts.items() if node_of(start) in reached]
     way = way[:: -(-len(way) // MANY) or 1]
     behind = {module: nodes_and_leaves(starts[module]) for module in way}
-    return {m: {other for other in way if stand_of(starts[other]) in behind[m]} for m in way}
+    return {m: {other for other in way if node_of(starts[other]) in behind[m]} for m in way}
 
 
 def _agrees(seen: Tensor, orientation: Orientation) -> bool:

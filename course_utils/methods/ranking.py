@@ -4,7 +4,7 @@ from math import inf, prod
 
 from torch import Tensor, nn
 
-from .graph import nodes_and_leaves, only_added, only_weighs, readers_of, stand_of
+from .graph import node_of, nodes_and_leaves, only_added, only_weighs, readers_of
 from .roles import is_a_stage
 from .watched import Watched
 
@@ -52,15 +52,15 @@ def put_hidden_last(watched: Watched, y: Tensor, tensors: dict[str, Tensor]) -> 
     """
     if not watched.gates:
         return
-    beside = nodes_and_leaves(y, without=[stand_of(tensors[name]) for name in watched.gates])
+    beside = nodes_and_leaves(y, without=[node_of(tensors[name]) for name in watched.gates])
     weighed = {
         name
         for gate in watched.gates
         for name in read_by(gate, tensors).intersection(watched.fitting) - watched.gates
-        if watched.places(name) == watched.places(gate) and stand_of(tensors[name]) in beside
+        if watched.places(name) == watched.places(gate) and node_of(tensors[name]) in beside
     }
     if weighed - watched.inside:
-        hidden = {n for n, t in tensors.items() if stand_of(t) not in beside} - watched.gates
+        hidden = {n for n, t in tensors.items() if node_of(t) not in beside} - watched.gates
         watched.fitting.sort(key=hidden.__contains__)
 
 
@@ -74,15 +74,15 @@ def put_weighing_last(watched: Watched, y: Tensor, tensors: dict[str, Tensor]) -
     for name in watched.fitting:
         if not only_weighs(tensors[name], readers):
             continue
-        beside = nodes_and_leaves(y, without=[stand_of(tensors[name])])
+        beside = nodes_and_leaves(y, without=[node_of(tensors[name])])
         read = read_by(name, tensors).intersection(watched.fitting) - {name}
         few = prod(watched.places(name))  # a gate of rows or columns has fewer than what it weighs
         weighed = [other for other in read if prod(watched.places(other)) >= few]
-        if any(stand_of(tensors[other]) in beside for other in weighed):
+        if any(node_of(tensors[other]) in beside for other in weighed):
             watched.weighing.add(name)
     if watched.weighing:
-        beside = nodes_and_leaves(y, without=[stand_of(tensors[n]) for n in watched.weighing])
-        watched.weighing |= {n for n in watched.fitting if stand_of(tensors[n]) not in beside}
+        beside = nodes_and_leaves(y, without=[node_of(tensors[n]) for n in watched.weighing])
+        watched.weighing |= {n for n in watched.fitting if node_of(tensors[n]) not in beside}
         watched.fitting.sort(key=watched.weighing.__contains__)
     if any(only_added(tensors[best], readers) for best in watched.fitting[:1]):
         watched.branch = watched.fitting[0]
@@ -91,4 +91,4 @@ def put_weighing_last(watched: Watched, y: Tensor, tensors: dict[str, Tensor]) -
 def read_by(best: str, tensors: dict[str, Tensor]) -> set[str]:
     """The names of the tensors that went into one of them."""
     before = nodes_and_leaves(tensors[best])
-    return {name for name, t in tensors.items() if stand_of(t) in before}
+    return {name for name, t in tensors.items() if node_of(t) in before}
