@@ -26,7 +26,7 @@ from .methods.classes import class_indices, names_for
 from .methods.diagnosis import diagnosed
 from .methods.output import Picker, the_output
 from .methods.running import undisturbed
-from .methods.scores import are_classes, class_logits, warn_of_probabilities
+from .methods.scores import check_classes, class_logits, warn_of_probabilities
 
 LEAST_MARGIN = 1.0  # logits: P is then e times as probable as Q
 BATCH = 4  # pictures put to the network at once: on a CPU, 16 take a third longer and more memory
@@ -220,18 +220,12 @@ def margin_between(
         if network:
             with undisturbed(model), diagnosed(model, pictures, None, output):
                 found = the_output(model, model(pictures), output)
-            if are_classes(found):
-                warn_of_probabilities(model, found)
-                categories = names_for(model, found)
         else:
             found = output(model(pictures)) if output else model(pictures)
-        if not are_classes(found):
-            shape = " x ".join(map(str, found.shape))
-            raise ClassError(
-                f"The network's output is {shape}, not N x classes: a margin is between two "
-                "classes. Say with output= which numbers are meant: of each class's map, say, the "
-                "largest, output=lambda y: y.flatten(2).amax(2)."
-            )
+        check_classes(found)
+        if network:
+            warn_of_probabilities(model, found)
+            categories = names_for(model, found)
         y = class_logits(found)
         pair = [class_indices(c, 1, y.shape[1], categories) for c in (p, q)]
         if pair[0].numel() + pair[1].numel() > 2:

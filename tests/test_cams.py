@@ -14,6 +14,7 @@ from torch import nn
 
 from course_utils import ContrastCAM, CounterfactualCAM, Explanation, ForwardPass, GradCAM
 from course_utils.errors import ClassError, ImageError, LayerError, ProbabilitiesWarning
+from course_utils.methods.as_classes import AsClasses
 
 S0, S1, S2 = A0, A1, A0 - 2 * A1  # the class maps of HandNet on PHOTO; it answers class 2
 METHODS = [GradCAM, CounterfactualCAM, ContrastCAM]
@@ -445,6 +446,19 @@ def test_a_network_that_does_not_answer_n_x_classes_is_refused():
     line = re.search(r"ForwardPass\(.*sum\(1\)\)", str(error.value))[0]
     names = {"ForwardPass": ForwardPass, "model": Pairs(), "x": PHOTO}
     close(eval(line, names), (S0 + S1 + S2)[None, None])  # the sentence's line works
+
+
+@pytest.mark.parametrize(
+    ("shape", "cure"),
+    [((3, 2, 2), lambda y: y.flatten(2).amax(2)), ((1, 1, 3), lambda y: y.flatten(1))],
+)
+def test_a_dense_answer_is_not_flattened_to_as_many_classes(shape, cure):
+    network = AsClasses(nn.Sequential(nn.Flatten(), nn.LazyLinear(shape[0] * shape[1] * shape[2])))
+    network.network.append(nn.Unflatten(1, shape))
+    words = "flatten(2).amax(2)" if shape[2] == 2 else "flatten(1)"
+    with pytest.raises(ClassError, match=rf"not N x classes: .*y\.{re.escape(words)}"):
+        network(PHOTO)
+    assert AsClasses(network.network, cure)(PHOTO).shape == (1, 3)
 
 
 def test_a_network_may_answer_n_x_classes_x_1_x_1():

@@ -312,6 +312,13 @@ def test_the_crop_is_put_back_in_its_place(size, box):
     assert PLAIN.crop_box(size) == box
 
 
+def test_a_photo_smaller_than_the_crop_is_put_back_where_it_was_padded():
+    small = replace(PLAIN, resize=3, crop=6)
+    seen = np.array(small.crop_photo(Image.new("L", (3, 3), 255)))[..., 0]
+    assert seen.any(axis=0).tolist() == [False, True, True, True, False, False]
+    assert small.crop_box((3, 3)) == (-1, -1, 5, 5)
+
+
 def test_the_box_is_where_the_networks_pixels_come_from():
     # each pixel's red and green say where it lies in the photo
     x, y = np.meshgrid(np.arange(240), np.arange(200))

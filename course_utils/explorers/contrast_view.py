@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ..errors import ClassError, ImageError, closest
+from ..errors import ImageError, closest
 from ..figures import on_scale
 from ..figures.overlays import outlined, overlay, overlay_colours, strongest
 from ..figures.picture import figure_html, jpeg
@@ -22,7 +22,7 @@ from ..methods.forward_pass import ForwardPass
 from ..methods.inputs import beside_weights
 from ..methods.layers import find_layer
 from ..methods.maps import upsample
-from ..methods.scores import are_classes
+from ..methods.scores import check_classes
 from ..methods.strength import WEAK, strength_in_words
 from ..networks.preprocess import check_read, shown
 
@@ -135,12 +135,7 @@ def scene_of(
     x = beside_weights(read[None], classifier)
     forward_pass = ForwardPass(classifier, x, target)
     logits = forward_pass.logits
-    if not are_classes(logits):
-        shape = " x ".join(map(str, logits.shape))
-        raise ClassError(
-            f"The network's output is {shape}, not N x classes. Say with output= which numbers are "
-            "meant: of each class's map, say, the largest, output=lambda y: y.flatten(2).amax(2)."
-        )
+    check_classes(logits)
     masks = getattr(preprocess, "region_mask", None)
     known = boxes if masks is not None else None
     regions = {region: masks(box, photo.size) for region, box in (known or {}).items()}

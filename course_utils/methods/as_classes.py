@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from .classes import names_in
 from .output import Picker, the_output
-from .scores import class_logits
+from .scores import check_classes, class_logits
 
 
 class AsClasses(nn.Module):
@@ -29,4 +29,6 @@ class AsClasses(nn.Module):
         self.train(network.training)
 
     def forward(self, *inputs: Any, **named: Any) -> Tensor:
-        return class_logits(the_output(self.network, self.network(*inputs, **named), self.output))
+        found = the_output(self.network, self.network(*inputs, **named), self.output)
+        check_classes(found)
+        return class_logits(found)

@@ -17,7 +17,7 @@ from weakref import WeakSet
 import torch
 from torch import Tensor, nn
 
-from ..errors import ProbabilitiesWarning, warn_outside
+from ..errors import ClassError, ProbabilitiesWarning, warn_outside
 from .unchanged import runs_own_code
 
 
@@ -29,6 +29,20 @@ def is_one_logit(output: Tensor) -> bool:
 def are_classes(output: Tensor) -> bool:
     """Whether the output is N, N x classes, or N x classes x 1 x 1."""
     return output.dim() == 1 or prod(output.shape[1:]) == output.shape[1]
+
+
+def check_classes(output: Tensor) -> None:
+    """Raise a ClassError that says what to do unless the output is classes."""
+    if are_classes(output):
+        return
+    shape = " x ".join(map(str, output.shape))
+    cure = "output=lambda y: y.flatten(1) takes the other axes away"
+    if prod(output.shape[1:]) > max(output.shape[1:]):
+        cure = (
+            "say with output= which numbers are meant: of each class's map, say, the largest, "
+            "output=lambda y: y.flatten(2).amax(2)"
+        )
+    raise ClassError(f"The network's output is {shape}, not N x classes: {cure}.")
 
 
 def _rows(output: Tensor) -> Tensor:

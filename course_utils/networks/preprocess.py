@@ -108,7 +108,8 @@ class Preprocess:
         resized = [self.resize if s == min(size) else int(s * scale) for s in size]
         box = []
         for original, now in zip(size, resized):
-            start = int(round((now - self.crop) / 2))
+            # what is too small is padded, the odd pixel behind it
+            start = -((self.crop - now) // 2) if now < self.crop else round((now - self.crop) / 2)
             box.append((start * original / now, (start + self.crop) * original / now))
         (left, right), (top, bottom) = box
         return left, top, right, bottom
