@@ -116,6 +116,14 @@ def test_every_family_has_its_default_layer(library, name, layer):
     assert layer in layer_names(model)
 
 
+def test_a_layer_that_was_taken_away_since_is_named():
+    model = RandomNet()
+    cam = GradCAM(model, "stem")
+    model.conv = model.stem
+    del model.stem
+    assert "RandomNet has no layer 'stem'." in fault(lambda: cam(random_images()))
+
+
 def test_a_network_that_states_its_layer_is_believed():
     model = RandomNet()
     model.layer = "stem"

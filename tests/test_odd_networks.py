@@ -868,6 +868,20 @@ class Shuffling(Plain):
         return self.head(a)
 
 
+def test_of_passes_that_keep_other_numbers_of_tokens_it_is_warned():
+    class Sampling(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed, self.some, self.head = nn.Conv2d(3, 4, 4, 4), nn.Identity(), nn.Linear(4, 3)
+
+        def forward(self, x):
+            tokens = self.embed(x).flatten(2).mT
+            return self.head(self.some(tokens[:, : int(torch.randint(2, 9, ()))]).mean(1))
+
+    with pytest.warns(ChanceWarning, match="two passes of one image differ from 'some' on"):
+        GradCAM(Sampling(), "embed")(images())
+
+
 def test_of_places_in_a_random_order_it_is_warned_and_the_layer_before_is_named():
     model = Shuffling()
     with pytest.warns(ChanceWarning, match="random order.*'f' on.*before that: layer='stem'"):
