@@ -6,7 +6,7 @@ it, the map does not lie where it belongs.
 
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -164,14 +164,14 @@ def _measured(model: nn.Module, inner: nn.Module, x: Inputs) -> Entered:
         if sum(before is module for before, _ in given) < CALLS:
             given.extend((module, t) for t in there)
 
-    with undisturbed(model), torch.inference_mode(False), torch.enable_grad(), ExitStack() as hooks:
-        if "torch._dynamo" in sys.modules:  # what is compiled calls no hooks
-            hooks.enter_context(torch.compiler.set_stance("force_eager"))
-        for module in entries:
-            hooks.callback(module.register_forward_pre_hook(enter).remove)
-        if entries:
-            with suppress(Exception):  # what was given until then is known
-                call_on_copies(model, with_images(x, seen))
+    if not entries:
+        return []
+    dynamo = "torch._dynamo" in sys.modules  # what is compiled calls no hooks
+    eager = torch.compiler.set_stance("force_eager") if dynamo else nullcontext()
+    with undisturbed(model), torch.inference_mode(False), torch.enable_grad(), eager:
+        handles = [module.register_forward_pre_hook(enter) for module in entries]
+        with suppress(Exception), hooked(handles):  # what was given until then is known
+            call_on_copies(model, with_images(x, seen))
     names = {module: name for name, module in inner.named_modules()}  # wrappers are made anew
     return [(names[m], view) for m, t in given for view in _views(m, t, seen, axes)]
 

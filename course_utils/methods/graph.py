@@ -152,7 +152,8 @@ def _reads_channels_as_places(convolution: Any) -> bool:
     follow, seen = [(*start, axes)], set()  # node, which of its outputs, the input's axes there
     while follow:
         node, number, axes = follow.pop()
-        if node is None or (node, axes) in seen or len(axes) != _axes_of_output(node, number):
+        outputs = getattr(node, "_input_metadata", ())  # none of a leaf
+        if not outputs or (node, axes) in seen or len(axes) != len(outputs[number].shape):
             continue
         seen.add((node, axes))
         name = node.name()
@@ -162,10 +163,6 @@ def _reads_channels_as_places(convolution: Any) -> bool:
         elif not re.match("(Unsafe|Reshape|.*View|.*mm)Backward|.*Mm", name):
             follow += [(*following, _before(node, axes)) for following in node.next_functions]
     return False
-
-
-def _axes_of_output(node: Any, number: int) -> int:
-    return len(node._input_metadata[number].shape) if hasattr(node, "_input_metadata") else 0
 
 
 def _before(node: Any, axes: tuple[int, ...]) -> tuple[int, ...]:

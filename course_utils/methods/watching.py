@@ -262,8 +262,8 @@ def _apply_rule(
         gradient = gradients[name]
         if gradient is None:
             continue
-        gradient = fold(gradient)
-        reached = _most_places(gradient)
+        gradient = fold(gradient)  # N x C x places; the most places in any image
+        reached = int(gradient.flatten(2).ne(0).any(dim=1).sum(dim=1).max())
         if reached > 1:
             fitting.append(name)
             watched.folds[name] = fold
@@ -319,8 +319,3 @@ def _note_times(watched: Watched, sides: int) -> None:
             continue
         if tokens is not None and tokens not in watched.attentions:
             watched.image_tokens[tokens] = []
-
-
-def _most_places(gradient: Tensor) -> int:
-    """From how many places of N x C x h x w the output is reached: the most in any image."""
-    return int(gradient.flatten(2).ne(0).any(dim=1).sum(dim=1).max())
