@@ -56,8 +56,6 @@ class Orientation(NamedTuple):
         if self.aligned:
             return fold
         order, back = (0, 1, *(2 + j for j in self.axes)), [2 + i for i in self.mirrored]
-        if not back:
-            return lambda a: fold(a).permute(order)
         return lambda a: fold(a).permute(order).flip(back)
 
     def in_words(self) -> str:
