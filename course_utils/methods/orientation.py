@@ -131,10 +131,8 @@ def orientation_of(
 def other_axis_order(
     model: nn.Module, x: Inputs, name: str, first: bool, turned: bool
 ) -> tuple[Fold, Orientation] | None:
-    """How a layer is read and lies if its channels stand at the other end; None where that is not
-    clear.
-
-    So it may be where one side of the image alone was made smaller.
+    """How a layer is read, and lies, if its channels stand at the other end, as they may where only
+    one side of the image was made smaller; None where that is not clear.
 
     Args:
         first: whether they were taken to stand first.
@@ -158,12 +156,8 @@ def unknown_network(model: nn.Module) -> nn.Module | None:
 
 
 def _measured(layer: Layer, expected: Orientation) -> Orientation:
-    """How the grid lies.
-
-    As what the convolutions that read the image are given, where that shows it: there each place
-    sees its own spot of the image only. Where that or the layer says otherwise than the shapes, it
-    is measured several times, and what the convolutions on the way to it are given, as the first
-    may stand in another branch, and the network may turn what lies between them.
+    """How the grid lies: as the shapes say, where neither the layer nor what the convolutions that
+    read the image are given says otherwise; there each place sees its own spot of the image only.
     """
     entries = convolutions_of(images_of(layer.x), layer.model)
     start = measure(layer, entries, seed=0)
@@ -171,11 +165,10 @@ def _measured(layer: Layer, expected: Orientation) -> Orientation:
         return expected._replace(clear=False)
     entered, seen = start
     shown, found = {_shown([call]) for calls in entered for call in calls} - {None}, expected
-    plain = shown <= {expected} and _agrees(seen, expected)
+    plain = shown <= {expected} and _agrees(seen, expected.axes)
     if not plain or _out_of_order([seen], expected.axes):
         again = _measured_again(layer, expected, entries, start)
-        by_chance = plain and not again.unrelated  # as of few channels
-        found = expected if by_chance else again
+        found = again if again.unrelated or not plain else expected  # by chance, of few channels
     rerun(layer.model, layer.x)
     return found
 
@@ -183,7 +176,9 @@ def _measured(layer: Layer, expected: Orientation) -> Orientation:
 def _measured_again(
     layer: Layer, expected: Orientation, entries: list[nn.Module], start: Measured
 ) -> Orientation:
-    """How the grid lies.
+    """How the grid lies, measured several times: as seen at the layer, else at the last convolution
+    before it that shows it. The first one may stand in another branch, and the network may turn
+    what lies between them.
 
     Args:
         entries: the convolutions that read the image.
@@ -194,9 +189,9 @@ def _measured_again(
     more = [one for one in again if one is not None]
     every = [start[1], *(seen for _, seen in more)]
     own, alignment = _shown(every), _mean_alignment(every)
-    before = [_views(each) for each in zip(*(entered for entered, _ in more))]
+    before = [_shown_in(each) for each in zip(*(entered for entered, _ in more))]
     if not way:  # where the network's code cuts the graph, the first that is registered
-        way, before = {module: set() for module in entries[:1]}, [_views(start[0][:1])]
+        way, before = {module: set() for module in entries[:1]}, [_shown_in(start[0][:1])]
     shown, several = _last_of(way, before)
     found, unclear = own or shown, expected._replace(clear=False)
     every_one = [one for one in (found, *chain.from_iterable(before)) if one is not None]
@@ -212,8 +207,8 @@ def _measured_again(
     return found._replace(several=several and bool(alignment.abs().amax(dim=1).min() < WHOLE))
 
 
-def _views(measured: Sequence[list[Tensor]]) -> set[Orientation]:
-    """How what a convolution is given lies, as far as that is seen, in each call of a pass.
+def _shown_in(measured: Sequence[list[Tensor]]) -> set[Orientation]:
+    """The orientations of a convolution's input, as far as they are seen, in each call of a pass.
 
     Args:
         measured: of each time it was measured, each call.
@@ -222,16 +217,16 @@ def _views(measured: Sequence[list[Tensor]]) -> set[Orientation]:
 
 
 def _last_of(
-    way: dict[nn.Module, set[nn.Module]], views: list[set[Orientation]]
+    way: dict[nn.Module, set[nn.Module]], shown: list[set[Orientation]]
 ) -> tuple[Orientation | None, bool]:
-    """How the input of the last convolution that shows it lies, None where another beside it counts
-    as much; whether any are given other views than those beside them.
+    """The orientation at the last convolution that shows one, None where another branch beside it
+    shows another; whether any two branches do.
 
     Args:
         way: as `convolutions_before` gives it.
-        views: how what each of them is given lies.
+        shown: the orientations at each of them.
     """
-    known = {module: seen for module, seen in zip(way, views) if seen}
+    known = {module: seen for module, seen in zip(way, shown) if seen}
     several, last = False, set[Orientation]()
     for module, seen in known.items():
         beside = [known[m] for m in known if m not in way[module] and module not in way[m]]
@@ -275,12 +270,11 @@ def convolutions_before(
     return {m: {other for other in way if node_of(starts[other]) in behind[m]} for m in way}
 
 
-def _agrees(seen: Tensor, orientation: Orientation) -> bool:
-    """Whether a grid visibly follows the image's axes as it lies."""
+def _agrees(seen: Tensor, axes: tuple[int, ...]) -> bool:
+    """Whether these axes of a grid visibly follow the image's, forwards, and no others do more."""
     alignment = _alignment(seen).nan_to_num(1)
-    signs = [-1 if i in orientation.mirrored else 1 for i in range(len(alignment))]
-    along = [sign * row[j] for sign, row, j in zip(signs, alignment, orientation.axes)]
-    return bool(min(along) >= CLEAR) and _closest(alignment) == orientation.axes
+    along = [row[j] for row, j in zip(alignment, axes)]
+    return bool(min(along) >= CLEAR) and _closest(alignment) == axes
 
 
 def _out_of_order(measured: Sequence[Tensor], axes: Sequence[int]) -> tuple[int, ...]:
