@@ -211,3 +211,85 @@ def test_one_electrode_under_filters_of_one_row_has_a_map_along_its_time():
     model = nn.Sequential(nn.Unflatten(1, (1, -1)), *layers, nn.Linear(6, 4))
     explanation = GradCAM(model)(torch.randn(2, 1, 128))
     assert explanation.evidence.shape == (2, 1, 1, 124)
+
+
+class Causal(nn.Module):
+    """A convolution padded on both sides, of which the end is cut off, as many TCNs are written."""
+
+    def __init__(self, dilation):
+        super().__init__()
+        torch.manual_seed(0)
+        self.f = nn.Conv1d(2, 6, 3, padding=2 * dilation, dilation=dilation)
+        self.fc, self.cut = nn.Linear(6, 4), 2 * dilation
+
+    def forward(self, x):
+        return self.fc(self.f(x)[..., : -self.cut].relu().mean(dim=2))
+
+
+def test_of_a_padded_signal_whose_end_is_cut_off_the_reason_has_the_cure():
+    model, x = Causal(16), torch.randn(2, 2, 100)
+    reason = GradCAM(model)(x).layer_reason
+    assert "6 x 132, of which the output reads the first 100 only" in reason
+    cure = re.search(r"with (layer=.*\])", reason)[1]
+    explanation = eval(f"GradCAM(model, {cure})")(x)  # noqa: S307
+    a, y = start_at(model, "f", x)
+    (gradient,) = torch.autograd.grad(y.amax(dim=1).sum(), a)
+    wanted = (gradient[..., :100].mean(dim=2, keepdim=True) * a[..., :100]).sum(1, keepdim=True)
+    assert torch.allclose(explanation.evidence, wanted, atol=1e-6)
+
+
+def test_of_a_sound_the_reason_names_the_picture_that_is_made_of_it():
+    class Filtered(Hearing):
+        def __init__(self):
+            super().__init__()
+            self.bank = nn.Conv1d(1, 16, 9, stride=4)
+
+        def forward(self, x):
+            return self.fc(self.f(self.bank(x)[:, None]).relu().mean(dim=(2, 3)))
+
+    explanation = GradCAM(Filtered())(torch.randn(2, 1, 256))
+    assert explanation.layer == "bank" and "but for 'f', which has a height" in (
+        explanation.layer_reason
+    )
+
+
+def test_frames_before_colours_are_times_without_a_convolution_too():
+    model = nn.Sequential(nn.Flatten(3), nn.Linear(64, 6), nn.Flatten(1), nn.Linear(4 * 3 * 6, 4))
+    with pytest.raises(LayerError, match="for a 4 x 8 x 8 image"):
+        GradCAM(model)(torch.randn(2, 4, 3, 8, 8))
+
+
+class Streams(nn.Module):
+    """A transformer whose layers stand in lists by their kind, and share their norms (docTR)."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.patches = nn.Conv2d(3, 8, 4, stride=4)
+        self.norm = nn.LayerNorm(8)
+        self.attention = nn.ModuleList(
+            nn.MultiheadAttention(8, 2, batch_first=True) for _ in range(2)
+        )
+        self.feed_forward = nn.ModuleList(
+            nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 8)) for _ in range(2)
+        )
+        self.fc = nn.Linear(8, 4)
+        self.eval()
+
+    def forward(self, x):
+        tokens = self.patches(x).flatten(2).mT
+        for attention, feed_forward in zip(self.attention, self.feed_forward):
+            normed = self.norm(tokens)
+            tokens = tokens + attention(normed, normed, normed)[0]
+            tokens = tokens + feed_forward(self.norm(tokens))
+        return self.fc(tokens.mean(dim=1))
+
+
+def test_a_list_of_branches_is_no_branch_itself():
+    model, x = Streams(), images(size=(16, 12))
+    explanation = GradCAM(model)(x)
+    assert explanation.layer == "feed_forward.0"  # the last before the last attention
+    a, y = start_at(model, "feed_forward.0", x)
+    (gradient,) = torch.autograd.grad(y.amax(dim=1).sum(), a)
+    wanted = (gradient.mean(dim=1, keepdim=True) * a).sum(dim=2).unflatten(1, (1, 4, 3))
+    assert torch.allclose(explanation.evidence, wanted, atol=1e-6)

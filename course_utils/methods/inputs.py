@@ -90,7 +90,8 @@ def image_axes(images: Tensor, model: nn.Module) -> tuple[int, ...]:
             return others
         if few and sure and axis == len(shape) - 1 and _reads_pixels(model, shape):
             return others
-        if axis == 3 and sure and shape[3] in (1, 3, 4) and first_convolution(model) is None:
+        colours = shape[axis] in (1, 3, 4) and (axis == 3 and sure or shape[1] not in (1, 3))
+        if axis < 4 and colours and first_convolution(model) is None:
             return others  # as what is joined to each pixel, its place say, is read with it
     if len(shape) == 3:
         return _axes_of_three(shape, model)

@@ -203,6 +203,12 @@ def default_targets(
         reason += _in_another_branch(name, watched)
         reason += ", a branch that is added to what it reads" * (name == watched.branch)
         reason += f"; it gives {shape}"
+        if name in watched.longer:
+            few = size_of(images_of(x), model)[0]
+            reason += (
+                f", of which the output reads the first {few} only: the map lies right without the "
+                f"others, with layer='{name}', reshape_transform=lambda a: a[..., :{few}]"
+            )
         yield Target(name, model.get_submodule(name), reason, asked=None)
 
 
@@ -230,6 +236,12 @@ def _in_another_branch(name: str, watched: Watched) -> str:
 def _passed_over(model: nn.Module, name: str, watched: Watched) -> str:
     """What runs later and passes the rule, too, in words: linear layers, maps of one channel."""
     end, others = watched.ends[name], [n for n in watched.fitting if n not in watched.inside]
+    if name in watched.lengths:
+        once = [n for n in watched.shapes if watched.runs[n] == 1 and n not in watched.inside]
+        pictures = [n for n in once if len(s := watched.shapes[n]) == 4 and min(s[2:]) > 1]
+        later = (pictures or [name])[-1]
+        if watched.ends[later] > end:
+            return f", but for '{later}', which has a height and a width, as a spectrogram has"
     for later in [n for n in others if watched.ends[n] > end]:
         if watched.shows_channels(later) and not watched.shows_channels(name):
             return f", but for '{later}', which has channels in the place of height or width"

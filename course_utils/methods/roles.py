@@ -66,12 +66,15 @@ def inside_branches(modules: dict[str, nn.Module], shapes: Mapping[str, Sequence
 
 
 def _branches_round(name: str, modules: dict[str, nn.Module]) -> set[str]:
-    """The attentions and MLPs that a module is a part of."""
+    """The attentions and MLPs that a module is a part of; a list of them is none itself."""
     return {
         path
         for path in accumulate(name.split(".")[:-1], "{}.{}".format)
-        if re.fullmatch(_BRANCH, path.rpartition(".")[2])
-        or type(modules[path]).__name__.endswith(_BRANCHES)
+        if not isinstance(modules[path], nn.ModuleList)
+        and (
+            re.fullmatch(_BRANCH, re.sub(r"[.\d]+$", "", path).rpartition(".")[2])
+            or type(modules[path]).__name__.endswith(_BRANCHES)
+        )
     }
 
 

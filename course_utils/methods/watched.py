@@ -53,6 +53,7 @@ class Watched:
     gates: set[str] = field(default_factory=set)  # one channel: how much is read, not what is seen
     weighing: set[str] = field(default_factory=set)  # read as others' weights or offsets only
     silent: set[str] = field(default_factory=set)  # give the same of other images: all weights zero
+    longer: set[str] = field(default_factory=set)  # than the signal, whose length alone is read
     cut: bool = False  # there were grids, but no gradient
     repeated: str = ""  # the last module with a grid that ran more than once
     one_place: str = ""  # the last module with a grid of which the output reads one place

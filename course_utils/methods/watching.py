@@ -131,13 +131,12 @@ def _watch(
     """One forward and one backward pass through the whole network, with a hook on every module."""
     watched = Watched(n=len(images_of(x)), output=output)
     tensors, recording = dict[str, Tensor](), [True]
-    inside = torch._C._functorch.is_functorch_wrapped_tensor
-    apart = (lambda value: False) if inside(images_of(x)) else inside  # in the network's own vmap
+    around = torch._C._functorch.is_functorch_wrapped_tensor(images_of(x))
 
     def keep(name: str) -> Any:
         def hook(_module: nn.Module, _inputs: Any, value: Any) -> Tensor | None:
             watched.runs[name] += bool(recording)
-            if not isinstance(value, Tensor) or not value.is_floating_point() or apart(value):
+            if not isinstance(value, Tensor) or not _takes_a_graph(value, around):
                 return None
             watched.inference |= torch.is_inference_mode_enabled()
             start, handed_on = _start(value)
@@ -161,10 +160,21 @@ def _watch(
     watched.shapes = {name: tensor.shape for name, tensor in tensors.items()}
     _note_times(watched, len(size_of(images_of(x), model)))
     _apply_rule(watched, model, x, weights, dict(zip(tensors, gradients)))
+    _note_longer(watched, dict(zip(tensors, gradients)), size_of(images_of(x), model))
     put_hidden_last(watched, y, tensors)
     put_weighing_last(watched, y, tensors)
     watched.read = {name for best in watched.fitting[:1] for name in read_by(best, tensors)}
     return watched
+
+
+def _takes_a_graph(value: Tensor, around: bool) -> bool:
+    """Whether a graph can start at what a module gave: not in torch.vmap, unless it is around all.
+
+    What is being compiled must not be asked.
+    """
+    plain = around or torch.compiler.is_compiling()
+    wrapped = torch._C._functorch.is_functorch_wrapped_tensor
+    return value.is_floating_point() and (plain or not wrapped(value))
 
 
 def _start(value: Tensor) -> tuple[Tensor, Tensor]:
@@ -247,8 +257,8 @@ def _apply_rule(
     fitting, cancelling, grids = [], set(), 0  # the modules with a grid that ran once
     for name in reversed(watched.shapes):
         shape = watched.shapes[name]
-        batch = shape[: 2 if len(shape) == 3 else 1]  # of tokens T x N x C it may stand second
-        if name in fixed or len(shape) < 3 or watched.n not in batch:
+        # the batch stands first; of tokens T x N x C it may stand second
+        if name in fixed or len(shape) < 3 or watched.n not in shape[: 1 + (len(shape) == 3)]:
             continue
         seen, kind = partial(watched.seen_of, name, size), channels_first(modules[name])
         fold = find_fold(model, shape, size, seen, kind, watched.n)
@@ -319,3 +329,14 @@ def _note_times(watched: Watched, sides: int) -> None:
             continue
         if tokens is not None and tokens not in watched.attentions:
             watched.image_tokens[tokens] = []
+
+
+def _note_longer(
+    watched: Watched, gradients: dict[str, Tensor | None], size: Sequence[int]
+) -> None:
+    """The layers whose output is longer than the signal, where what is longer is not read."""
+    for name in watched.fitting if len(size) == 1 else []:
+        gradient = gradients[name]
+        rest = None if gradient is None else watched.folds[name](gradient)[:, :, size[0] :]
+        if rest is not None and rest.numel() and not rest.any():
+            watched.longer.add(name)
