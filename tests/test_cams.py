@@ -418,6 +418,16 @@ def test_a_pass_at_another_layer_is_refused():
         GradCAM(model, "stem")(seen)
 
 
+@pytest.mark.parametrize("name", ["output", "reshape_transform"])
+def test_a_pass_that_was_kept_without_the_methods_function_is_refused(name):
+    model, how = HandNet(), {name: lambda values: values + 0}
+    with pytest.raises(ValueError, match=rf"kept without this method's {name}=.*x, {name}=\.\.\."):
+        GradCAM(model, "layer1", **how)(ForwardPass(model, PHOTO, "layer1"))
+    seen = ForwardPass(model, PHOTO, "layer1", **how)
+    close(GradCAM(model, "layer1", **how)(seen, why=1).evidence, S1[None, None])
+    close(GradCAM(model, "layer1")(seen, why=1).evidence, S1[None, None])
+
+
 def test_a_layer_may_be_given_as_a_module():
     model = RandomNet()
     assert GradCAM(model, model.stem).layer == "stem"
@@ -640,6 +650,14 @@ def test_the_published_loss_with_sigmoids_is_the_binary_cross_entropy_of_q():
 def test_sigmoids_do_not_change_the_logit_difference():
     got = ContrastCAM(HandNet(), loss="logit_difference", sigmoid=True)(PHOTO, 2, 0)
     close(got.evidence, (S2 - S0)[None, None])
+
+
+def test_one_logit_at_each_place_has_no_softmax():
+    network = nn.Sequential(nn.Conv2d(3, 2, 1), nn.Conv2d(2, 1, 1)).eval()
+    seen = ForwardPass(network, PHOTO, "0")
+    with pytest.raises(ClassError, match=r"a softmax makes 1.*probabilities\(sigmoid=True\)"):
+        seen.probabilities()
+    close(seen.probabilities(sigmoid=True), network(PHOTO).sigmoid().detach())
 
 
 def test_probabilities_that_do_not_compete():

@@ -256,6 +256,14 @@ def test_a_question_without_a_gradient_is_refused():
         ForwardPass(HandNet(), PHOTO).ask(lambda y: y.argmax(dim=1))
 
 
+@pytest.mark.parametrize("question", [lambda y: y.softmax(0)[:, 1], lambda y: y[0], lambda y: y[1]])
+def test_a_question_that_mixes_images_is_refused(question):
+    seen = ForwardPass(HandNet(), torch.cat([PHOTO, PHOTO + 1, PHOTO - 1]))
+    with pytest.raises(ValueError, match=r"the logits of others.*own row: lambda y: y\[:, 0\]"):
+        seen.ask(question)
+    assert seen.ask(lambda y: y.softmax(1)[:, 1]).any()
+
+
 def test_a_question_about_another_pass_is_refused():
     model = HandNet()
     with pytest.raises(ValueError, match="function of the output that it is given.*another pass"):

@@ -170,27 +170,36 @@ class _CAM:
                 f"That forward pass was kept at '{x.layer}' of a {type(x.model).__name__}; this "
                 f"method asks at '{self.layer}' of its own network. Make the two the same."
             )
-        if not are_classes(x.logits):
-            shape = " x ".join(map(str, x.logits.shape))
-            if x.logits[:1].numel() == max(x.logits.shape[1:]):
-                raise ClassError(
-                    f"The network's output is {shape}, not N x classes. Take the other axes away: "
-                    f"{type(self).__name__}(model, output=lambda y: y.flatten(1)), or, where the "
-                    "network returns more than a tensor, y.logits.flatten(1) of an object and "
-                    "y['logits'].flatten(1) of a dict."
-                )
-            given = ("reshape_transform", "output")
-            same = [f", {name}={name}" for name in given if getattr(self, name) is not None]
-            raise ClassError(
-                f"The network's output is {shape}, not N x classes. Say which number of it you "
-                f"mean: ForwardPass(model, x, '{x.layer}'{''.join(same)})"
-                ".ask(lambda y: y[:, 0].flatten(1).sum(1)), say, asks about the sum of all that "
-                "stands under index 0."
+        elif without := [n for n in x._without if getattr(self, n) is not None]:
+            raise ValueError(
+                f"That forward pass was kept without this method's {without[0]}=. Give it there: "
+                f"ForwardPass(model, x, {without[0]}=...)."
             )
+        if not are_classes(x.logits):
+            raise self._no_classes(x)
         if self._names_changed():
             self._read_names()
         warn_of_probabilities(self.model, x._output)
         return _Answer(x, names_of(self.categories, x.logits, self.model))
+
+    def _no_classes(self, x: ForwardPass) -> ClassError:
+        """What to do about an output that is not N x classes."""
+        shape = " x ".join(map(str, x.logits.shape))
+        if x.logits[:1].numel() == max(x.logits.shape[1:]):
+            return ClassError(
+                f"The network's output is {shape}, not N x classes. Take the other axes away: "
+                f"{type(self).__name__}(model, output=lambda y: y.flatten(1)), or, where the "
+                "network returns more than a tensor, y.logits.flatten(1) of an object and "
+                "y['logits'].flatten(1) of a dict."
+            )
+        given = ("reshape_transform", "output")
+        same = [f", {name}={name}" for name in given if getattr(self, name) is not None]
+        return ClassError(
+            f"The network's output is {shape}, not N x classes. Say which number of it you "
+            f"mean: ForwardPass(model, x, '{x.layer}'{''.join(same)})"
+            ".ask(lambda y: y[:, 0].flatten(1).sum(1)), say, asks about the sum of all that "
+            "stands under index 0."
+        )
 
 
 class _Answer:

@@ -102,6 +102,8 @@ class ForwardPass:
         ChanceWarning: the network draws random numbers in evaluation mode.
     """
 
+    _without: Sequence[str] = ()  # the names of functions that were not given
+
     @own_keywords
     def __init__(
         self,
@@ -112,6 +114,8 @@ class ForwardPass:
         output: Callable[[Any], Tensor] | None = None,
     ):
         self._run(model, x, layer, reshape_transform, output)
+        functions = {"reshape_transform": reshape_transform, "output": output}
+        self._without = [name for name, function in functions.items() if function is None]
         self._unchanged.also(self.activations, self.logits)
         if self._closed_form is not None:
             self._unchanged.record([self._closed_form.stored], self._output)
@@ -446,7 +450,8 @@ class ForwardPass:
 
         Raises:
             TypeError: the question is no function.
-            ValueError: it does not give one number per image, or none that can be differentiated.
+            ValueError: it does not give one number per image, from its own row, or none that can
+                be differentiated.
         """
         if not callable(question):
             raise TypeError(
@@ -465,14 +470,23 @@ class ForwardPass:
                     + "Do not average over the batch (reduction='none')." * averaged
                     + f"One to this output is {self._a_question}." * (not averaged)
                 )
-            v = None
+            v, ends = None, []
             if answer.requires_grad and not answer.is_complex():
-                (v,) = torch.autograd.grad(answer.sum(), y, allow_unused=True)
+                v, *ends = (
+                    torch.autograd.grad(one, y, retain_graph=True, allow_unused=True)[0]
+                    for one in (answer.sum(), answer.flatten()[0], answer.flatten()[-1])
+                )
         if v is None:
             raise ValueError(
                 "The question's answer is no differentiable function of the output that it is "
                 "given: ask for a real number made of the logits by arithmetic, not by argmax, "
                 "detach or item, nor by another pass."
+            )
+        if any(rows.any() for rows in (ends[0][1:], ends[1][:-1])):
+            raise ValueError(
+                "The question's answer for one image depends on the logits of others, as that of "
+                f"y[0] or softmax(0) does. Let each image's come from its own row: "
+                f"{self._a_question}, softmax(1)."
             )
         return v.unsqueeze(1)
 

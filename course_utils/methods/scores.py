@@ -71,6 +71,13 @@ def class_probabilities(output: Tensor, sigmoid: bool = False) -> Tensor:
     """
     if is_one_logit(output):
         return class_logits(output).softmax(dim=1)
+    if not sigmoid and output.shape[1] == 1:
+        shape = " x ".join(map(str, output.shape))
+        raise ClassError(
+            f"The network's output is {shape}: of one number each a softmax makes 1. Of one logit "
+            "at each place: probabilities(sigmoid=True). Of classes on another axis: softmax along "
+            "that one."
+        )
     return output.sigmoid() if sigmoid else output.softmax(dim=1)
 
 
