@@ -12,6 +12,7 @@ import pytest
 import torch
 from tiny_networks import start_at
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, TensorDataset
 
 from course_utils.errors import ChanceWarning, ClassError, LayerError
@@ -953,3 +954,71 @@ def test_a_function_that_runs_a_part_again_leaves_no_gradient_at_its_weights(hel
     seen = ForwardPass(model, x)
     GradCAM(model)(seen, why=[0, 1]), GradCAM(model, "f")(x, why=1)
     assert weight.grad is None if held is None else bool((weight.grad == held).all())
+
+
+class Doing(Plain):
+    """As `Plain`, with a forward method of the test's choice."""
+
+    def __init__(self, forward):
+        super().__init__()
+        self.does = forward
+
+    def forward(self, x):
+        return self.does(self, self.f(self.stem(x).relu()))
+
+
+def times_what_keeps_no_gradient(model, a):
+    with torch.inference_mode():
+        factors = a.mean().repeat(6)
+    return model.h(a.mean(dim=(2, 3)) * factors)
+
+
+def checkpointed(model, a):
+    return checkpoint(model.h, a.mean(dim=(2, 3)), use_reentrant=True)
+
+
+@pytest.mark.parametrize(
+    "forward, words",
+    [
+        (lambda m, a: m.head(a).detach(), "No gradient of Doing's output reaches a layer"),
+        (times_what_keeps_no_gradient, "or of a part of it, runs under torch.inference_mode"),
+        (checkpointed, r"old kind \(use_reentrant=True\) stands after the layer"),
+    ],
+)
+def test_what_keeps_the_gradient_from_all_layers_is_named(forward, words):
+    with pytest.raises(LayerError, match=words):
+        GradCAM(Doing(forward))(images())
+
+
+def test_a_wrapper_that_hands_on_all_it_is_given_lacks_an_input_as_the_network_inside_does():
+    class Wrapper(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inside = nn.Bilinear(2, 2, 2)
+
+        def forward(self, *inputs):
+            return self.inside(*inputs)
+
+    with pytest.raises(TypeError, match="Wrapper wants more than one input .*'input2': ..."):
+        GradCAM(Wrapper())(images())
+
+
+def test_of_a_dense_output_there_is_no_map_of_each_class():
+    dense = ForwardPass(Doing(lambda m, a: a), images(), "f")
+    with pytest.raises(ValueError, match=r"not N x classes: evidence\(v\) answers any question"):
+        dense.class_maps()
+
+
+def test_of_pixels_that_a_linear_layer_reads_one_by_one_the_channels_stand_last():
+    class Pixelwise(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.pixels, self.f, self.h = nn.Linear(4, 5), nn.Conv2d(5, 6, 3), nn.Linear(6, 5)
+
+        def forward(self, x):
+            return self.h(self.f(self.pixels(x).movedim(-1, 1)).relu().mean(dim=(2, 3)))
+
+    model, x = Pixelwise(), torch.randn(2, 14, 18, 4)
+    found = GradCAM(model, "f")(x, range(5))
+    assert found.maps.shape[2:] == (14, 18)
+    torch.testing.assert_close(found.evidence, by_autograd(model, "f", x))
