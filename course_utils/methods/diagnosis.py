@@ -221,9 +221,9 @@ def of_the_network(error: Exception, model: nn.Module) -> LayerError | None:
         )
     if "Inference tensors cannot be saved for backward" in text:
         return not_under_inference_mode(model)
-    if "use_reentrant" in text or "Checkpointing is not compatible" in text:
+    if "use_reentrant" in text:
         return LayerError(reentrant("after the layer"))
-    quantised = ("torch.ao.nn", "torch.nn.quantized", "torchao")
+    quantised = ("torch.ao.nn", "torchao")
     kinds = {type(m).__module__ for m in model.modules()}
     packed = any(kind.startswith(quantised) and "qat" not in kind for kind in kinds)
     if packed and not isinstance(error, TypeError):

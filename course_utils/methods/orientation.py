@@ -147,11 +147,8 @@ def unknown_network(model: nn.Module) -> nn.Module | None:
     """The network in wrappers of this package, which hand on what they are given, and are made anew
     for a question; None for one of torchvision, timm or the course, which take images as they are.
     """
-    while type(model).__module__.startswith(f"{__package__}."):
-        inner = getattr(model, "network", None)
-        if not isinstance(inner, nn.Module):
-            break
-        model = inner
+    while type(model).__module__.startswith(f"{__package__}.") and hasattr(model, "network"):
+        model = model.get_submodule("network")
     return None if is_of_a_library(model, "course_utils") else model
 
 
