@@ -293,3 +293,16 @@ def test_a_list_of_branches_is_no_branch_itself():
     (gradient,) = torch.autograd.grad(y.amax(dim=1).sum(), a)
     wanted = (gradient.mean(dim=1, keepdim=True) * a).sum(dim=2).unflatten(1, (1, 4, 3))
     assert torch.allclose(explanation.evidence, wanted, atol=1e-6)
+
+
+def test_a_compiled_network_is_compiled_still_when_it_was_asked():
+    model, seen = torch.compile(Plain(), backend="eager"), []
+    GradCAM(model)(images())
+
+    @torch.compile(backend="eager")
+    def compiled(x):
+        seen.append(torch.compiler.is_compiling())
+        return x + 1
+
+    compiled(torch.ones(2))
+    assert seen == [True]

@@ -167,10 +167,12 @@ def _measured(model: nn.Module, inner: nn.Module, x: Inputs) -> Entered:
     if not entries:
         return []
     dynamo = "torch._dynamo" in sys.modules  # what is compiled calls no hooks
-    eager = torch.compiler.set_stance("force_eager") if dynamo else nullcontext()
-    with undisturbed(model), torch.inference_mode(False), torch.enable_grad(), eager:
+    with undisturbed(model), torch.inference_mode(False), torch.enable_grad():
+        # made in here, as it holds from when it is made, and `undisturbed` makes one, too
+        eager = torch.compiler.set_stance("force_eager") if dynamo else nullcontext()
         handles = [module.register_forward_pre_hook(enter) for module in entries]
-        with suppress(Exception), hooked(handles):  # what was given until then is known
+        # what was given until it fails, if it does, is known
+        with eager, suppress(Exception), hooked(handles):
             call_on_copies(model, with_images(x, seen))
     names = {module: name for name, module in inner.named_modules()}  # wrappers are made anew
     return [(names[m], view) for m, t in given for view in _views(m, t, seen, axes)]
