@@ -30,6 +30,25 @@ class Both(nn.Module):
         return self.vit.head(tokens[:, 0] + other)
 
 
+class Refusing(Both):
+    """It reads the class token alone, but bears no NaN in others."""
+
+    def forward(self, x):
+        tokens = self.vit.forward_features(x)
+        if tokens.isnan().any():
+            raise FloatingPointError("a token is NaN")
+        return self.vit.head(tokens[:, 0])
+
+
+def weighing():
+    """Its last attention gives the weights, too, as those do that are drawn."""
+    model = torchvision.models.VisionTransformer(**SMALL)
+    attention = model.encoder.layers[-1].self_attention
+    plain = attention.forward
+    attention.forward = lambda q, k, v, need_weights: plain(q, k, v, need_weights=True)
+    return model
+
+
 MAKE = {
     "torchvision": lambda: torchvision.models.VisionTransformer(**SMALL),
     "timm": lambda: timm.create_model("vit_tiny_patch16_224", **TIMM),
@@ -41,6 +60,8 @@ MAKE = {
     "two tokens read": lambda: timm.create_model("deit_tiny_distilled_patch16_224", **TIMM),
     "a patch read": Both,
     "a patch read, NaN hidden": lambda: Both(hides=True),
+    "NaN refused": Refusing,
+    "attention with weights": weighing,
 }
 SHORT = ["torchvision", "timm", "layer scale", "registers", "two tokens read"]
 
