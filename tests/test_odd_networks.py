@@ -1022,3 +1022,31 @@ def test_of_pixels_that_a_linear_layer_reads_one_by_one_the_channels_stand_last(
     found = GradCAM(model, "f")(x, range(5))
     assert found.maps.shape[2:] == (14, 18)
     torch.testing.assert_close(found.evidence, by_autograd(model, "f", x))
+
+
+def test_a_named_layer_is_answered_where_the_network_cannot_be_watched():
+    """With a hook at each layer, what becomes an array has a gradient, which NumPy refuses."""
+
+    class Arrays(Plain):
+        def forward(self, x):
+            a = self.stem(x.repeat(1, 3, 1, 1))
+            return self.head(self.f(torch.from_numpy(a.numpy())))
+
+    class Tensors(Plain):
+        def forward(self, x):
+            return self.head(self.f(self.stem(x.repeat(1, 3, 1, 1))))
+
+    x = images()[:, :1, :, :12]
+    found = GradCAM(Arrays(), "f")(x, range(5))
+    torch.testing.assert_close(found.evidence, by_autograd(Tensors(), "f", x))
+
+
+def test_what_a_network_packs_away_is_not_unpacked_to_look_for_percent():
+    def refuse(_packed):
+        raise AssertionError("unpacked")
+
+    def hundred(model, a):
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: t, refuse):
+            return model.head(a) * torch.tensor(100.0)
+
+    assert ForwardPass(Doing(hundred), images(), "f").probabilities().shape == (2, 5)
