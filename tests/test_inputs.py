@@ -632,3 +632,7 @@ def test_all_images_are_taken_where_another_inputs_rows_are_no_images():
 def test_channels_last_are_seen_where_a_linear_layer_reads_pixel_by_pixel(first, shape, size):
     network = nn.Sequential(first, nn.Conv2d(8, 8, 1), nn.Linear(3, 2))
     assert size_of(torch.zeros(shape), network) == size
+
+
+def test_a_signal_lies_along_its_last_axis_where_no_layer_tells():
+    assert size_of(torch.zeros(2, 30, 4), nn.Sequential(nn.ReLU())) == (4,)
