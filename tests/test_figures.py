@@ -379,6 +379,15 @@ class TestQuestions:
         known, unknown = (np.asarray(a.images[0].get_array()) for a in picture.figure.axes[1:3])
         assert (known == 1).all(axis=2)[3, 4] and not (unknown == 1).all(axis=2)[3, 2]
         assert picture.alt.endswith("The known answers are outlined.")
+        two = figures.questions([GREY] * 2, maps.expand(2, -1, -1, -1), [["a", "b"]] * 2,
+                                outlines=[None, [mask, None]])  # fmt: skip
+        first, second = (np.asarray(two.figure.axes[i].images[0].get_array()) for i in (1, 4))
+        assert not (first == 1).all(axis=2)[3, 4] and (second == known).all()
+
+    @pytest.mark.parametrize("columns", [0, -2, 1.5, "two"])
+    def test_columns_are_a_whole_number_from_1(self, columns):
+        with pytest.raises(ValueError, match="is the most panels in a row: 1, 2,"):
+            figures.photos([GREY], ["a"], "A grey square.", columns=columns)
 
     @pytest.mark.parametrize("title", ["Why cup?", LONG], ids=["short", "long"])
     @pytest.mark.parametrize(

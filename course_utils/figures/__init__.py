@@ -99,18 +99,19 @@ def questions(
         strength: N x K, an `Explanation`'s `.strength`; it then stands in the titles.
         scale: "own", each map on its own scale; "shared", all maps of one photo on Grad-CAM's
             scale, so that a weak one looks weak (needs `strength`).
-        outlines: N lists of K masks, H x W, True where the answer is known to lie; None: unknown.
+        outlines: N lists of K masks, H x W, True where the answer is known to lie; None, of one
+            question, of an image or of all: unknown.
 
     Raises:
         ValueError: lists of unequal lengths, another scale, or a shared one without `strength`.
     """
     same_length(images=images, maps=maps, titles=titles)
     maps = as_stack(maps)
-    if outlines is None:
-        outlines = [[None] * len(row) for row in titles]
+    outlines = [None] * len(titles) if outlines is None else outlines
+    same_length(outlines=outlines, titles=titles)
+    outlines = [[None] * len(t) if o is None else o for o, t in zip(outlines, titles)]
     slices = [""] * len(images)
     if maps.dim() != 4:
-        same_length(outlines=outlines, titles=titles)
         drawn = [panels_of(*row) for row in zip(images, maps, titles, outlines)]
         images, flat, titles, outlines, slices = (list(column) for column in zip(*drawn))
         maps = torch.stack(flat)

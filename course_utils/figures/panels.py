@@ -5,6 +5,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from numbers import Integral
 from typing import Any
 from unicodedata import bidirectional
 
@@ -143,7 +144,12 @@ def axes(
         aspect: height / width of the pictures.
         first_large: with 5 or 7 panels, or 3 of flat pictures, which leave a hole in every grid,
             the first is drawn large and the others in two rows at its right.
+
+    Raises:
+        ValueError: `columns` is no whole number from 1.
     """
+    if not (columns is None or isinstance(columns, Integral) and columns >= 1):
+        raise ValueError(f"columns={columns!r} is the most panels in a row: 1, 2, ...")
     flat = aspect < WIDE and columns is None
     holes = (3, 5, 7) if flat else (5, 7)
     if first_large and count in holes and (columns is None or columns < count):
