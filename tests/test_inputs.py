@@ -9,8 +9,9 @@ from torch import nn
 
 from course_utils import GradCAM
 from course_utils.errors import ClassError, ImageError, closest
+from course_utils.methods.checks import check_finite, check_images
 from course_utils.methods.classes import class_indices, class_name, class_names, names_of
-from course_utils.methods.inputs import check_finite, check_images, images_of, one_image, size_of
+from course_utils.methods.inputs import images_of, one_image, size_of
 
 NAMES = [
     "tabby, tabby cat",

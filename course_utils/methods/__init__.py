@@ -2,7 +2,7 @@
 
 - the questions: `cams` are the three of the lecture, `forward_pass` is Grad-CAM's two equations;
   `keywords` answers who comes from another package; `taxonomy` holds the other methods
-- what goes in: `inputs` (images), `classes` (names and numbers)
+- what goes in: `inputs` (images), `classes` (names and numbers); `checks` refuses the rest
 - one pass: `running` (the network is left as it was), `output` (which tensor is asked about),
   `head` (all after the target layer, on a graph of its own), `backward` (many questions at once),
   `unchanged` (no old activations with new weights), `tensors` (compared, drawn at random)

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from ..errors import ClassError, ImageError, LayerError
 from .backward import reentrant
+from .checks import check_images, check_numbers
 from .head import not_under_inference_mode
-from .inputs import Inputs, check_images, check_numbers, first_convolution, images_of, name_of
+from .inputs import Inputs, first_convolution, images_of, name_of
 from .layers import Target, default_targets, in_torchscript, known_target
 from .output import Picker, the_output
 from .running import call, hookable, hooked, undisturbed

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ..errors import GridWarning, LayerError, a_kind_of, warn_outside
 from .backward import backward, cancels
+from .checks import check_evidence, check_logits, cotangents
 from .closed_form import (
     CHUNK,
     ClosedForm,
@@ -29,7 +30,7 @@ from .first_token import find_shorter
 from .graph import graph_nodes
 from .grids import Fold, Seen, check_grid, grid_fold, own_grid, skew, tokens_first
 from .head import not_on_the_way
-from .inputs import Inputs, check_evidence, check_logits, cotangents, images_of, size_of
+from .inputs import Inputs, images_of, size_of
 from .keywords import own_keywords
 from .layers import Target, find_layer, run_from_target
 from .orientation import Orientation, orientation_of, other_axis_order, unknown_network
