@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from .errors import ClassError, a_kind_of
 from .methods.classes import class_indices, names_for
 from .methods.diagnosis import diagnosed
+from .methods.maps import as_mask
 from .methods.output import Picker, the_output
 from .methods.running import undisturbed
 from .methods.scores import check_classes, class_logits, warn_of_probabilities
@@ -484,17 +485,12 @@ def _way_to_one(values: np.ndarray) -> str:
 def _pair(evidence: ArrayLike, mask: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     swapped = str(getattr(evidence, "dtype", "")).endswith("bool")
     evidence, mask = _array(evidence), _array(mask, what="mask")
-    high, several = mask.max(), len(np.unique(mask[mask > 0])) > 1
-    if swapped and several:
-        raise ValueError("The map stands first, then the mask: here the map is one of booleans.")
-    if several:  # soft, with the noise of a JPEG, of class numbers, or a map in the mask's place
-        half = 0.5 if high <= 1 else 127 if high <= 255 else high / 2
-        raise ValueError(
-            f"The mask holds values between {mask.min():.3g} and {high:.3g}, and must say True or "
-            f"False: mask > {half:g} of a soft one, mask == 1 of class numbers. (The map stands "
-            "first, then the mask.)"
-        )
-    mask = mask > 0
+    try:
+        mask = as_mask(mask)
+    except ValueError as error:  # also a map in the mask's place
+        order = "The map stands first, then the mask"
+        said = f"{order}: here the map is one of booleans." if swapped else f"{error} ({order}.)"
+        raise ValueError(said) from None
     if evidence.shape != mask.shape:
         raise ValueError(
             f"The map is {evidence.shape} and the mask {mask.shape}; "

@@ -262,6 +262,14 @@ class TestOverlay:
         mask[4, 4] = True
         drawn = overlays.outlined(image, mask)[4, :, 0]
         assert drawn.tolist() == [0.5, 0, 1, 1, 0.5, 1, 1, 0, 0.5]
+        for low, high in [(0, 255), (-1, 1), (0, 0.5)]:
+            numbers = torch.from_numpy(np.where(mask, high, low))
+            assert (overlays.outlined(image, numbers)[4, :, 0] == drawn).all()
+
+    @pytest.mark.parametrize("soft", [np.eye(6) + 0.01, np.full((6, 6), np.nan)])
+    def test_a_soft_mask_is_not_outlined_as_everything(self, soft):
+        with pytest.raises(ValueError, match="must say True or False: mask > "):
+            overlays.outlined(GREY, soft)
 
 
 class TestWhere:

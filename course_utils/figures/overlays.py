@@ -6,6 +6,7 @@ from matplotlib.colors import ListedColormap
 from scipy.ndimage import binary_dilation
 from torch import Tensor
 
+from ..methods.maps import as_mask
 from ..networks.pictures import as_pixels
 
 # The overlay's colours were chosen by measurement (tests/test_overlay_colours.py): on black, grey
@@ -118,9 +119,13 @@ def outlined(image, mask, width: int = 2) -> np.ndarray:
         image: H x W picture.
         mask: H x W, True inside; the line runs just outside it, so that nothing inside is hidden.
         width: of the white line, in pixels.
+
+    Raises:
+        ValueError: a mask of another size, or one that does not say True or False.
     """
-    pixels, mask = as_pixels(image).copy(), _as_array(mask).astype(bool)
+    pixels, mask = as_pixels(image).copy(), _as_array(mask)
     _same_place(pixels, mask)
+    mask = as_mask(mask)
     white = binary_dilation(mask, np.ones((3, 3)), iterations=width)
     black = binary_dilation(white, np.ones((3, 3)))
     pixels[black & ~white], pixels[white & ~mask] = 0, 1

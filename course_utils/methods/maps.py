@@ -4,6 +4,7 @@ A map may have one, two or three dimensions (a signal, an image, a volume). Belo
 its places, that is its spatial positions, and H x W for the input's.
 """
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -70,6 +71,23 @@ def signed_maps(evidence: Tensor, size: tuple[int, ...], scale: float | None = N
     if not scale >= 0:  # of NaN nothing is true
         raise ValueError(f"The evidence that is drawn as 1 cannot be {scale}: give 0 or more.")
     return (maps / scale).clamp(-1, 1) if scale > 0 else torch.zeros_like(maps)
+
+
+def as_mask(values: np.ndarray) -> np.ndarray:
+    """A mask as booleans: numbers are True where they are above 0, if those are all one number.
+
+    Raises:
+        ValueError: they are several, as in a soft mask, in one with the noise of a JPEG, or of
+            class numbers; or NaN.
+    """
+    low, high = values.min(), values.max()
+    if len(np.unique(values[~(values <= 0)])) > 1 or np.isnan(high):
+        half = 0.5 if high <= 1 else 127 if high <= 255 else high / 2
+        raise ValueError(
+            f"The mask holds values between {low:.3g} and {high:.3g}, and must say True or False: "
+            f"mask > {half:g} of a soft one, mask == 1 of class numbers."
+        )
+    return values > 0
 
 
 def relative_strength(evidence: Tensor, grad_cam: Tensor) -> Tensor:

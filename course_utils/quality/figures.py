@@ -88,7 +88,7 @@ def patches(photo, local: LocalScores, caption: str = "") -> Picture:
         f"A photo, and two grids of {q.shape[0]} x {q.shape[1]} patches. The lowest score lies at "
         f"the {where(1 - q)}, the highest at the {where(q)}; the largest weight at the "
         f"{where(relative)}."
-    )
+    ).replace("at the everywhere alike", "everywhere alike")
     return Picture(figure, alt, caption)
 
 
