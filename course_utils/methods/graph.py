@@ -44,7 +44,7 @@ def readers_of(output: Tensor) -> Readers:
     return readers
 
 
-_HANDED_ON = (
+_HANDED_ON = (  # operations that give what they read, in another shape, order or scale
     "(Clone|Alias|(Unsafe)?View|Reshape.*|T|Transpose|Permute|Unsqueeze|Squeeze|Expand|Slice|Split.*"
     "|MaskedFill|.*BatchNorm)Backward"
 )

@@ -13,17 +13,20 @@ def best_first(
     watched: Watched, modules: dict[str, nn.Module], names: list[str], cancelling: set[str],
     fixed: set[str],
 ) -> list[str]:  # fmt: skip
-    """The layers that pass the rule, those with fewer and lesser faults first, then the last."""
+    """The layers that pass the rule: first those without the gravest fault, of these the last."""
     foreign = _foreign(watched, modules, fixed)
 
     def faults(name: str) -> tuple[bool, ...]:
-        other = watched.ends[name] >= foreign.get(watched.tokens(name), inf)
-        inside = name in watched.inside
-        # as patches are, before anything reads them
-        early = not inside and watched.ends[name] < watched.first_attention
-        behind, stage = watched.behind_attention(name), is_a_stage(modules[name])
-        gate = name in watched.gates
-        return name in cancelling, other, inside, behind, early, gate, not stage
+        end, inside = watched.ends[name], name in watched.inside
+        return (
+            name in cancelling,  # its gradients add up to nothing
+            end >= foreign.get(watched.tokens(name), inf),  # its tokens are not the image's
+            inside,  # of an attention or an MLP
+            watched.behind_attention(name),
+            not inside and end < watched.first_attention,  # as patches are, before they are read
+            name in watched.gates,
+            not is_a_stage(modules[name]),
+        )
 
     return sorted(names, key=faults)
 
