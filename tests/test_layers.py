@@ -415,3 +415,18 @@ def test_what_is_no_grid_of_the_batch_is_refused(shape, n):
 def test_a_name_in_place_of_a_network():
     with pytest.raises(TypeError, match="must be an nn.Module, such as load_classifier"):
         find_layer("efficientnet_lite0")
+
+
+def test_a_row_that_is_much_longer_than_the_signal_lies_along_another_axis():
+    with pytest.raises(LayerError, match="'f' gives 1 x 4 x 50, which is not N x C x w for a sig"):
+        grid_fold(nn.Conv1d(2, 4, 3), "f", torch.zeros(1, 4, 50), (10,), kind=True)
+
+
+@pytest.mark.parametrize(
+    ("first", "read"),
+    [(nn.Conv2d(3, 4, 3), (1, 4, 8, 6, 6)), (nn.Conv3d(3, 8, 3), (1, 8, 4, 6, 6))],
+)
+def test_frames_stand_before_channels_where_layers_of_images_read_each(first, read):
+    """Of 8 frames: N x 8 x 4 x 6 x 6 is T x C behind 2-D layers, and C x T behind 3-D ones."""
+    output = torch.zeros(1, 8, 4, 6, 6)
+    assert grid_fold(nn.Sequential(first), "f", output, (8, 24, 24))(output).shape == read
