@@ -520,6 +520,45 @@ def test_channels_at_the_end_are_seen_where_one_side_alone_was_made_smaller():
     torch.testing.assert_close(found.evidence[:, 0], expected)
 
 
+def test_what_goes_only_into_a_gate_gives_way_whatever_the_gate_does():
+    """A gate of one channel that multiplies as it is, without a sigmoid."""
+
+    class Gated(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(16)
+            self.f, self.linear = nn.Conv2d(3, 6, 3), nn.Linear(6, 5)
+            self.hidden, self.gate = nn.Conv2d(6, 4, 1), nn.Conv2d(4, 1, 1)
+            self.eval()
+
+        def forward(self, x):
+            a = self.f(x)
+            return self.linear((a * self.gate(self.hidden(a).relu())).mean(dim=(2, 3)))
+
+    model, x = Gated(), torch.randn(2, 3, 12, 12)
+    found = GradCAM(model)(x, 0)
+    assert found.layer == "f"
+    expected = by_autograd(model, "f", x, grid=lambda a: a)
+    torch.testing.assert_close(found.evidence[:, 0], expected)
+
+
+def test_channels_first_are_seen_where_the_width_alone_was_made_smaller():
+    """N x 8 x 8 x 2 of a square image looks like 8 x 8 places of 2 channels."""
+
+    class Narrow(nn.Module):
+        def forward(self, a):
+            return F.avg_pool2d(a, (1, 4))
+
+    torch.manual_seed(15)
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(128, 5))
+    model, x = (
+        nn.Sequential(nn.Conv2d(3, 8, 4, 4), Narrow(), flat).eval(),
+        torch.randn(2, 3, 32, 32),
+    )
+    expected = by_autograd(model, "1", x, grid=lambda a: a)
+    torch.testing.assert_close(GradCAM(model, "1")(x, 0).evidence[:, 0], expected)
+
+
 def test_round_off_behind_the_patches_does_not_take_some_of_them_for_others():
     """A gate drawn near 1, as gMLP's: some of its sums are the same of any image."""
 

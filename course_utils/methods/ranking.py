@@ -73,7 +73,7 @@ def put_weighing_last(watched: Watched, y: Tensor, tensors: dict[str, Tensor]) -
     So do NetVLAD's soft assignments, the offsets of a deformable convolution, and what only goes
     into them.
     """
-    readers = readers_of(y) if watched.fitting else {}
+    readers = readers_of(y)
     for name in watched.fitting:
         if not only_weighs(tensors[name], readers):
             continue
