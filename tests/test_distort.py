@@ -94,6 +94,8 @@ def test_the_same_seed_gives_the_same_picture_and_another_does_not(photo):
         (("jpeg", 3, (50, 10, 50, 50)), "not a rectangle"),
         (("jpeg", 3, np.zeros((128, 160), bool)), "not all of them False"),
         (("jpeg", 3, np.ones((160, 128), bool)), "must be 128 x 160 booleans"),
+        (("jpeg", 3, None, None), "seed=None must be a whole number from 0"),
+        (("jpeg", 3, None, -1), "seed=-1 must"),
     ],
 )
 def test_wrong_arguments_are_named(photo, arguments, words):

@@ -303,6 +303,9 @@ def test_several_inputs_are_handed_on_in_order_or_by_name():
     assert torch.equal(by_order.evidence, by_name.evidence)
     with pytest.raises(TypeError, match="wants more than one input.*'age'.*x=\\(images, other\\)"):
         GradCAM(model, "f")(x)
+    for inputs, name in [((x.numpy(), age), "0"), ({"age": age, "x": x.numpy()}, "'x'")]:
+        with pytest.raises(ImageError, match=rf"x\[{name}\] is an array: torch.from_numpy\("):
+            GradCAM(model, "f")(inputs)
 
 
 class Pair(Small):

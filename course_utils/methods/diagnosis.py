@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -61,6 +62,7 @@ def _cause(
         said = _of_the_answer(model, answer, output) or _of_the_surroundings(error, model)
         return said or (None if named else _of_the_watch(error, model))
     try:
+        _check_arrays(x)
         images = images_of(x)
         check_images(images, model, name_of(images, x))
     except ImageError as fault:
@@ -71,6 +73,16 @@ def _cause(
         says = str(error).strip().partition("\n")[0]  # it may be another input's fault
         return ImageError(f"{fault} The network itself says: {type(error).__name__}: {says}.")
     return None
+
+
+def _check_arrays(x: Inputs) -> None:
+    """Raise an ImageError if an input is an array of numpy, which no layer of torch reads."""
+    items = x.items() if isinstance(x, Mapping) else enumerate(x) if isinstance(x, tuple) else ()
+    for key, item in items:
+        if isinstance(item, np.ndarray):
+            raise ImageError(
+                f"x[{key!r}] is an array: torch.from_numpy(x[{key!r}]) makes a tensor."
+            )
 
 
 def _taken_as_they_are(x: Tensor, model: nn.Module) -> bool:

@@ -4,6 +4,7 @@ import operator
 import warnings
 from dataclasses import dataclass
 from math import exp, inf, log, log10
+from numbers import Integral
 from types import EllipsisType
 
 import numpy as np
@@ -74,7 +75,8 @@ def distort(photo, kind: str, level: int, region: Region | None = None, seed: in
         seed: of the noise.
 
     Raises:
-        ValueError: unknown kind or level, or a region that is empty or not inside the photo.
+        ValueError: unknown kind or level, a region that is empty or not inside the photo, or a seed
+            that is no whole number from 0.
 
     Warns:
         DistortionWarning: the level cannot be met within 0.5 dB; the nearest is returned.
@@ -83,6 +85,8 @@ def distort(photo, kind: str, level: int, region: Region | None = None, seed: in
         raise ValueError(f"There is no distortion '{kind}'.{closest(kind, KINDS)} {_all_kinds()}")
     if level not in list(LEVELS):
         raise ValueError(f"Level {level!r} does not exist: levels are 1 (weak) to 5 (severe).")
+    if not isinstance(seed, Integral) or seed < 0:
+        raise ValueError(f"seed={seed!r} must be a whole number from 0.")
     reference = np.asarray(as_rgb(photo))
     inside = _mask(region, reference.shape[:2])
     pixels, target = reference.astype(np.float32), LEVELS[level]
