@@ -34,7 +34,7 @@ class ProbabilitiesWarning(UserWarning):
 
 
 class ChanceWarning(UserWarning):
-    """A network draws random numbers in evaluation mode, so that two maps of one image differ."""
+    """Maps of one image differ: the network draws random numbers, or remembers earlier passes."""
 
 
 class GridWarning(UserWarning):

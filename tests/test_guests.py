@@ -5,10 +5,11 @@ import re
 
 import pytest
 import torch
+from timm.models import VisionTransformer
 from tiny_networks import start_at, state
 from torch import nn
 
-from course_utils.errors import GridWarning, LayerError
+from course_utils.errors import ChanceWarning, GridWarning, LayerError
 from course_utils.methods.cams import ContrastCAM, GradCAM
 
 
@@ -306,3 +307,53 @@ def test_a_compiled_network_is_compiled_still_when_it_was_asked():
 
     compiled(torch.ones(2))
     assert seen == [True]
+
+
+class Remembering(Plain):
+    """Adds what it saw last."""
+
+    def __init__(self, resets):
+        super().__init__()
+        self.resets, self.last = resets, 0.0
+
+    def forward(self, x):
+        if self.resets:
+            self.last = 0.0
+        a = self.f(x).mean(dim=(2, 3)) + self.last
+        self.last = a.detach().mean()
+        return self.fc(a)
+
+
+def test_of_a_network_that_remembers_earlier_passes_it_is_warned(recwarn):
+    GradCAM(Remembering(resets=True))(images())
+    assert not recwarn
+    with pytest.warns(ChanceWarning, match="remembers earlier passes") as said:
+        GradCAM(Remembering(resets=False))(images())
+    assert said[0].filename == __file__
+
+
+class EarlyBlock(nn.Module):
+    """Reads the tokens of a known network's first block; the later ones run for nothing."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.backbone = VisionTransformer(
+            img_size=32, patch_size=8, embed_dim=8, depth=2, num_heads=2, num_classes=0
+        )
+        self.fc = nn.Linear(8, 4)
+        self.eval()
+
+    def forward(self, x):
+        return self.fc(self.backbone.get_intermediate_layers(x, n=[0])[0].mean(dim=1))
+
+
+def test_a_known_layer_that_the_output_does_not_read_gives_way():
+    model, x = EarlyBlock(), images(size=(32, 32))
+    explanation = GradCAM(model)(x)
+    assert explanation.layer == "backbone.blocks.0.norm1"
+    a, y = start_at(model, explanation.layer, x)
+    (gradient,) = torch.autograd.grad(y.amax(dim=1).sum(), a)
+    alpha = gradient[:, 1:].mean(dim=1, keepdim=True)
+    wanted = (alpha * a[:, 1:]).sum(dim=2).unflatten(1, (1, 4, 4))
+    assert torch.allclose(explanation.evidence, wanted, atol=1e-6)

@@ -1,4 +1,4 @@
-"""Networks that draw random numbers in evaluation mode, so that two passes of one image differ.
+"""Networks of which two passes of one image differ: by chance, or by what they remember.
 
 A dropout that stays on, noise, patches that are sampled or shuffled: a map shows one draw of many.
 """
@@ -75,6 +75,20 @@ def warn_of_chance(model: nn.Module, x: Inputs, layer: str, output: Picker | Non
         if layer in differ and one[layer].dim() == 3:
             said += f". If it is patches that are drawn, a map of them {cure}"
     warn_outside(f"{said}.", ChanceWarning)
+
+
+def warn_of_state(model: nn.Module, x: Inputs, output: Picker | None, answer: Tensor) -> None:
+    """Warn where one more pass of the same images, without chance, has another answer."""
+    with undisturbed(model), torch.inference_mode(False), torch.no_grad():
+        again = the_output(model, call(model, x), output)
+    if not alike(again, answer.detach()):
+        warn_outside(
+            f"{type(model).__name__} remembers earlier passes, as by a hidden state or the "
+            "membranes of spiking neurons: the same images have another answer each time, and a "
+            "map is of one of them. An explanation takes several passes. Let the network set that "
+            "back at the start of each.",
+            ChanceWarning,
+        )
 
 
 def _reordered(one: dict[str, Tensor], two: dict[str, Tensor], name: str) -> bool:

@@ -100,7 +100,8 @@ class ForwardPass:
     Warns:
         GridWarning: a layer that was named has channels in the place of height or width, or the
             network cuts or pads its images itself.
-        ChanceWarning: the network draws random numbers in evaluation mode.
+        ChanceWarning: the network draws random numbers in evaluation mode, or remembers
+            earlier passes.
     """
 
     _without: Sequence[str] = ()  # the names of functions that were not given

@@ -12,11 +12,13 @@ import torch
 from torch import nn
 
 from ..errors import LayerError, a_kind_of, closest
-from ..networks.families import Known, known_inside, stated
+from ..networks.families import Known, is_of_a_library, known_inside, stated
 from .backward import backward
-from .chance import first_time, random_states, warn_of_chance
+from .chance import first_time, random_states, warn_of_chance, warn_of_state
 from .first_token import Run, run_shorter
+from .graph import nodes_and_leaves
 from .grids import tokens_first
+from .head import not_on_the_way
 from .inputs import (
     Inputs,
     are_variables,
@@ -26,7 +28,7 @@ from .inputs import (
     size_of,
 )
 from .no_layer import nothing_fits
-from .orientation import orientation_of
+from .orientation import orientation_of, unknown_network
 from .output import Picker
 from .tensors import random_like
 from .watched import Watched
@@ -265,7 +267,7 @@ def run_from_target(
 
     A layer that was not named by the caller, and does not run as it should, gives way to the next
     one that fits. So does one that ran for some of the images only, such as one expert of several.
-    Of a network that draws random numbers it is warned.
+    Of a network that draws random numbers, or remembers its last pass, it is warned.
     """
     looks = first_time(model, "" if target is None else target.name)
     before = random_states(x) if looks else None
@@ -276,6 +278,10 @@ def run_from_target(
         runs_otherwise(model, x, output, target.name, run.output)  # noted for the next question
     if before is not None and before != random_states(x):
         warn_of_chance(model, x, target.name, output)
+    elif looks:
+        inner = unknown_network(model)
+        if inner is not None and first_time(inner, "one more pass"):
+            warn_of_state(model, x, output, run.output)
     if len(run.output) > 1 and run.shift is None and holds_boxes(x):
         _check_rows(run)
     return target, run
@@ -314,6 +320,9 @@ def _first_that_runs(
         except LayerError as error:
             fault = fault or error
             continue
+        if not named and not _is_read(model, run):  # as of a backbone whose early blocks are used
+            fault = fault or not_on_the_way(candidate.name)
+            continue
         n, *sides = run.leaf.shape
         one_place = len(sides) > 2 and prod(sides) == max(sides)
         if named or len(images_of(x)) in (n, sides[0]) and not one_place:
@@ -323,6 +332,12 @@ def _first_that_runs(
         return partial
     assert fault is not None
     raise fault
+
+
+def _is_read(model: nn.Module, run: Run) -> bool:
+    """Whether the output is computed from the layer; of a library's network it is known."""
+    known = is_of_a_library(model) or run.shift is not None
+    return known or run.leaf in nodes_and_leaves(run.output)
 
 
 def main_layers(model: nn.Module) -> list[str]:
