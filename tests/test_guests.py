@@ -10,6 +10,7 @@ from tiny_networks import start_at, state
 from torch import nn
 
 from course_utils.errors import ChanceWarning, GridWarning, LayerError
+from course_utils.methods import watching
 from course_utils.methods.cams import ContrastCAM, GradCAM
 
 
@@ -357,3 +358,10 @@ def test_a_known_layer_that_the_output_does_not_read_gives_way():
     alpha = gradient[:, 1:].mean(dim=1, keepdim=True)
     wanted = (alpha * a[:, 1:]).sum(dim=2).unflatten(1, (1, 4, 4))
     assert torch.allclose(explanation.evidence, wanted, atol=1e-6)
+
+
+def test_functions_written_anew_for_each_question_do_not_pile_up():
+    model = Plain()
+    for _ in range(40):
+        GradCAM(model, output=lambda y: y)(images(1))
+    assert len(watching._kept[model]) <= watching.MOST_KEPT < 40

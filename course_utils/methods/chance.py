@@ -5,6 +5,7 @@ A dropout that stays on, noise, patches that are sampled or shuffled: a map show
 
 import pickle
 import random
+from contextlib import suppress
 from itertools import takewhile
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from ..errors import ChanceWarning, warn_outside
 from .inputs import Inputs, first_convolution, images_of
 from .output import Picker, the_output
-from .running import call, hookable, hooked, undisturbed
+from .running import call, call_on_copies, hookable, hooked, undisturbed
 from .tensors import alike
 
 ENTERED = "what the first convolution is given"
@@ -77,18 +78,22 @@ def warn_of_chance(model: nn.Module, x: Inputs, layer: str, output: Picker | Non
     warn_outside(f"{said}.", ChanceWarning)
 
 
-def warn_of_state(model: nn.Module, x: Inputs, output: Picker | None, answer: Tensor) -> None:
-    """Warn where one more pass of the same images, without chance, has another answer."""
-    with undisturbed(model), torch.inference_mode(False), torch.no_grad():
-        again = the_output(model, call(model, x), output)
-    if not alike(again, answer.detach()):
-        warn_outside(
-            f"{type(model).__name__} remembers earlier passes, as by a hidden state or the "
-            "membranes of spiking neurons: the same images have another answer each time, and a "
-            "map is of one of them. An explanation takes several passes. Let the network set that "
-            "back at the start of each.",
-            ChanceWarning,
-        )
+def answer_before(model: nn.Module, x: Inputs, output: Picker | None) -> Tensor | None:
+    """The network's answer in a pass before the one that is explained; None where it fails."""
+    with undisturbed(model), torch.inference_mode(False), torch.no_grad(), suppress(Exception):
+        return the_output(model, call_on_copies(model, x), output)
+    return None
+
+
+def warn_of_state(model: nn.Module) -> None:
+    """Warn where two passes of the same images differ, though no random number was drawn."""
+    warn_outside(
+        f"{type(model).__name__} remembers earlier passes, as by a hidden state or the membranes "
+        "of spiking neurons: the same images have another answer each time, and a map is of one of "
+        "them. An explanation takes several passes. Let the network set that back at the start of "
+        "each.",
+        ChanceWarning,
+    )
 
 
 def _reordered(one: dict[str, Tensor], two: dict[str, Tensor], name: str) -> bool:

@@ -14,7 +14,7 @@ from torch import nn
 from ..errors import LayerError, a_kind_of, closest
 from ..networks.families import Known, is_of_a_library, known_inside, stated
 from .backward import backward
-from .chance import first_time, random_states, warn_of_chance, warn_of_state
+from .chance import answer_before, first_time, random_states, warn_of_chance, warn_of_state
 from .first_token import Run, run_shorter
 from .graph import nodes_and_leaves
 from .grids import tokens_first
@@ -30,7 +30,7 @@ from .inputs import (
 from .no_layer import nothing_fits
 from .orientation import orientation_of, unknown_network
 from .output import Picker
-from .tensors import random_like
+from .tensors import alike, random_like
 from .watched import Watched
 from .watching import runs_otherwise, watch
 
@@ -271,6 +271,9 @@ def run_from_target(
     """
     looks = first_time(model, "" if target is None else target.name)
     before = random_states(x) if looks else None
+    inner = unknown_network(model) if looks else None
+    once = inner is not None and first_time(inner, "an earlier pass")
+    earlier = answer_before(model, x, output) if once else None
     found = target is None
     target, run = _first_that_runs(model, x, target, output, shorter)
     if found and run.shift is None and runs_otherwise(model, x, output, target.name, run.output):
@@ -278,10 +281,8 @@ def run_from_target(
         runs_otherwise(model, x, output, target.name, run.output)  # noted for the next question
     if before is not None and before != random_states(x):
         warn_of_chance(model, x, target.name, output)
-    elif looks:
-        inner = unknown_network(model)
-        if inner is not None and first_time(inner, "one more pass"):
-            warn_of_state(model, x, output, run.output)
+    elif earlier is not None and not alike(earlier, run.output.detach()):
+        warn_of_state(model)
     if len(run.output) > 1 and run.shift is None and holds_boxes(x):
         _check_rows(run)
     return target, run

@@ -41,6 +41,7 @@ from .scores import are_classes
 from .tensors import random_like
 from .watched import Watched
 
+MOST_KEPT = 32  # sizes, outputs and states of a network that are remembered
 _kept: WeakKeyDictionary[nn.Module, dict[Any, Watched]] = WeakKeyDictionary()
 # by layer: how many nodes the graph behind it had
 _followed: WeakKeyDictionary[nn.Module, dict[Any, int]] = WeakKeyDictionary()
@@ -58,6 +59,8 @@ def watch(model: nn.Module, x: Inputs, output: Picker | None = None) -> Watched:
     key = tuple(images.shape[1:]), images.dtype, id(output), modules
     kept = _kept.setdefault(model, {})
     if key not in kept or not kept[key].fitting:
+        while len(kept) >= MOST_KEPT:  # as of an output= that is written anew for each question
+            kept.pop(next(iter(kept)))
         kept[key] = _watched(model, x, output)
         kept[key].known = _known_that_answers(model, kept[key])
     return kept[key]
