@@ -248,3 +248,20 @@ def test_slices_that_are_read_as_channels_have_a_map_of_one_slice(layer):
     assert found.maps.shape == (2, 1, 1, 24, 16)
     expected = by_autograd(model, found.layer, x)[:, :, None]
     torch.testing.assert_close(found.evidence, expected.detach())
+
+
+class Spectra(nn.Module):
+    """Images N x H x W x C, pixels read by a linear layer; a convolution is registered first."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.mix, self.embed, self.head = nn.Conv2d(8, 8, 3), nn.Linear(4, 8), nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.head(self.mix(self.embed(x).movedim(-1, 1)).relu().mean(dim=(2, 3)))
+
+
+def test_pixels_that_a_later_layer_reads_are_no_rows_of_the_image():
+    found = is_explained(Spectra(), "mix", torch.randn(2, 14, 18, 4))
+    assert found.maps.shape == (2, 1, 14, 18)

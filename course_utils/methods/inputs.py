@@ -96,10 +96,14 @@ def image_axes(images: Tensor, model: nn.Module) -> tuple[int, ...]:
 
 
 def _reads_pixels(model: nn.Module, shape: Sequence[int]) -> bool:
-    """Whether the first layer is a linear one, or a norm, of images N x ... x C, pixel by pixel."""
+    """Whether a linear layer, or a norm, reads images N x ... x C, pixel by pixel: the first layer,
+    or a later one where no convolution reads as many channels as stand in their usual place."""
     kinds = (*CONVOLUTIONS, nn.Linear, nn.LayerNorm)
-    first = next((m for m in model.modules() if isinstance(m, kinds)), None)
-    return type(first) in (nn.Linear, nn.LayerNorm) and _READS[type(first)](first) == shape[-1]
+    readers = [m for m in model.modules() if isinstance(m, kinds)]
+    if any(isinstance(m, CONVOLUTIONS) and m.in_channels == shape[1] for m in readers):
+        readers = readers[:1]
+    plain = (m for m in readers if type(m) in (nn.Linear, nn.LayerNorm))
+    return any(_READS[type(m)](m) == shape[-1] for m in plain)
 
 
 def _axes_of_three(shape: tuple[int, ...], model: nn.Module) -> tuple[int, ...]:
