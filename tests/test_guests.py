@@ -2,6 +2,7 @@
 
 import copy
 import re
+import warnings
 
 import pytest
 import torch
@@ -365,3 +366,26 @@ def test_functions_written_anew_for_each_question_do_not_pile_up():
     for _ in range(40):
         GradCAM(model, output=lambda y: y)(images(1))
     assert len(watching._kept[model]) <= watching.MOST_KEPT < 40
+
+
+class TwoImages(nn.Module):
+    """Two images of different sizes, each with a convolution of its own."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.one, self.two = (nn.Conv2d(3, 4, 3, padding=1) for _ in "12")
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x, y):
+        pooled = [part(t).relu().mean(dim=(2, 3)) for part, t in ((self.one, x), (self.two, y))]
+        return self.head(torch.cat(pooled, dim=1))
+
+
+def test_a_layer_that_reads_the_second_of_two_images_is_told_so():
+    x = torch.randn(1, 3, 32, 32), torch.randn(1, 3, 16, 24)
+    with pytest.warns(GridWarning, match=r"'two' reads x\[1\], and not x\[0\], over which its map"):
+        GradCAM(TwoImages().eval(), "two")(x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        GradCAM(TwoImages().eval(), "one")(x)

@@ -6,7 +6,7 @@ question is S = sum_c v_c S^c. "Places" are spatial positions: the h x w of a la
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cached_property, partial, wraps
 from typing import Any, Self
 
@@ -30,11 +30,12 @@ from .first_token import find_shorter
 from .graph import graph_nodes
 from .grids import Fold, Seen, check_grid, grid_fold, own_grid, skew, tokens_first
 from .head import not_on_the_way
-from .inputs import Inputs, images_of, size_of
+from .inputs import Inputs, images_of, name_of, size_of
 from .keywords import own_keywords
 from .layers import Target, find_layer, run_from_target
 from .orientation import Orientation, orientation_of, other_axis_order, unknown_network
 from .pooled_head import PooledHead, pooled_head
+from .receptive_fields import image_read_instead
 from .roles import channels_first
 from .running import own_gradients, undisturbed
 from .scores import are_classes, class_probabilities, warn_of_probabilities
@@ -213,10 +214,27 @@ class ForwardPass:
             as_it_is = plain(leaf) is leaf
             plain, how = other_axis_order(self.model, x, name, as_it_is, turned) or (plain, how)
         self.layer_reason += how.in_words()
-        seen = _watched_or_none(watched) if how.unrelated else None
-        if seen is not None and seen.shows_channels(name):
-            warn_outside(how.warning(name), GridWarning)
+        self._warn_of_places(how, watched, x)
         return how.align(plain)
+
+    def _warn_of_places(self, how: Orientation, watched: Callable[[], Watched], x: Inputs) -> None:
+        """Of channels where places should be, and of a layer that reads another image of several
+        than the first, over which the map is drawn."""
+        seen = _watched_or_none(watched) if how.unrelated else None
+        if seen is not None and seen.shows_channels(self.layer):
+            warn_outside(how.warning(self.layer), GridWarning)
+        other = None
+        if not how.clear and not isinstance(x, Tensor):
+            with suppress(Exception):  # a network may refuse changed images in its own way
+                other = image_read_instead(self.model, x, self.layer)
+        if other is not None:
+            first = name_of(images_of(x), x)
+            said = (
+                f"'{self.layer}' reads {other}, and not {first}, over which its map is drawn: it "
+                f"lies on {other}, and may have another size. Name a layer that reads {first}, or "
+                f"hand {other} on as the first, by a wrapper whose forward takes it first."
+            )
+            warn_outside(said, GridWarning)
 
     def _turns(self, shape: Sequence[int], images: Tensor, watched: Callable[[], Watched]) -> bool:
         """Whether the network exchanges height and width, as the first convolution's input shows.

@@ -24,7 +24,7 @@ def images_of(x: Inputs) -> Tensor:
     if isinstance(x, Tensor):
         images = x
     else:
-        tensors = [] if isinstance(x, list) else [tensor for _, tensor in _tensors_in(x, "x")]
+        tensors = [] if isinstance(x, list) else [tensor for _, tensor in tensors_in(x, "x")]
         if not tensors:
             raise ImageError(f"x must be a tensor, not {type(x).__name__}. {_way_to_a_tensor(x)}")
         images = max(tensors, key=lambda t: (t.is_floating_point(), t.dim(), _has_colours(t)))
@@ -251,23 +251,23 @@ def _numbered(tensor: Tensor) -> bool:
 
 def holds_boxes(x: Inputs) -> bool:
     """Whether there may be boxes among the inputs, K x 4 or as `_numbered`."""
-    sides = (t.shape[1:] for _, t in _tensors_in(x, "x") if not isinstance(x, Tensor))
+    sides = (t.shape[1:] for _, t in tensors_in(x, "x") if not isinstance(x, Tensor))
     return any(tuple(side) in ((4,), (5,)) for side in sides)
 
 
 def name_of(images: Tensor, x: Inputs) -> str:
     """How a learner reaches the images in x, as code: "x", "x[0]" or "x['pixel_values']"."""
-    return next((code for code, tensor in _tensors_in(x, "x") if tensor is images), "x")
+    return next((code for code, tensor in tensors_in(x, "x") if tensor is images), "x")
 
 
-def _tensors_in(value: Any, code: str) -> Iterator[tuple[str, Tensor]]:
+def tensors_in(value: Any, code: str) -> Iterator[tuple[str, Tensor]]:
     """Every tensor among the inputs, and how it is reached, as code."""
     if isinstance(value, Tensor):
         yield code, value
     elif isinstance(value, (Mapping, tuple, list)):
         items = value.items() if isinstance(value, Mapping) else enumerate(value)
         for key, item in items:
-            yield from _tensors_in(item, f"{code}[{key!r}]")
+            yield from tensors_in(item, f"{code}[{key!r}]")
 
 
 def beside_weights(x: Tensor, model: nn.Module) -> Tensor:

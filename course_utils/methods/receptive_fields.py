@@ -13,9 +13,17 @@ import torch
 from torch import Tensor, nn
 
 from .grids import Fold
-from .inputs import Inputs, image_axes, images_of, one_image, with_images
+from .inputs import (
+    Inputs,
+    each_tensor,
+    image_axes,
+    images_of,
+    one_image,
+    tensors_in,
+    with_images,
+)
 from .running import call_on_copies, hooked, ordinary, undisturbed
-from .tensors import other_images, shuffled
+from .tensors import alike, other_images, shuffled
 
 
 class Layer(NamedTuple):
@@ -54,6 +62,26 @@ def measure(
         except Exception:  # noqa: BLE001, S112 - a network may refuse images in its own way
             continue
     return None
+
+
+def image_read_instead(model: nn.Module, x: Inputs, name: str) -> str | None:
+    """Which other image among the inputs a layer reads, as code; None where it reads the first.
+
+    The map is drawn over the first, `images_of`.
+    """
+    layer, images = Layer(model, x, name, lambda a: a), images_of(x)
+
+    def reads(image: Tensor) -> bool:
+        changed = each_tensor(x, lambda t: shuffled(t) if t is image else t)
+        _, (own, other) = _grids(layer, [x, changed], [])
+        return not alike(own, other)
+
+    kind = images.dim(), images.dtype
+    others = [t for t in tensors_in(x, "x") if t[1] is not images]
+    others = [(code, t) for code, t in others if (t.dim(), t.dtype) == kind]
+    if not others or reads(images):
+        return None
+    return next((code for code, image in others if reads(image)), None)
 
 
 def _measure_with(
