@@ -13,6 +13,7 @@ from course_utils import ContrastCAM, ForwardPass, GradCAM
 from course_utils.errors import ClassError, LayerError
 from course_utils.methods.classes import class_names
 from course_utils.methods.inputs import each_tensor
+from course_utils.methods.layers import default_layer
 
 IMAGES = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
@@ -159,7 +160,7 @@ class Bare(Patches):
 def test_no_part_of_an_attention_is_the_layer_but_a_norm_that_reads_the_stream(
     attention, kind, norm, layer
 ):
-    assert GradCAM(Bare(attention, kind, norm))(IMAGES).layer == layer.format(attention)
+    assert default_layer(Bare(attention, kind, norm), IMAGES) == layer.format(attention)
 
 
 class Spectrum(nn.Module):

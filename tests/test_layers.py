@@ -12,7 +12,7 @@ from torch import nn
 from course_utils import ForwardPass, GradCAM, layer_names
 from course_utils.errors import LayerError
 from course_utils.methods.grids import Seen, check_grid, grid_fold
-from course_utils.methods.layers import find_layer
+from course_utils.methods.layers import default_layer, find_layer
 
 
 def fault(act):
@@ -112,7 +112,7 @@ DEFAULTS = [
 )
 def test_every_family_has_its_default_layer(library, name, layer):
     model = without_weights(library, name)
-    assert find_layer(model).name == GradCAM(model).layer == layer
+    assert default_layer(model) == layer
     assert layer in layer_names(model)
 
 
@@ -127,7 +127,7 @@ def test_a_layer_that_was_taken_away_since_is_named():
 def test_a_network_that_states_its_layer_is_believed():
     model = RandomNet()
     model.layer = "stem"
-    assert GradCAM(model)(random_images()).layer == "stem"
+    assert default_layer(model) == "stem"
 
 
 def test_a_network_that_states_a_layer_it_lacks_is_told_so():
@@ -141,7 +141,7 @@ def test_a_network_that_states_a_layer_it_lacks_is_told_so():
 def test_a_network_with_a_module_called_layer_states_nothing():
     model = RandomNet()
     model.layer = nn.Identity()
-    assert GradCAM(model)(random_images()).layer == "target"
+    assert default_layer(model) == "target"
 
 
 def test_a_network_without_a_grid_is_told_so_and_its_layers_are_listed():
@@ -379,7 +379,7 @@ def test_of_small_images_the_last_layer_that_still_has_places_is_explained(side,
     torch.manual_seed(0)
     model, x = torchvision.models.resnet18().eval(), torch.randn(2, 3, side, side)
     got, expected = GradCAM(model)(x, why=1), GradCAM(model, layer)(x, why=1)
-    assert got.layer == layer and got.evidence.shape[2:] == (2, 2)
+    assert got.layer == layer == default_layer(model, x) and got.evidence.shape[2:] == (2, 2)
     assert torch.equal(got.evidence, expected.evidence)
 
 

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from course_utils.errors import ChanceWarning, ClassError, LayerError
 from course_utils.methods.cams import ContrastCAM, GradCAM
 from course_utils.methods.forward_pass import ForwardPass
+from course_utils.methods.layers import default_layer
 from course_utils.methods.running import undisturbed
 from course_utils.methods.tensors import alike
 from course_utils.networks.classifiers import load_classifier
@@ -75,6 +76,7 @@ def test_a_default_device_of_the_session_does_not_matter():
     torch.set_default_device("meta")
     try:
         found = ContrastCAM(model)(x, 1, [0, 2]).evidence, GradCAM(model)(x, labels).evidence
+        assert default_layer(model) == "f"
     finally:
         torch.set_default_device(None)
     torch.testing.assert_close(found[1], GradCAM(Plain(), "f")(x, labels).evidence)
@@ -977,6 +979,7 @@ def checkpointed(model, a):
     return checkpoint(model.h, a.mean(dim=(2, 3)), use_reentrant=True)
 
 
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")  # of checkpoint
 @pytest.mark.parametrize(
     "forward, words",
     [

@@ -448,7 +448,7 @@ def test_halves_that_are_exchanged_are_no_reversal(size, layers):
     assert "could not be seen" in found.layer_reason and "undoes" not in found.layer_reason
 
 
-@pytest.mark.filterwarnings("ignore:This Changing cuts, pads or shifts x")  # tests/test_framing.py
+@pytest.mark.filterwarnings("ignore:This Changing cuts, pads or shifts x")
 @pytest.mark.parametrize(
     ("change", "words"),
     [

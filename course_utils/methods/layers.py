@@ -9,7 +9,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import LayerError, a_kind_of, closest
 from ..networks.families import Known, is_of_a_library, known_inside, stated
@@ -22,6 +22,8 @@ from .head import not_on_the_way
 from .inputs import (
     Inputs,
     are_variables,
+    beside_weights,
+    first_convolution,
     holds_boxes,
     images_of,
     in_words,
@@ -254,6 +256,54 @@ def _passed_over(model: nn.Module, name: str, watched: Watched) -> str:
         if isinstance(model.get_submodule(later), nn.Linear):
             return f", but for the linear layer '{later}'"
     return ""
+
+
+def default_layer(model: nn.Module, x: Inputs | None = None) -> str:
+    """The name of the layer that is explained by default.
+
+    Args:
+        model: the network.
+        x: what it is given; None where the family is known. Otherwise random images of the size
+            that the network states, or 224 x 224, are tried.
+
+    Raises:
+        LayerError: the network is of an unknown family, and no layer fits or no images are given.
+    """
+    known = known_target(model)
+    if known is not None and x is None:
+        return known.name
+    if x is None:
+        x = _some_images(model)
+        try:
+            return next(default_targets(model, x, known=known)).name
+        except LayerError:
+            raise
+        except Exception as error:
+            raise LayerError(
+                f"{type(model).__name__} is of no known family. Its layer is found with images: "
+                "default_layer(model, x)."
+            ) from error
+    return run_from_target(model, x, known)[0].name
+
+
+def _some_images(model: nn.Module) -> Tensor:
+    """Random images of the size that the network states, else of a usual one."""
+    size = next((s for s in map(_stated_size, model.modules()) if s is not None), None)
+    first = first_convolution(model)
+    if size is None:
+        axes = 2 if first is None else len(first.kernel_size)
+        size = (3 if first is None else first.in_channels, *[(1024, 224, 32)[axes - 1]] * axes)
+    images = torch.empty(1, *size, dtype=torch.float32, device="cpu")  # whatever is the default
+    return beside_weights(random_like(images), model)
+
+
+def _stated_size(module: nn.Module) -> tuple[int, ...] | None:
+    """(C, H, W) as timm's networks state it."""
+    img_size = getattr(stated(module, "patch_embed"), "img_size", None)
+    if isinstance(img_size, (tuple, list)):
+        return (3, *img_size)
+    config = stated(module, "pretrained_cfg")
+    return tuple(config.get("input_size", ())) or None if isinstance(config, dict) else None
 
 
 def run_from_target(
