@@ -26,7 +26,7 @@ from .methods.classes import class_indices, names_for
 from .methods.diagnosis import diagnosed
 from .methods.maps import as_mask
 from .methods.output import Picker, the_output
-from .methods.running import undisturbed
+from .methods.running import call, undisturbed
 from .methods.scores import check_classes, class_logits, warn_of_probabilities
 
 LEAST_MARGIN = 1.0  # logits: P is then e times as probable as Q
@@ -220,7 +220,7 @@ def margin_between(
         categories, network = None, isinstance(model, torch.nn.Module)
         if network:
             with undisturbed(model), diagnosed(model, pictures, None, output):
-                found = the_output(model, model(pictures), output)
+                found = the_output(model, call(model, pictures), output)
         else:
             found = output(model(pictures)) if output else model(pictures)
         check_classes(found)

@@ -1,29 +1,22 @@
 """Networks as their owners write them: the map is autograd's, the network is left as it was."""
 
-import copy
 import re
 import warnings
 
 import pytest
 import torch
 from timm.models import VisionTransformer
-from tiny_networks import start_at, state
+from tiny_networks import by_autograd, state
 from torch import nn
 
 from course_utils.errors import ChanceWarning, GridWarning, LayerError
+from course_utils.measures import margin_between
 from course_utils.methods import watching
 from course_utils.methods.cams import ContrastCAM, GradCAM
 
 
 def images(n=2, size=(16, 12)):
     return torch.randn(n, 3, *size, generator=torch.Generator().manual_seed(7))
-
-
-def by_autograd(model, layer, x):
-    """S of the predicted class, N x 1 x h x w, with a hook of one's own."""
-    a, y = start_at(copy.deepcopy(model), layer, x)
-    (gradient,) = torch.autograd.grad(y.amax(dim=1).sum(), a)
-    return (gradient.mean(dim=(2, 3), keepdim=True) * a).sum(dim=1, keepdim=True).detach()
 
 
 class Plain(nn.Module):
@@ -47,9 +40,15 @@ class Normalising(Plain):
 
 def test_a_network_that_writes_into_its_images_is_asked_about_those_that_were_given():
     model, x = Normalising(), images()
-    wanted = by_autograd(model, "f", x.clone())
+    wanted = by_autograd(model, "f", x)
     for _ in range(2):
         assert torch.allclose(GradCAM(model)(x).evidence, wanted, atol=1e-6)
+    assert torch.equal(x, images())
+
+
+def test_a_margin_of_a_network_that_writes_into_its_images_leaves_them_as_they_were():
+    x = images()
+    margin_between(Normalising(), 0, 1)(x)
     assert torch.equal(x, images())
 
 
@@ -177,10 +176,7 @@ def test_views_whose_features_are_joined_are_explained_as_the_sentence_says():
         GradCAM(model)(x)
     line = re.search(r"at once: (GradCAM\(.*\)), a map", str(said.value))[1]
     explanation = eval(line)(x)  # noqa: S307
-    (a, y) = start_at(model, "each", x)
-    (gradient,) = torch.autograd.grad(y.amax(dim=1).sum(), a)
-    a, gradient = (t.unflatten(0, (2, 5)).transpose(1, 2) for t in (a, gradient))
-    wanted = (gradient.mean(dim=(2, 3, 4), keepdim=True) * a).sum(dim=1, keepdim=True)
+    wanted = by_autograd(model, "each", x, lambda a: a.unflatten(0, (2, 5)).transpose(1, 2))
     assert torch.allclose(explanation.evidence, wanted, atol=1e-6)
 
 
@@ -235,9 +231,7 @@ def test_of_a_padded_signal_whose_end_is_cut_off_the_reason_has_the_cure():
     assert "6 x 132, of which the output reads the first 100 only" in reason
     cure = re.search(r"with (layer=.*\])", reason)[1]
     explanation = eval(f"GradCAM(model, {cure})")(x)  # noqa: S307
-    a, y = start_at(model, "f", x)
-    (gradient,) = torch.autograd.grad(y.amax(dim=1).sum(), a)
-    wanted = (gradient[..., :100].mean(dim=2, keepdim=True) * a[..., :100]).sum(1, keepdim=True)
+    wanted = by_autograd(model, "f", x, lambda a: a[..., :100])
     assert torch.allclose(explanation.evidence, wanted, atol=1e-6)
 
 
@@ -292,9 +286,7 @@ def test_a_list_of_branches_is_no_branch_itself():
     model, x = Streams(), images(size=(16, 12))
     explanation = GradCAM(model)(x)
     assert explanation.layer == "feed_forward.0"  # the last before the last attention
-    a, y = start_at(model, "feed_forward.0", x)
-    (gradient,) = torch.autograd.grad(y.amax(dim=1).sum(), a)
-    wanted = (gradient.mean(dim=1, keepdim=True) * a).sum(dim=2).unflatten(1, (1, 4, 3))
+    wanted = by_autograd(model, "feed_forward.0", x, lambda a: a.mT.unflatten(2, (4, 3)))
     assert torch.allclose(explanation.evidence, wanted, atol=1e-6)
 
 
@@ -354,10 +346,7 @@ def test_a_known_layer_that_the_output_does_not_read_gives_way():
     model, x = EarlyBlock(), images(size=(32, 32))
     explanation = GradCAM(model)(x)
     assert explanation.layer == "backbone.blocks.0.norm1"
-    a, y = start_at(model, explanation.layer, x)
-    (gradient,) = torch.autograd.grad(y.amax(dim=1).sum(), a)
-    alpha = gradient[:, 1:].mean(dim=1, keepdim=True)
-    wanted = (alpha * a[:, 1:]).sum(dim=2).unflatten(1, (1, 4, 4))
+    wanted = by_autograd(model, explanation.layer, x, lambda a: a[:, 1:].mT.unflatten(2, (4, 4)))
     assert torch.allclose(explanation.evidence, wanted, atol=1e-6)
 
 

@@ -140,11 +140,8 @@ def start_at(model, layer, x):
 
 def by_autograd(model, layer, x, fold=lambda a: a):
     """S of the predicted class, with a hook of one's own; fold makes N x C x places."""
-    kept = []
-    hook = model.get_submodule(layer).register_forward_hook(lambda m, i, a: kept.append(a))
-    y = model.eval()(x.clone().requires_grad_())
-    hook.remove()
-    (gradient,) = torch.autograd.grad(y.max(dim=1).values.sum(), kept)
-    a, gradient = fold(kept[0]), fold(gradient)
+    a, y = start_at(model.eval(), layer, x.clone())
+    (gradient,) = torch.autograd.grad(y.max(dim=1).values.sum(), a)
+    a, gradient = fold(a.detach()), fold(gradient)
     weights = gradient.flatten(2).mean(dim=2)
     return (weights.reshape(*weights.shape, *[1] * (a.dim() - 2)) * a).sum(1, keepdim=True)

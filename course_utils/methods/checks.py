@@ -132,7 +132,7 @@ def cotangents(v: Any, device: torch.device) -> Tensor:
 
 def check_logits(y: Tensor) -> None:
     """As `check_finite`; -inf, by which a network rules a class out, may stand beside others."""
-    if isfinite(y.mean()):  # NaN of an empty one, and no sparse one has it
+    if isfinite(y.mean()):  # NaN where there are no numbers; PyTorch refuses it of a sparse one
         return
     if not (y.amax(dim=tuple(range(1, y.dim()))) if y.dim() > 1 else y).isfinite().all():
         check_finite(y, "The network's answer")

@@ -87,7 +87,7 @@ def fields_of_view(model: nn.Module, x: Inputs) -> Entered:
     """The part of the image that each convolution is given which reads the image, measured once for
     each size.
 
-    None for a library's own network, nor where it is not clear.
+    Empty for a library's own network, and where it is not clear.
     """
     inner = unknown_network(model)
     if inner is None:
@@ -204,7 +204,7 @@ def _at_layer(model: nn.Module, x: Inputs, name: str, fold: Fold) -> FieldOfView
         layer = model.get_submodule(name)
         handle = layer.register_forward_hook(lambda _m, _x, value: kept.append(fold(value)))
         with hooked([handle]):
-            call_on_copies(model, with_images(x, seen.clone()))
+            call_on_copies(model, with_images(x, seen))
     return _view(kept[0], seen, axes, blurred=True) or FieldOfView()
 
 

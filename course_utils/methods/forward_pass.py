@@ -6,7 +6,7 @@ question is S = sum_c v_c S^c. "Places" are spatial positions: the h x w of a la
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property, partial, wraps
 from typing import Any, Self
 
@@ -35,7 +35,6 @@ from .keywords import own_keywords
 from .layers import Target, find_layer, run_from_target
 from .orientation import Orientation, orientation_of, other_axis_order, unknown_network
 from .pooled_head import PooledHead, pooled_head
-from .receptive_fields import image_read_instead
 from .roles import channels_first
 from .running import own_gradients, undisturbed
 from .scores import are_classes, class_probabilities, warn_of_probabilities
@@ -223,12 +222,8 @@ class ForwardPass:
         seen = _watched_or_none(watched) if how.unrelated else None
         if seen is not None and seen.shows_channels(self.layer):
             warn_outside(how.warning(self.layer), GridWarning)
-        other = None
-        if not how.clear and not isinstance(x, Tensor):
-            with suppress(Exception):  # a network may refuse changed images in its own way
-                other = image_read_instead(self.model, x, self.layer)
-        if other is not None:
-            first = name_of(images_of(x), x)
+        if how.instead:
+            first, other = name_of(images_of(x), x), how.instead
             said = (
                 f"'{self.layer}' reads {other}, and not {first}, over which its map is drawn: it "
                 f"lies on {other}, and may have another size. Name a layer that reads {first}, or "

@@ -21,7 +21,7 @@ from .inputs import (
     size_of,
 )
 from .memory import Memory, settings
-from .receptive_fields import Layer, Measured, measure
+from .receptive_fields import Layer, Measured, image_read_instead, measure
 from .running import call_on_copies, hooked, rerun, undisturbed
 
 # Of networks with random weights, up to 0.1 was measured across axes that they do not exchange (0.2
@@ -46,6 +46,7 @@ class Orientation(NamedTuple):
     unrelated: tuple[int, ...] = ()
     clear: bool = True  # whether that was seen; else it is taken for granted
     several: bool = False  # whether it may join views of the image that lie otherwise
+    instead: str = ""  # the other image among the inputs that the layer reads, as code
 
     @property
     def aligned(self) -> bool:
@@ -123,7 +124,10 @@ def orientation_of(
     now = settings(inner)
     orientation = _known.recall(inner, now, key, sized)
     if orientation is None:
-        orientation = _measured(Layer(model, x, name, fold), expected)
+        layer = Layer(model, x, name, fold)
+        orientation = _measured(layer, expected)
+        if not orientation.clear:
+            orientation = orientation._replace(instead=image_read_instead(layer))
         _known.keep(inner, now, key if orientation.clear else sized, orientation)
     return orientation
 

@@ -22,7 +22,7 @@ from .inputs import (
     tensors_in,
     with_images,
 )
-from .running import call_on_copies, hooked, ordinary, undisturbed
+from .running import call_on_copies, hooked, ordinary, rerun, undisturbed
 from .tensors import alike, other_images, shuffled
 
 
@@ -64,12 +64,12 @@ def measure(
     return None
 
 
-def image_read_instead(model: nn.Module, x: Inputs, name: str) -> str | None:
-    """Which other image among the inputs a layer reads, as code; None where it reads the first.
+def image_read_instead(layer: Layer) -> str:
+    """Which other image among the inputs a layer reads, as code; "" where it reads the first.
 
     The map is drawn over the first, `images_of`.
     """
-    layer, images = Layer(model, x, name, lambda a: a), images_of(x)
+    x, images = layer.x, images_of(layer.x)
 
     def reads(image: Tensor) -> bool:
         changed = each_tensor(x, lambda t: shuffled(t) if t is image else t)
@@ -79,9 +79,14 @@ def image_read_instead(model: nn.Module, x: Inputs, name: str) -> str | None:
     kind = images.dim(), images.dtype
     others = [t for t in tensors_in(x, "x") if t[1] is not images]
     others = [(code, t) for code, t in others if (t.dim(), t.dtype) == kind]
-    if not others or reads(images):
-        return None
-    return next((code for code, image in others if reads(image)), None)
+    if not others:
+        return ""
+    try:
+        found = "" if reads(images) else next((c for c, image in others if reads(image)), "")
+    except Exception:  # noqa: BLE001 - a network may refuse images in its own way
+        return ""
+    rerun(layer.model, x)
+    return found
 
 
 def _measure_with(
