@@ -237,6 +237,8 @@ FIRST = "ex04_contrast"
         ([f"{FIRST}.ipynb"], f"“{FIRST}.ipynb”"),
         ([f"{FIRST} (1).ipynb"], "(1)"),
         (["my homework.IPYNB"], "my homework"),
+        ([f"{FIRST}/{FIRST}.ipynb.txt", f"{FIRST}/a.txt"], "ipynb.txt"),
+        ([f"{FIRST}.ipynb.json"], "ipynb.json"),
         ([f"{FIRST}/{FIRST}/{FIRST}.ipynb"], f"{FIRST}/{FIRST}/"),
         ([f"{FIRST}/{FIRST}-Copy1.ipynb", f"{FIRST}/scratch.ipynb"], "Copy1"),
         (["__MACOSX/a.ipynb", f"work/{FIRST}.ipynb"], "work"),

@@ -202,6 +202,105 @@ def test_collecting_again_says_what_changed(tmp_path):
     assert any("“Bo_104” has no notebook" in one and "essay.pdf" in one for one in done.said)
 
 
+@pytest.mark.parametrize(
+    ("files", "evil"),
+    [
+        (
+            {f"ann_1_5_{NAME}.ipynb": "ann", f"bo_2_6_{NAME}.ipynb": "bo"},
+            "eve_3_7_Bo_2_assignsubmission_file_x.ipynb",
+        ),
+        (
+            {f"ann/{NAME}/{NAME}.ipynb": "ann", f"bo/{NAME}/{NAME}.ipynb": "bo"},
+            f"eve/bo+{NAME}+2099-01-01 00:00:00 UTC/{NAME}.ipynb",
+        ),
+        (
+            {f"ann/{NAME}/{NAME}.ipynb": "ann", f"bo/{NAME}/{NAME}.ipynb": "bo"},
+            f"eve/bo_2_assignsubmission_file_/{NAME}.ipynb",
+        ),
+        (
+            {f"Ex 4_ann_attempt_2026-11-20-10-11-12_{NAME}.ipynb": "ann"},
+            f"Ex 4_eve_attempt_2026-11-20-10-11-12_bo_2_9_{NAME}.ipynb",
+        ),
+    ],
+)
+@pytest.mark.parametrize("made", [zipped, folder])
+def test_no_name_of_a_students_choice_says_whose_a_file_is(tmp_path, files, evil, made):
+    found = taken(made(tmp_path / "export", files | {evil: "eve"}), tmp_path / "s")
+    whose = {student.split("_")[0]: text for student, text in found.items()}
+    assert whose == {text: text for text in [*files.values(), "eve"]}
+
+
+def test_of_blackboards_files_the_last_attempt_wins(tmp_path):
+    files = {
+        f"ex04_ann_attempt_2026-11-20-10-11-12_{NAME}.ipynb": "first",
+        "ex04_ann_attempt_2026-11-21-10-11-12_ex04 contrast.ipynb": "second",
+        "ex04_ann_attempt_2026-11-21-10-11-12.txt": "a receipt",
+    }
+    assert taken(zipped(tmp_path / "s.zip", files), tmp_path / "s") == {"ann": "second"}
+
+
+def test_an_ending_that_a_browser_added_makes_no_difference(tmp_path):
+    files = {
+        f"Ann_1_assignsubmission_file_/{NAME}.ipynb.txt": "ann",
+        f"Bo_2_assignsubmission_file_/{NAME}.ipynb.json": "bo",
+    }
+    found = taken(folder(tmp_path / "e", files), tmp_path / "s")
+    assert found == {"Ann_1": "ann", "Bo_2": "bo"}
+
+
+def test_zips_are_looked_into_in_a_folder_and_in_homes_if_so_named(tmp_path, monkeypatch):
+    inner = zipped(tmp_path / "i.zip", {f"work/{NAME}.ipynb": "inner"}).read_bytes()
+    whole = {f"venv/{n}.py": "" for n in range(1200)} | {
+        f"solutions/{NAME}/{NAME}.ipynb": "a solution",
+        f"exercises/{NAME}/{NAME}.ipynb": "mine",
+    }
+    files = {
+        "e/Ann_1_assignsubmission_file_/work.zip": inner,
+        "e/Bo_2_assignsubmission_file_course.zip": zipped(tmp_path / "c.zip", whole).read_bytes(),
+        f"h/cy/{NAME}.zip": inner,
+        "h/dee/backup.zip": inner,
+    }
+    monkeypatch.setattr(f"{__name__}.MOST", 1_000_000)
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    assert taken(tmp_path / "e", tmp_path / "s") == {"Ann_1": "inner", "Bo_2": "mine"}
+    assert taken(tmp_path / "h", tmp_path / "t") == {"cy": "inner"}
+
+
+def test_a_broken_file_of_one_student_stops_no_class(tmp_path):
+    inner = bytearray(zipped(tmp_path / "i.zip", {f"{NAME}.ipynb": "inner"}).read_bytes())
+    inner[inner.index(b"inner")] ^= 1  # its checksum is another one now
+    files = {
+        "Eve_1_assignsubmission_file_/work.zip": bytes(inner),
+        "Cy_3_assignsubmission_file_/work.zip": b"no zip",
+        f"Bo_2_assignsubmission_file_/{NAME}.ipynb": "bo",
+    }
+    source = zipped(tmp_path / "s.zip", files)
+    done = lms.take(source, NAME, tmp_path / "s", MOST)
+    assert done.changes == {"Bo_2": "new"}
+    said = "\n".join(done.said)
+    assert "“Eve_1” was not taken" in said and "Bad CRC" in said
+    assert "Cy_3_assignsubmission_file_/work.zip” was left out: File is not a zip file" in said
+
+
+def test_a_home_full_of_files_hides_nobodys_hand_in(tmp_path, monkeypatch):
+    monkeypatch.setattr(lms, "MOST_FILES", 20)
+    monkeypatch.setattr(lms, "MOST_ENTRIES", 5)
+    files = {f"eve/many/{n}.ipynb": "x" for n in range(9)} | {f"bo/{NAME}.ipynb": "bo"}
+    files |= {f"ann/data/{n}.png": "x" for n in range(40)} | {f"ann/work/{NAME}.ipynb": "ann"}
+    home = folder(tmp_path / "home", files)
+    done = lms.take(home, NAME, tmp_path / "s", MOST)
+    assert done.changes == {"ann": "new", "bo": "new"}
+    assert any("“eve” holds 9 notebooks: the first 5 were looked at" in one for one in done.said)
+
+
+def test_what_belongs_to_nobody_is_named(tmp_path):
+    source = zipped(tmp_path / "s.zip", MOODLE_FILES | {f"late/{NAME}.ipynb": "whose?"})
+    said = lms.take(source, NAME, tmp_path / "s", MOST).said
+    assert any(f"no name says whose it is: “late/{NAME}.ipynb”" in one for one in said)
+
+
 # --- back again ---------------------------------------------------------------------------------
 
 MOODLE_SHEET = (

@@ -16,6 +16,7 @@ RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")  # Windows' o
 LEFT_BEHIND = re.compile(
     r"\._.*|\.DS_Store|__MACOSX|\.ipynb_checkpoints|__pycache__|\.git|\.Trash.*"
 )
+NOTEBOOK = re.compile(r"(?is)(.*)\.ipynb(\.txt|\.json)?")  # browsers add an ending as they save
 DEEPEST, MOST_ENTRIES = 4, 5_000  # folders in one another, and files, that are looked through
 NAMED = 6  # of what lies there instead
 
@@ -109,9 +110,9 @@ def _notebook(folder: Path, assignment: str) -> tuple[Path, tuple[str, ...]]:
     if os.path.lexists(place):
         return place, ()
     files = _files(folder, place.parent)
-    notebooks = [path for path in files if path.suffix.lower() == ".ipynb"]
+    notebooks = [path for path in files if NOTEBOOK.fullmatch(path.name)]
     ranked = (
-        [one for one in notebooks if is_called(one.stem, assignment)],
+        [one for one in notebooks if is_called(stem(one.name), assignment)],
         [one for one in notebooks if _in_folder_of(one, folder, assignment)],
         [one for one in notebooks if not is_of_another(one.relative_to(folder).parts, assignment)],
     )
@@ -161,12 +162,18 @@ def _in_folder_of(path: Path, folder: Path, assignment: str) -> bool:
 def is_of_another(parts: tuple[str, ...], assignment: str) -> bool:
     """Whether a file's name, or that of a folder around it, is another assignment's."""
     others = [name for name in checks.ASSIGNMENTS if name != assignment]
-    words = (*parts[:-1], parts[-1].rsplit(".", 1)[0])
+    words = (*parts[:-1], stem(parts[-1]))
     return any(
         is_called(one, other) or one[:4].casefold() == other[:4]
         for one in words
         for other in others
     )
+
+
+def stem(name: str) -> str:
+    """A notebook's name without its ending; that of another file without its last one."""
+    found = NOTEBOOK.fullmatch(name)
+    return found[1] if found else name.rsplit(".", 1)[0]
 
 
 def is_called(name: str, assignment: str) -> bool:

@@ -1,8 +1,10 @@
 """`make collect`: hand-ins as an LMS, a hub or nbgrader keeps them, put where `make grade` looks.
 
-Who handed in what is told by names alone: Moodle's folders, Canvas's flat files, nbgrader's
-folders, the homes of a hub. What comes is hostile: a path that leads elsewhere, a link, a zip that
-unpacks to more than it seems. Nothing is unpacked but single notebooks, each up to a limit.
+Who handed in what is told by names alone: Moodle's folders, the flat files of Canvas and
+Blackboard, nbgrader's folders, the homes of a hub; and only by what the system itself wrote, never
+by a student's own names, which stand deeper, or behind it. What comes is hostile: a path that leads
+elsewhere, a link, a zip that unpacks to more than it seems. Nothing is unpacked but single
+notebooks, each up to a limit.
 """
 
 import io
@@ -12,12 +14,22 @@ import re
 import stat
 import unicodedata
 import zipfile
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from .collect import DEEPEST, is_called, is_left_behind, is_of_another, listed
+from .collect import (
+    DEEPEST,
+    MOST_ENTRIES,
+    NAMED,
+    NOTEBOOK,
+    is_called,
+    is_left_behind,
+    is_of_another,
+    listed,
+    stem,
+)
 from .notebook import quoted, shown
 from .store import write, write_bytes
 
@@ -25,7 +37,11 @@ MOST_FILES, MOST_BYTES = 50_000, 4_000_000_000  # of one export: then it is no c
 MOODLE = re.compile(r"(?P<place>(?P<name>.+?)_(?P<id>\d+)_assignsubmission_[a-z]+_?)")
 MOODLE_FLAT = re.compile(MOODLE.pattern + r"(?P<rest>.+)")
 CANVAS = re.compile(r"(?P<name>[^/]+?)(?P<late>_LATE)?_(?P<id>\d+)_(?P<file>\d+)_(?P<rest>[^/]+)")
+BLACKBOARD = re.compile(
+    r"(?:.*_)?(?P<name>[^_/]+)_attempt_(?P<time>\d{4}(?:-\d\d){5})_(?P<rest>[^/]+)"
+)
 NBGRADER = re.compile(r"(?P<name>[^+]+)\+(?P<assignment>[^+]+)\+(?P<time>\d{4}-[^+]+)(?:\+.*)?")
+OF_ONE = ("moodle", "canvas", "blackboard")  # whose exports hold one assignment
 HOMES = Path("/home")
 
 
@@ -51,7 +67,7 @@ class Owner:
 
     Attributes:
         student: the name of the folder that it gets below submitted/.
-        system: "moodle", "canvas", "nbgrader", or "" for a folder for each student.
+        system: "moodle", "canvas", "blackboard", "nbgrader", or "" for a folder for each student.
         id: the LMS's number of the student, "" if it has none.
         place: what the LMS calls the folder or the file; feedback goes back under this name.
         attempt: a later one is larger.
@@ -92,19 +108,22 @@ def take(source: Path, assignment: str, submitted: Path, most: int) -> Taken:
         Refused: no such export; a zip that is broken, locked, or leads out of its folder; too much;
             no hand-in in it.
     """
-    files, said = _files(source, most)
-    mine = [file for file in files if not any(map(is_left_behind, file.parts))]
-    solutions = [file for file in mine if "solutions" in map(str.casefold, file.parts)]
-    if solutions:
-        said.append(f"{len(solutions)} files below a folder 'solutions' were left out.")
-    found = defaultdict(list)
-    mine = [file for file in mine if file not in solutions]
-    system, folders = _system(mine), _folders(submitted, assignment)
-    for file in mine:
-        owner = _owner(file.parts, system)
-        if owner is not None:  # who has another name now keeps the folder
-            student = folders.setdefault((system, owner.id or owner.student), owner.student)
-            found[student].append((replace(owner, student=student), file))
+    files, said = _files(source)
+    files = [file for file in files if not any(map(is_left_behind, file.parts))]
+    files = _unpacked(files, source.is_dir(), assignment, most, said)
+    mine = [file for file in files if not _is_solution(file.parts)]
+    if len(mine) < len(files):
+        said.append(f"{len(files) - len(mine)} files below a folder 'solutions' were left out.")
+    found, folders, beside = defaultdict(list), _folders(submitted, assignment), []
+    for owner, file in zip(_owners(mine), mine):
+        if owner is None:
+            beside += ["/".join(file.parts)] * bool(NOTEBOOK.fullmatch(file.parts[-1]))
+            continue
+        # who has another name now keeps the folder
+        student = folders.setdefault((owner.system, owner.id or owner.student), owner.student)
+        found[student].append((replace(owner, student=student), file))
+    if beside:
+        said.append(f"Left out, since no name says whose it is: {listed(beside)}.")
     taken = Taken(said=said)
     for student, candidates in sorted(found.items()):
         _take_one(student, candidates, assignment, submitted, most, taken)
@@ -129,7 +148,8 @@ def _none(source: Path, assignment: str, files: list[File]) -> str:
     return (
         f"No hand-in for {assignment} was found in {source}. It holds {there}. Known are Moodle's "
         "folders (<name>_<id>_assignsubmission_file_), Canvas's files "
-        "(<name>_<id>_<number>_<file>), nbgrader's <student>/<assignment>/ and homes."
+        "(<name>_<id>_<number>_<file>), Blackboard's (<name>_attempt_<time>_<file>), nbgrader's "
+        "<student>/<assignment>/ and homes."
     )
 
 
@@ -149,9 +169,11 @@ def _take_one(student, candidates, assignment, submitted, most, taken: Taken) ->
             f"{quoted(student)} has {len(fits)} notebooks: the last one was taken, "
             f"{quoted('/'.join(file.parts))}."
         )
-    content = file.read(
-        most + 1
-    )  # one too many is kept: `make grade` then says that it is too large
+    try:  # one byte too many is kept: `make grade` then says that it is too large
+        content = file.read(most + 1)
+    except (Refused, OSError) as error:  # this student's trouble only
+        taken.said.append(f"The hand-in of {quoted(student)} was not taken: {error}")
+        return
     place = submitted / student / assignment / f"{assignment}.ipynb"
     if place.parent.is_symlink() or place.is_symlink() or place.parent.parent.is_symlink():
         raise Refused(f"{place} is a link, or lies behind one: take it away.")
@@ -164,61 +186,75 @@ def _take_one(student, candidates, assignment, submitted, most, taken: Taken) ->
 
 def _fits(owner: Owner, assignment: str, many: int) -> bool:
     """Whether this is a notebook that may be meant for the assignment."""
-    if not owner.rest or not owner.rest[-1].lower().endswith(".ipynb"):
+    if not owner.rest or not NOTEBOOK.fullmatch(owner.rest[-1]):
         return False
     if _rank(owner, assignment):
         return True
-    return owner.system in ("moodle", "canvas") and not is_of_another(owner.rest, assignment)
+    return owner.system in OF_ONE and not is_of_another(owner.rest, assignment)
 
 
 def _rank(owner: Owner, assignment: str) -> int:
     """2: the notebook bears the assignment's name; 1: a folder around it does; 0: neither."""
     *around, name = owner.rest
-    if is_called(name.rsplit(".", 1)[0], assignment):
+    if is_called(stem(name), assignment):
         return 2
     return int(any(is_called(one, assignment) for one in around))
 
 
-def _system(files: list[File]) -> str:
-    """Which system made an export, by its names."""
-    if any(MOODLE.fullmatch(part) for file in files for part in file.parts) or any(
-        MOODLE_FLAT.fullmatch(file.parts[-1]) for file in files
-    ):
-        return "moodle"
+def _is_solution(parts: tuple[str, ...]) -> bool:
+    return "solutions" in map(str.casefold, parts)
+
+
+def _owners(files: list[File]) -> list[Owner | None]:
+    """Whose each file is; None: of nobody, it lies beside the students' hand-ins.
+
+    An LMS and nbgrader write a student's name at the beginning of a path, perhaps within one folder
+    around all. What stands deeper, a student chose: it says nothing about whose a file is.
+    """
     roots = {file.parts[0] for file in files if len(file.parts) > 1}
-    flat = [file for file in files if len(file.parts) == 1 + (len(roots) == 1)]
-    if len(flat) == len(files) and any(CANVAS.fullmatch(file.parts[-1]) for file in flat):
-        return "canvas"
-    if any(NBGRADER.fullmatch(part) for file in files for part in file.parts[:-1]):
-        return "nbgrader"
-    return ""
+    at = int(len(roots) == 1 and _by_system((*roots, "")) is None)
+    told = [_by_system(file.parts[at:]) for file in files]
+    return told if any(told) else [_by_folder(file.parts) for file in files]
 
 
-def _owner(parts: tuple[str, ...], system: str) -> Owner | None:
-    """Whose file this is, by its path; None: of nobody, it lies beside the students' hand-ins."""
-    if system == "moodle":
-        for number, part in enumerate(parts):
-            last = number == len(parts) - 1
-            found = (MOODLE_FLAT if last else MOODLE).fullmatch(part)
-            if found:
-                rest = (found["rest"],) if last else parts[number + 1 :]
-                student = _folder(f"{found['name']}_{found['id']}")
-                return Owner(student, system, found["id"], found["place"], (), rest)
-    elif system == "canvas":
-        found = CANVAS.fullmatch(parts[-1])
-        if found:
-            student, attempt = _folder(f"{found['name']}_{found['id']}"), (int(found["file"]),)
-            return Owner(student, system, found["id"], parts[-1], attempt, (found["rest"],))
-    elif system == "nbgrader":
-        for number, part in enumerate(parts[:-1]):
-            found = NBGRADER.fullmatch(part)
-            if found:
-                rest = (found["assignment"], *parts[number + 1 :])
-                return Owner(_folder(found["name"]), system, "", "", (found["time"],), rest)
-    elif len(parts) > 1:
-        first = 1 if parts[0] in ("submitted", "home") and len(parts) > 2 else 0
-        return Owner(_folder(parts[first]), "", "", "", (), parts[first + 1 :])
+def _by_system(parts: tuple[str, ...]) -> Owner | None:
+    """Whose file this is, where the beginning of its path is a system's own."""
+    name, *deeper = parts or ("",)
+    if not deeper:
+        return _by_flat_name(name)
+    if found := MOODLE.fullmatch(name):
+        student = _folder(f"{found['name']}_{found['id']}")
+        return Owner(student, "moodle", found["id"], found["place"], (), tuple(deeper))
+    if found := NBGRADER.fullmatch(name):
+        rest = (found["assignment"], *deeper)
+        return Owner(_folder(found["name"]), "nbgrader", "", "", (found["time"],), rest)
     return None
+
+
+def _flat(name: str) -> re.Match | None:
+    """What an LMS wrote before a student's own file name: the shortest, as the rest is free."""
+    found = [pattern.fullmatch(name) for pattern in (MOODLE_FLAT, CANVAS, BLACKBOARD)]
+    return min(filter(None, found), key=lambda one: one.start("rest"), default=None)
+
+
+def _by_flat_name(name: str) -> Owner | None:
+    found = _flat(name)
+    if found is None:
+        return None
+    if found.re is BLACKBOARD:
+        student = _folder(found["name"])
+        return Owner(student, "blackboard", "", "", (found["time"],), (found["rest"],))
+    student, rest = _folder(f"{found['name']}_{found['id']}"), (found["rest"],)
+    if found.re is CANVAS:
+        return Owner(student, "canvas", found["id"], name, (int(found["file"]),), rest)
+    return Owner(student, "moodle", found["id"], found["place"], (), rest)
+
+
+def _by_folder(parts: tuple[str, ...]) -> Owner | None:
+    if len(parts) < 2:
+        return None
+    first = 1 if parts[0] in ("submitted", "home") and len(parts) > 2 else 0
+    return Owner(_folder(parts[first]), "", "", "", (), parts[first + 1 :])
 
 
 def _folder(name: str) -> str:
@@ -227,18 +263,21 @@ def _folder(name: str) -> str:
     return name if name.strip(".") else f"student{name.replace('.', '-')}"
 
 
-def _files(source: Path, most: int) -> tuple[list[File], list[str]]:
+def _files(source: Path) -> tuple[list[File], list[str]]:
     """All files of an export, and sentences about what was left out."""
     if source.is_dir():
         return _of_folder(source)
     if not source.exists():
         raise Refused(f"There is no {source}: FROM=... is a zip file, a folder, or hub.")
-    return _of_zip(source.open("rb"), source.name, most)
+    return _of_zip(source.open("rb"), source.name)
 
 
 def _of_folder(source: Path) -> tuple[list[File], list[str]]:
-    """The files below a folder; no link is followed, also none that is put there meanwhile."""
-    found, said, links = [], [], 0
+    """The files below a folder; no link is followed, also none that is put there meanwhile.
+
+    Of all that is no hand-in (a home may hold a million such files) a few are kept, to be named.
+    """
+    found, links, many, others = [], 0, Counter(), Counter()
     for at, folders, names, place in os.fwalk(source, follow_symlinks=False):
         deep = Path(at).relative_to(source).parts
         links += sum(_is_link(name, place) for name in (*folders, *names))
@@ -249,15 +288,23 @@ def _of_folder(source: Path) -> tuple[list[File], list[str]]:
         if len(deep) >= DEEPEST + 4:
             folders[:] = []
         for name in sorted(names):
+            count, most = (many, MOST_ENTRIES) if _may_hold(name) else (others, NAMED + 1)
+            count[deep[:1]] += 1
             about = os.stat(name, dir_fd=place, follow_symlinks=False)
-            if stat.S_ISREG(about.st_mode):
+            if stat.S_ISREG(about.st_mode) and count[deep[:1]] <= most:
                 read = _reader(source, (*deep, name))
                 found.append(File((*deep, name), about.st_mtime, read))
-        if len(found) > MOST_FILES:
-            raise Refused(f"{source} holds more than {MOST_FILES} files: name a smaller folder.")
-    if links:
-        said.append(f"{links} links were left out: only files themselves are taken.")
+    said = [f"{links} links were left out: only files themselves are taken."] if links else []
+    for top in (top for top, number in many.items() if number > MOST_ENTRIES):
+        where = quoted(shown("/".join(top)))
+        said.append(
+            f"{where} holds {many[top]} notebooks: the first {MOST_ENTRIES} were looked at."
+        )
     return found, said
+
+
+def _may_hold(name: str) -> bool:
+    return NOTEBOOK.fullmatch(name) is not None or name.lower().endswith(".zip")
 
 
 def _is_link(name: str, place: int) -> bool:
@@ -280,8 +327,8 @@ def _reader(source: Path, parts: tuple[str, ...]) -> Callable[[int], bytes]:
     return read
 
 
-def _of_zip(file: io.BufferedIOBase, name: str, most: int) -> tuple[list[File], list[str]]:
-    """The files of a zip, and those of zips in it that students handed in.
+def _of_zip(file: io.BufferedIOBase, name: str) -> tuple[list[File], list[str]]:
+    """The files of a zip.
 
     Raises:
         Refused: broken, locked, leading elsewhere, or too much.
@@ -301,12 +348,7 @@ def _of_zip(file: io.BufferedIOBase, name: str, most: int) -> tuple[list[File], 
         if stat.S_ISLNK(entry.external_attr >> 16):
             said.append(f"{quoted(entry.filename)} is a link and was left out.")
             continue
-        read = _unzipper(whole, entry, name)
-        time = _time(entry)
-        if entry.filename.lower().endswith(".zip"):
-            found += _inner(read, parts, most, said)
-        else:
-            found.append(File(parts, time, read))
+        found.append(File(parts, _time(entry), _unzipper(whole, entry, name)))
     return found, said
 
 
@@ -341,26 +383,47 @@ def _time(entry: zipfile.ZipInfo) -> float:
     return ((((year * 12 + month) * 31 + day) * 24 + hour) * 60 + minute) * 60.0 + second
 
 
-def _inner(read, parts: tuple[str, ...], most: int, said: list[str]) -> Iterator[File]:
+def _unpacked(
+    files: list[File], in_folder: bool, assignment: str, most: int, said: list[str]
+) -> list[File]:
+    """The files, with those that lie in zips which students handed in.
+
+    Of homes only zips of the assignment's name, or in a folder of its name, are looked into.
+    """
+    made = []
+    for owner, file in zip(_owners(files), files):
+        if not file.parts[-1].lower().endswith(".zip"):
+            made.append(file)
+        elif not in_folder or owner is None or owner.system or _rank(owner, assignment):
+            try:
+                made += _inner(file, most)
+            except (zipfile.BadZipFile, ValueError, RuntimeError, OSError) as error:
+                said.append(f"{quoted('/'.join(file.parts))} was left out: {error}")
+        else:
+            made.append(file)
+    return made
+
+
+def _inner(file: File, most: int) -> list[File]:
     """The files of a zip that a student handed in, as if they lay in its place."""
-    content = read(2 * most + 1)
+    content, zip_name = file.read(2 * most + 1), file.parts[-1]
     if len(content) > 2 * most:
-        said.append(f"{quoted('/'.join(parts))} is larger than {2 * most / 1e6:.0f} MB: left out.")
-        return
-    try:
-        inner = zipfile.ZipFile(io.BytesIO(content))
-        entries = [entry for entry in inner.infolist() if not entry.is_dir()]
-        around = parts[:-1] if len(parts) > 1 else ()
-        for entry in entries[:1000]:
-            name = _parts(entry, parts[-1])
-            if stat.S_ISLNK(entry.external_attr >> 16) or any(map(is_left_behind, name)):
-                continue
-            # Canvas's flat name says whose it is: it stays before the file's own
-            flat = CANVAS.fullmatch(parts[-1]) or MOODLE_FLAT.fullmatch(parts[-1])
-            here = (parts[-1][: flat.start("rest")] + name[-1],) if flat else name
-            yield File((*around, *here), _time(entry), _unzipper(inner, entry, parts[-1]))
-    except (zipfile.BadZipFile, Refused, ValueError) as error:
-        said.append(f"{quoted('/'.join(parts))} was left out ({error}).")
+        raise Refused(f"it is larger than {2 * most / 1e6:.0f} MB.")
+    inner = zipfile.ZipFile(io.BytesIO(content))
+    entries = [entry for entry in inner.infolist() if not entry.is_dir()]
+    entries.sort(key=lambda entry: not NOTEBOOK.fullmatch(entry.filename))
+    flat, found = _flat(zip_name), []
+    for entry in entries[:1000]:
+        name = _parts(entry, zip_name)
+        if stat.S_ISLNK(entry.external_attr >> 16) or any(map(is_left_behind, name)):
+            continue
+        if flat:  # an LMS's flat name says whose it is: it stays before the file's own
+            name = ("solutions",) * _is_solution(name) + (
+                zip_name[: flat.start("rest")] + name[-1],
+            )
+        place = (*(file.parts[:-1] or (stem(zip_name),) * (not flat)), *name)
+        found.append(File(place, _time(entry), _unzipper(inner, entry, zip_name)))
+    return found
 
 
 def _remember(submitted: Path, assignment: str, taken: Taken) -> None:
