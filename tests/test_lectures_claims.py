@@ -15,6 +15,7 @@ import pytest
 import torch
 from claims_table import ClaimError
 from skimage.filters import gaussian
+from tiny_networks import by_autograd
 
 from course_utils import ContrastCAM, ForwardPass, load_classifier, load_photo
 from course_utils.explorers.claims import MEASURED_ON, Claims
@@ -102,16 +103,22 @@ class TestList:
 
 class TestMakeClaims:
     row = measure_claims.Measured(
-        p=0.95, far=0.97, near=0.5, new=4, self=-0.9, against=0.01, losses=0.99,
+        p=0.95, far=0.97, near=0.5, new=4, self=-0.9, against=0.01, opposed=0.0, losses=0.99,
         published=0.05, difference=0.5, silent=0.0, size=0.1, beside=0.2, unreadable=0,
         probability=0.95,
     )  # fmt: skip
 
     def test_it_counts_photos_by_hand(self):
-        rows = [self.row, replace(self.row, far=0.5, p=0.4), replace(self.row, far=0.8)]
+        rows = [
+            self.row,
+            replace(self.row, far=0.5, p=0.4),
+            replace(self.row, far=0.8, opposed=0.05),
+        ]
         found = {claim: (count, numbers) for claim, count, numbers in measure_claims.table(rows)}
         far = "a far Q gives Grad-CAM's order of places (median rho > 0.9)"
         assert found[far] == ("1 of 3", "0.80 (0.50 to 0.97)")
+        empty = "nothing speaks against P: Counterfactual-CAM is empty"
+        assert found[empty][0] == "2 of 3" and found["... or weak (strength < 0.1)"][0] == "3 of 3"
         weak = "cross_entropy is weak there (strength < 0.1)"
         assert found[f"p_P >= 0.9: {weak}"][0] == "2 of 2"
         far = "a far Q gives Grad-CAM's order (median rho > 0.9)"
@@ -135,6 +142,14 @@ class TestMakeClaims:
         assert measured.difference == pytest.approx(difference, abs=1e-4)
         assert measured.p == pytest.approx(0.39, abs=0.01)
         assert measured.probability == pytest.approx(-measured.self, abs=1e-6)
+
+    def test_what_speaks_against_P_is_the_negative_half_of_its_map(self):
+        classifier = load_classifier()
+        x = classifier.preprocess(load_photo("china"))[None]
+        S = by_autograd(classifier, classifier.layer, x)
+        opposed = measure_claims.measure(ForwardPass(classifier, x)).opposed
+        assert opposed == pytest.approx(float(-S.min() / S.max()), rel=1e-3)
+        assert opposed == pytest.approx(0.087, abs=0.005)
 
     def test_ranks_by_hand(self):
         maps = torch.tensor([[[1.0, 2.0], [3.0, 4.0]], [[4.0, 3.0], [2.0, 1.0]]])

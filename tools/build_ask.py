@@ -159,7 +159,7 @@ def _answers(classifier, picture: Image.Image) -> dict:
     """The class maps and logits of one picture, as the page reads them.
 
     Float32: with float16 the maps of near classes, differences of large numbers, would be off by up
-    to 0.008.
+    to 0.009.
     """
     from course_utils.methods.forward_pass import ForwardPass
 

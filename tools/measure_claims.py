@@ -39,6 +39,7 @@ class Measured:
         new: how many of all Q give a rank correlation below 0.7.
         self: rank correlation at Q = P.
         against: negative share of P's evidence.
+        opposed: strength of P's Counterfactual-CAM; 0 where that map is empty.
         losses: rank correlation of the two losses' maps at Q = R.
         published, difference: strength of the two losses' maps at Q = R.
         silent: strength of "why not P with 100 %?".
@@ -54,6 +55,7 @@ class Measured:
     new: int
     self: float
     against: float
+    opposed: float
     losses: float
     published: float
     difference: float
@@ -83,6 +85,7 @@ def measure(seen: ForwardPass) -> Measured:
         new=int((rho < 0.7).sum()),
         self=rho[P].item(),
         against=(maps[P].clamp(max=0).abs().sum() / maps[P].abs().sum()).item(),
+        opposed=((-maps[P]).max().clamp(min=0) / maps[P].max()).item(),
         losses=rank_correlations(contrast[R][None], difference).item(),
         published=strength[R].item(),
         difference=(difference.max().clamp(min=0) / maps[P].max()).item(),
@@ -118,8 +121,10 @@ def table(rows: Sequence[Measured]) -> list[tuple[str, str, str]]:
         ("the class map of a far Q is small (below 0.3 of P's)", "size", lambda v: v < 0.3),
         ("... and beside sum_c p_c S^c (below 0.3 of it)", "beside", lambda v: v < 0.3),
         ("Q = P turns the order around (rho < -0.3)", "self", lambda v: v < -0.3),
-        ("Q = P has little to show (strength < 0.2)", "silent", lambda v: v < 0.2),
+        ("Q = P has little to show (strength < 0.1)", "silent", lambda v: v < 0.1),
         ("less than 5 % of P's evidence is negative", "against", lambda v: v < 0.05),
+        ("nothing speaks against P: Counterfactual-CAM is empty", "opposed", lambda v: v == 0),
+        ("... or weak (strength < 0.1)", "opposed", lambda v: v < 0.1),
         ("P's probability asks what its logit asks (rho > 0.9)", "probability", lambda v: v > 0.9),
         ("no Q gives a weak map in three pieces or more", "unreadable", lambda v: v == 0),
     ]
