@@ -294,6 +294,8 @@ def _reason(error: Exception) -> str:
         return "it arrived damaged, with another sha256, and was not kept"
     if isinstance(error, requests.RequestException):
         return f"no address that can be asked: {said}"
+    if "TLS CA" in said:  # requests looks for the file before it asks
+        return "REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE in the environment names no file that is there"
     if isinstance(error, OSError) and error.errno is not None:
         return (
             f"the folder {photo_folder()} cannot be used: {error.strerror}; name another one in "

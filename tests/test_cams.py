@@ -652,6 +652,12 @@ def test_sigmoids_do_not_change_the_logit_difference():
     close(got.evidence, (S2 - S0)[None, None])
 
 
+@pytest.mark.parametrize("sigmoid", ["no", "False"])
+def test_sigmoid_is_true_or_false_and_no_word(sigmoid):
+    with pytest.raises(TypeError, match="sigmoid= is True .* or False"):
+        ContrastCAM(HandNet(), sigmoid=sigmoid)
+
+
 def test_one_logit_at_each_place_has_no_softmax():
     network = nn.Sequential(nn.Conv2d(3, 2, 1), nn.Conv2d(2, 1, 1)).eval()
     seen = ForwardPass(network, PHOTO, "0")

@@ -1,6 +1,7 @@
 """Pictures: the map lies where it belongs, zero looks like zero, and the words reach the page."""
 
 import io
+import os
 import warnings
 from html.parser import HTMLParser
 from itertools import combinations
@@ -115,6 +116,16 @@ class TestPicture:
         assert (tmp_path / "grey.png").exists()
         with pytest.raises(FileNotFoundError, match="There is no folder .*: make it first."):
             picture.save(tmp_path / "nowhere" / "grey.png")
+
+    @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+    def test_what_is_no_file_is_not_written_to(self, tmp_path, make):
+        make(tmp_path / "grey.png")  # a pipe without a reader would be waited for, for ever
+        with pytest.raises(OSError, match="is a folder, a pipe or a device: give the path"):
+            figures.photos([GREY], ["grey"], alt="grey").save(tmp_path / "grey.png")
+
+    def test_a_home_of_nobody_is_a_folder_that_is_not_there(self):
+        with pytest.raises(FileNotFoundError, match="There is no folder '~nobody-here'"):
+            figures.photos([GREY], ["grey"], alt="grey").save("~nobody-here/grey.png")
 
     def test_a_users_matplotlibrc_changes_nothing(self):
         """Astronomers' origin would turn every photo upside down, usetex ask for LaTeX."""

@@ -577,6 +577,13 @@ def test_a_refused_certificate_is_called_so(server, monkeypatch):
     assert "no connection" not in sentence(error)
 
 
+def test_a_file_of_certificates_that_is_not_there_is_named(server, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/school.pem")
+    with pytest.raises(OSError, match="REQUESTS_CA_BUNDLE .* names no file that is there") as error:
+        load_photo(server.address.replace("http", "https") + "/good.png")
+    sentence(error)
+
+
 def test_https_asked_of_a_server_without_it_is_said(server):
     with pytest.raises(OSError, match="does not speak TLS: is it http") as error:
         load_photo(server.address.replace("http", "https") + "/good.png")

@@ -1,6 +1,9 @@
 """One way in: whatever kind of picture is given, and wherever, the same pixels are seen."""
 
 import io
+import struct
+import tracemalloc
+import zlib
 
 import numpy as np
 import pytest
@@ -201,3 +204,113 @@ def test_a_long_text_that_is_no_path_is_said_in_short():
 def test_of_what_holds_a_picture_it_is_asked_for():
     with pytest.raises(TypeError, match=r"not a Distorted\. It holds one: \.image"):
         as_pixels(distort(BYTES, "blur", 3))
+
+
+NOT, DEFLATE = 1, 8  # a TIFF's compressions
+
+# --- files whose pixels Pillow alone would read wrongly, in silence -------------------------------
+
+
+def png(rows, bits, colour, clear):
+    """A PNG file written by hand: rows of bytes, bits a sample, the kind of colour, its key."""
+
+    def chunk(name, data):
+        body = name + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    head = struct.pack(">IIBBBBB", 2, len(rows), bits, colour, 0, 0, 0)
+    data = zlib.compress(b"".join(b"\0" + row for row in rows))
+    chunks = [(b"IHDR", head), (b"tRNS", clear), (b"IDAT", data), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*one) for one in chunks)
+
+
+def tiff(strips, width, height, photometric, compression):
+    """A TIFF file of 16 bits written by hand, from its planes' bytes: one strip for each."""
+    if compression == DEFLATE:
+        strips = [zlib.compress(strip) for strip in strips]
+    n = len(strips)
+    sizes = [len(strip) for strip in strips]
+    lists = {258: [16] * n, 273: [8 + sum(sizes[:i]) for i in range(n)], 279: sizes}
+    numbers = {256: width, 257: height, 259: compression, 262: photometric, 277: n, 278: height}
+    tags = lists | {key: [one] for key, one in (numbers | {284: 2 if n > 1 else 1}).items()}
+    begin = 8 + sum(sizes)
+    after, entries, rest = begin + 2 + 12 * len(tags) + 4, b"", b""
+    for key, values in sorted(tags.items()):
+        data = struct.pack(f"<{len(values)}I", *values)
+        if len(values) > 1:
+            data, rest = struct.pack("<I", after + len(rest)), rest + data
+        entries += struct.pack("<HHI", key, 4, len(values)) + data
+    head = b"II*\0" + struct.pack("<I", begin) + b"".join(strips)
+    return head + struct.pack("<H", len(tags)) + entries + b"\0" * 4 + rest
+
+
+def first_channel(content):
+    return np.asarray(as_rgb(content))[..., 0].tolist()
+
+
+@pytest.mark.parametrize("highest", [0, 1, 100, 255, 256, 65535])
+def test_a_pgm_of_16_bits_stays_as_dark_as_it_is(highest):
+    content = b"P5\n2 1\n65535\n" + struct.pack(">HH", 0, highest)
+    assert first_channel(content) == [[0, round(highest / 257)]]
+
+
+@pytest.mark.parametrize(("bits", "row"), [(2, 0b01_11_0000), (4, 0b0001_1111)])
+def test_a_transparent_grey_of_few_bits_is_laid_on_white(bits, row):
+    # the left pixel is 1 and transparent, the right one is white
+    assert first_channel(png([bytes([row])], bits, 0, b"\0\1")) == [[255, 255]]
+    left = 255 // (2**bits - 1)
+    assert first_channel(png([bytes([row])], bits, 0, b"\0\2")) == [[left, 255]]
+
+
+@pytest.mark.parametrize("clear", [(0, 0, 0), (1000, 2000, 3000)])
+def test_a_transparent_colour_of_16_bits_is_not_drawn_as_opaque(clear):
+    content = png(
+        [struct.pack(">6H", 1000, 2000, 3000, 0, 0, 1)], 16, 2, struct.pack(">3H", *clear)
+    )
+    for picture in (content, Image.open(io.BytesIO(content))):
+        with pytest.raises(ValueError, match="a colour of 16 bits is transparent"):
+            as_rgb(picture)
+
+
+@pytest.mark.parametrize("compression", [NOT, DEFLATE])
+@pytest.mark.parametrize(("zero_is", "seen"), [("white", [255, 254, 0]), ("black", [0, 1, 255])])
+def test_a_tiff_of_16_bits_whose_zero_is_white_is_no_negative(compression, zero_is, seen):
+    row = struct.pack("<3H", 0, 257, 65535)
+    content = tiff([row], 3, 1, ["white", "black"].index(zero_is), compression)
+    assert first_channel(content) == [seen]
+
+
+def test_planes_of_16_bits_are_read_rightly_or_not_at_all():
+    planes = np.arange(12, dtype="<u2").reshape(3, 2, 2) * 257
+    strips, rgb = [plane.tobytes() for plane in planes], 2
+    packed = as_rgb(tiff(strips, 2, 2, rgb, DEFLATE))
+    np.testing.assert_array_equal(np.asarray(packed), np.moveaxis(planes // 257, 0, -1))
+    with pytest.raises(ValueError, match="16 bits lie in planes"):
+        as_rgb(tiff(strips, 2, 2, rgb, NOT))
+
+
+def test_grey_of_16_bits_takes_no_more_memory_than_its_floats():
+    image = Image.fromarray(np.zeros((1000, 1000), np.uint16))
+    tracemalloc.start()
+    try:
+        as_rgb(image)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 20 * image.width * image.height  # three channels of floats would be 24
+
+
+class Arrays:
+    """What becomes an array of numpy, as those of JAX, TensorFlow and xarray do."""
+
+    def __array__(self, dtype=None, copy=None):
+        return BYTES
+
+
+@pytest.mark.parametrize("picture", [Arrays(), memoryview(BYTES)])
+def test_what_becomes_an_array_is_one(picture):
+    np.testing.assert_array_equal(np.asarray(load_photo(picture)), BYTES)
+
+
+def test_numpys_word_is_a_name():
+    assert load_photo(np.str_("coffee")).size == load_photo("coffee").size

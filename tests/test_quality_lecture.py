@@ -328,7 +328,14 @@ class TestExplorer:
         ):
             assert drawn.png()
 
-    @pytest.mark.parametrize("change, words", [({"q": 75}, "q=75"), ({"assessor": Half()}, "Half")])
+    @pytest.mark.parametrize(
+        "change, words",
+        [
+            ({"q": 75}, "q=75"),
+            ({"q": "1"}, "q='1' must be a score"),
+            ({"assessor": Half()}, "Half"),
+        ],
+    )
     def test_what_would_be_cut_off_or_fail_later_is_refused(self, change, words):
         given = {"assessor": Assessor(Half()), "scenes": {"one": (halves(51, 204), None)}}
         with pytest.raises((ValueError, TypeError), match=words):
@@ -339,6 +346,8 @@ class TestExplorer:
             QualityExplorer(Assessor(Half()), {})
         with pytest.raises(TypeError, match=r"a name -> \(distorted, reference\), two pictures"):
             QualityExplorer(Assessor(Half()), {"a": picture(0)})
+        with pytest.raises(TypeError, match=r"scenes is a dict, name -> .* not a list"):
+            QualityExplorer(Assessor(Half()), [(picture(0), None)])
 
 
 def explanation() -> QualityExplanation:

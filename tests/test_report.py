@@ -4,6 +4,7 @@ import base64
 import csv
 import io
 import json
+import math
 import os
 import re
 import socket
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from course_utils import ContrastCAM, load_classifier, load_photo, report
 from course_utils.birds import SPECIES, draw
@@ -418,6 +420,7 @@ def test_readable_is_strength_times_agreement_times_the_share_for_p():
         ({"agreement": 0.1}, "The two losses disagree (rank correlation 0.10)"),
         ({"against": 0.6}, "60 % of the evidence speaks against P."),
         ({"p_predicted": 0.3}, "The network is unsure: P has 30 %."),
+        ({"p_predicted": 0.001}, "The network is unsure: P has less than 1 %."),
         ({"rather_than": "P", "agreement": 0.1}, "P and Q are both P"),
     ],
 )
@@ -425,6 +428,20 @@ def test_warnings_are_words(values, words):
     assert asking.warnings_of(row_of()) == []
     (said,) = asking.warnings_of(row_of(**values))
     assert said.startswith(words)
+
+
+def test_a_strength_next_to_nothing_is_not_called_empty():
+    network = nn.Sequential(nn.Conv2d(3, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    with torch.no_grad():
+        network[0].weight.copy_(torch.tensor([[1.0, 0, 0], [0, 1, 0]])[..., None, None])
+        network[0].bias.zero_()
+    x = torch.zeros(1, 3, 4, 4)
+    x[0, 0, :, :2], x[0, 1, :, 2:] = 24, 2  # logits 12 and 1
+    (row,) = asking.Asker(network, asking.Questions()).ask(x)
+    # "why not P with 100 %?" has the evidence (1 - p) (S^other - S^P), 2 on the right; S^P is 24
+    assert row["strengths"][4] == pytest.approx(2 / 24 / (1 + math.exp(11)), rel=1e-3)
+    said = asking.warnings_of(row_of(strengths=[1, 0, row["strengths"][4], 0, 0]))
+    assert said == ["The contrast is weak: less than 1 % of Grad-CAM's peak."]
 
 
 def test_the_digest_knows_weights_and_not_addresses():

@@ -1,6 +1,7 @@
 """A slider for q: "why this score, rather than q?", drawn anew at each step, on one scale."""
 
 import html
+from numbers import Real
 
 import ipywidgets as w
 import numpy as np
@@ -47,8 +48,8 @@ class QualityExplorer(Panel):
         if not isinstance(assessor, Assessor):
             kind, cure = a_kind_of(assessor), "load_assessor(), or Assessor(network) of your own"
             raise TypeError(f"The explorer asks an Assessor, {cure}, not {kind}.")
-        if not 0 <= q <= 1:
-            raise ValueError(f"q={q} is a score from 0 (worst) to 1 (best).")
+        if not isinstance(q, (Real, Tensor)) or not 0 <= q <= 1:
+            raise ValueError(f"q={q!r} must be a score from 0 (worst) to 1 (best).")
         self._assessor, self._scenes, self._step = assessor, _pairs(scenes), step
         self._kept: dict[str, QualityExplanation] = {}
         self.slider = w.FloatSlider(
@@ -113,8 +114,13 @@ def _pairs(scenes: dict) -> dict[str, Comparison]:
     """The scenes, each as two pictures; of one that `distort` made, its picture."""
     if not scenes:
         raise ValueError("scenes is empty: give at least one name -> (distorted, reference).")
+    try:
+        scenes = dict(scenes)
+    except (TypeError, ValueError):
+        kind = a_kind_of(scenes)
+        raise TypeError(f"scenes is a dict, name -> (distorted, reference), not {kind}.") from None
     pairs = {}
-    for name, scene in dict(scenes).items():
+    for name, scene in scenes.items():
         if not isinstance(scene, (tuple, list)) or len(scene) not in (1, 2):
             raise TypeError("Each of scenes is a name -> (distorted, reference), two pictures.")
         photo, reference = [*scene, None][:2]

@@ -54,6 +54,7 @@ class Picture:
         Raises:
             ValueError: matplotlib writes no such format (with those it does).
             FileNotFoundError: there is no such folder.
+            OSError: the path is no file's, but a folder's or a pipe's, or cannot be written.
             TypeError: no path, such as an open file.
         """
         if not isinstance(path, (str, bytes, os.PathLike)):
@@ -61,7 +62,7 @@ class Picture:
                 f"A picture is saved by a path whose name ends in .png, .pdf, .svg or .jpg, not to "
                 f"{a_kind_of(path)}. .png() gives the content of a PNG file."
             )
-        path = Path(os.fsdecode(path)).expanduser()
+        path = Path(os.path.expanduser(os.fsdecode(path)))
         kinds = self.figure.canvas.get_supported_filetypes()
         kind = path.suffix.lower().removeprefix(".")
         if kind not in kinds:
@@ -73,6 +74,8 @@ class Picture:
             raise FileNotFoundError(
                 f"There is no folder '{path.parent}' to save '{path.name}' in: make it first."
             )
+        if path.exists() and not path.is_file():  # who writes into a pipe waits for a reader
+            raise OSError(f"'{path}' is a folder, a pipe or a device: give the path of a file.")
         path.write_bytes(self._drawn(kind))
 
     def _drawn(self, kind: str) -> bytes:

@@ -379,7 +379,11 @@ class ContrastCAM(_CAM):
         output: Callable[[Any], Tensor] | None = None,
     ):
         super().__init__(model, layer, reshape_transform, output)
-        self.loss, self.sigmoid = self._check_loss(loss), sigmoid
+        if isinstance(sigmoid, str):  # "no" would count as true
+            raise TypeError(
+                f"sigmoid= is True (each class by itself) or False (a softmax), not {sigmoid!r}."
+            )
+        self.loss, self.sigmoid = self._check_loss(loss), bool(sigmoid)
 
     def _check_loss(self, loss: str) -> str:
         if loss in list(self.losses):

@@ -31,14 +31,19 @@ def as_rgb(picture, label: str = "What you gave") -> Image.Image:
 
     EXIF orientation is obeyed. Transparency is laid on white; an animation gives its first frame;
     16-bit grey is divided by 257; float grey is read on the first of the scales 0 to 1, to 255 and
-    to 65535 that holds all its values.
+    to 65535 that holds all its values. A colour profile (ICC) is not applied: networks were trained
+    on pictures as they are stored.
 
     Raises:
         ValueError: empty, damaged, too large, or no picture.
         TypeError: neither an image, bytes, an array nor a tensor.
     """
+    if isinstance(picture, memoryview) and picture.ndim > 1:  # of an array, not of a file
+        picture = np.asarray(picture)
     if not isinstance(picture, _WHOLE):
-        return Image.fromarray(np.round(255 * as_pixels(picture)).astype(np.uint8))
+        levels = _levels(picture)
+        levels = np.rint(np.multiply(levels, 255, out=levels), out=levels).astype(np.uint8)
+        return Image.fromarray(_three(levels))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -61,10 +66,10 @@ def as_pixels(picture) -> np.ndarray:
     """A picture as H x W x 3 floats in [0, 1].
 
     Args:
-        picture: a PIL image, or a file's content; or an array or tensor, H x W, or H x W x 1
-            (grey), 2 (grey, opacity), 3 (RGB) or 4 (RGB, opacity). Whole numbers run from 0 to 255,
-            or to 65535 (uint16, and others far above 255); floats from 0 to 1, or as whole numbers
-            do.
+        picture: a PIL image, or a file's content; or an array (of numpy, or what becomes one, as of
+            JAX, xarray or pandas) or tensor, H x W, or H x W x 1 (grey), 2 (grey, opacity), 3 (RGB)
+            or 4 (RGB, opacity). Whole numbers run from 0 to 255, or to 65535 (uint16, and others
+            far above 255); floats from 0 to 1, or as whole numbers do.
             Transparency is laid on white.
 
     Raises:
@@ -73,6 +78,16 @@ def as_pixels(picture) -> np.ndarray:
     """
     if isinstance(picture, _WHOLE):
         return np.asarray(as_rgb(picture)) / 255.0
+    return _three(_levels(picture))
+
+
+def _three(levels: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(np.broadcast_to(levels, (*levels.shape[:2], 3)))
+
+
+def _levels(picture) -> np.ndarray:
+    """An array or tensor as H x W x 1 or 3 floats in [0, 1]: grey is not yet made three times as
+    large, so that a photo of 16 bits takes no gigabytes."""
     values = _as_array(picture)
     if values.ndim == 2:
         values = values[..., None]
@@ -87,12 +102,14 @@ def as_pixels(picture) -> np.ndarray:
     values = values / white
     if values.shape[2] in (2, 4):  # laid on white
         values = values[..., :-1] * values[..., -1:] + (1 - values[..., -1:])
-    return np.ascontiguousarray(np.broadcast_to(values, (*values.shape[:2], 3))).clip(0, 1)
+    return np.clip(values, 0, 1, out=values)
 
 
 def is_picture(value) -> bool:
     """Whether `as_rgb` would try: an image, bytes, an array or a tensor; not a name or a path."""
-    return isinstance(value, (*_WHOLE, np.ndarray)) or _is_tensor(value)
+    if isinstance(value, str):  # numpy's own words are arrays, too
+        return False
+    return isinstance(value, _WHOLE) or _is_tensor(value) or hasattr(value, "__array__")
 
 
 def _is_tensor(value) -> bool:
@@ -183,22 +200,50 @@ def _white(values: np.ndarray) -> float:
 def _upright_rgb(image: Image.Image) -> Image.Image:
     if not all(image.size):
         raise ValueError("it has no pixels")
+    _check_read_rightly(image)
+    stored, raw = image, _raw_mode(image)
     image = ImageOps.exif_transpose(image)
     if image.mode == "F" or image.mode.startswith("I"):  # more than 8 bits: Pillow alone would clip
-        values = np.asarray(image)
-        # 16 bits may come in 32, as of a PGM
-        if image.mode.startswith("I;16") or image.mode == "I" and 255 < values.max() <= 65535:
-            values = values.astype(np.uint16 if values.min() >= 0 else values.dtype)
-        clear = image.info.get("transparency")  # the one level that is transparent, in a PNG
-        if isinstance(clear, int) and values.dtype == np.uint16:
-            values = np.where(values == clear, np.uint16(65535), values)
-        return as_rgb(values)
+        return as_rgb(_deep_grey(image, stored))
+    if raw in _STEPS and isinstance(clear := image.info.get("transparency"), int):
+        image.info["transparency"] = clear * _STEPS[raw]
     if image.mode == "La":
         image = image.convert("LA")
     if image.has_transparency_data or image.mode == "RGBa":
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("RGB")
+
+
+_STEPS = {"L;2": 255 // 3, "L;4": 255 // 15}  # Pillow enlarges grey of few bits, but not its key
+
+
+def _raw_mode(image: Image.Image) -> Any:
+    """How a file that is not yet read stores its pixels, in Pillow's words."""
+    return image.tile[0].args if getattr(image, "tile", None) else None
+
+
+def _check_read_rightly(image: Image.Image) -> None:
+    """Raise a ValueError where Pillow would give wrong pixels in silence."""
+    tags, clear = getattr(image, "tag_v2", {}), image.info.get("transparency")  # of a TIFF; a PNG
+    if tags.get(284) == 2 and tags.get(259) == 1 and 16 in tags.get(258, ()):
+        raise ValueError("its colours of 16 bits lie in planes, which only 8 bits are read from")
+    if isinstance(clear, tuple) and (max(clear) > 255 or _raw_mode(image) == "RGB;16B"):
+        raise ValueError("a colour of 16 bits is transparent, which is read of 8 bits only")
+
+
+def _deep_grey(image: Image.Image, stored: Image.Image) -> np.ndarray:
+    """Grey of more than 8 bits, H x W; `stored` is the image as it was opened."""
+    values = np.asarray(image)
+    # 16 bits may come in 32; of a PGM they always do
+    wide = image.mode == "I" and (stored.format == "PPM" or 255 < values.max() <= 65535)
+    if image.mode.startswith("I;16") or wide:
+        values = values.astype(np.uint16 if values.min() >= 0 else values.dtype)
+    clear = image.info.get("transparency")  # the one level that is transparent, in a PNG
+    if isinstance(clear, int) and values.dtype == np.uint16:
+        values = np.where(values == clear, np.uint16(65535), values)
+    white_is_zero = getattr(stored, "tag_v2", {}).get(262) == 0  # of a TIFF: Pillow forgets it here
+    return 65535 - values if white_is_zero and values.dtype == np.uint16 else values
 
 
 # The first bytes of the formats that Pillow refuses by what is inside

@@ -152,7 +152,8 @@ class Asker:
             "p_why": round(probabilities[1], 4),
             "p_rather_than": round(probabilities[2], 4),
             # why, absent, contrast, the other loss, Q = P
-            "strengths": [round(s, 4) if math.isfinite(s) else None for s in strengths],
+            # in digits that count: 0.00003 is weak, and 0 empty
+            "strengths": [float(f"{s:.4g}") if math.isfinite(s) else None for s in strengths],
             "agreement": round(agreement, 3),
             "against": round(against, 3),
             "where": [where(maps[0]), where(maps[2])],
@@ -209,9 +210,10 @@ def warnings_of(row: dict) -> list[str]:
     if p != row["predicted"]:
         said.append(f"Asked about {p}, but the network says {row['predicted']}.")
     if row["p_predicted"] < UNSURE:
-        said.append(
-            f"The network is unsure: {row['predicted']} has {100 * row['p_predicted']:.0f} %."
+        percent = (
+            f"{100 * row['p_predicted']:.0f}" if row["p_predicted"] >= 0.005 else "less than 1"
         )
+        said.append(f"The network is unsure: {row['predicted']} has {percent} %.")
     return said
 
 
