@@ -566,6 +566,59 @@ def test_what_is_no_notebook_is_unreadable(content):
         parse(content)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_a_notebook_is_read_in_each_unicode(encoding):
+    text = json.dumps({"cells": [{"cell_type": "code", "source": "größe"}]}, ensure_ascii=False)
+    assert parse(text.encode(encoding)).code() == ["größe"]
+
+
+def test_commas_in_what_a_cell_printed_are_no_pieces():
+    cell = {"cell_type": "code", "source": "1", "outputs": [{"text": '\\"1, [' * 600_000}]}
+    assert parse(json.dumps({"cells": [cell]}).encode()).code() == ["1"]
+
+
+TASK, GIVEN = "## 6. In your own words  \r\n\n*(5 points)*", {"## Where you are", "## A title"}
+
+
+def written(*cells: tuple[str, str, str]) -> str:
+    """What is found as words of somebody whose notebook holds these cells below the task."""
+    around = ("markdown", "notes of my own", ""), ("markdown", "## A title", "")
+    all_cells = (*around, ("markdown", "## 6. In your own words\n\n*(5 points)*", ""), *cells)
+    made = [
+        {"cell_type": kind, "source": text, "metadata": {"nbgrader": {"grade_id": name}}}
+        for kind, text, name in (*all_cells, ("markdown", "## Where you are\n", ""))
+    ]
+    return parse(json.dumps({"cells": made}).encode()).words("ex99_why", TASK, GIVEN)
+
+
+@pytest.mark.parametrize(
+    ("cells", "words"),
+    [
+        ([("markdown", "mine", "ex99_why")], "mine"),
+        ([("markdown", "YOUR ANSWER HERE", "ex99_why")], ""),
+        ([("markdown", "YOUR ANSWER HERE\n", "ex99_why"), ("markdown", "mine", "")], "mine"),
+        ([("markdown", "one", "ex99_why"), ("markdown", "two", "")], "one\n\ntwo"),
+        ([("markdown", "in its place", "")], "in its place"),
+        ([("raw", "mine", "ex99_why")], "mine"),
+        ([("code", "'mine'", "ex99_why"), ("code", "print(1)", "")], "'mine'"),
+        ([("markdown", "mine", "ex99_why"), ("raw", "mine", "ex99_why")], "mine"),
+        ([], ""),
+    ],
+)
+def test_words_are_found_in_their_cell_and_in_cells_of_ones_own_below_the_task(cells, words):
+    assert written(*cells) == words
+
+
+def test_an_untouched_exercise_holds_no_words_and_a_solution_its_model_answer():
+    for name in ASSIGNMENTS:
+        assignment = load(name, ROOT / "solutions")
+        (text,) = assignment.texts
+        for folder, holds in (("exercises", False), ("solutions", True)):
+            notebook = parse((ROOT / folder / name / f"{name}.ipynb").read_bytes())
+            words = notebook.words(text.name, text.task, assignment.given)
+            assert (text.model in words) if holds else not words
+
+
 @pytest.mark.parametrize("piece", [b"[],", b"1,", b"{},"])
 def test_a_file_of_a_million_pieces_is_not_taken_to_pieces(piece, monkeypatch):
     monkeypatch.setattr(json, "loads", lambda _: 1 / 0)

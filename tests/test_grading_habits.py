@@ -112,6 +112,8 @@ HABITS = {
     "assert twice(torch.ones(1)) == torch.compile(lambda x: 2 * x)(torch.ones(1)) == 2",
     "names-of-builtins": "list, sum, input, max, id, type = [1], 0, torch.ones(2), 3, 4, 'a'\n"
     "str = print = open = isinstance = None",
+    "time-in-a-function": "def timed(within):\n    %time within + 1\n    return within\n"
+    "timed(torch.ones(1))",
     "tabs": "if True:\n\tone = 1",
 }
 # %%-lines above code: the code is run
@@ -144,6 +146,17 @@ def cells() -> list[str]:
 
 def graded(folder, codes: list[str], answers: list[str], **limits) -> tuple[dict, list[str]]:
     """The share of right answers by name, and the remarks."""
+    grade = whole_grade(folder, codes, answers, **limits)
+    return {part["title"]: part["marks"] for part in grade["parts"]}, grade["remarks"]
+
+
+def messages(folder, codes: list[str], answers: list[str]) -> dict[str, str]:
+    """What the page says of each part."""
+    grade = whole_grade(folder, codes, answers)
+    return {part["title"]: part["message"] for part in grade["parts"]}
+
+
+def whole_grade(folder, codes: list[str], answers: list[str], **limits) -> dict:
     import torch
 
     parts = tuple(
@@ -154,8 +167,7 @@ def graded(folder, codes: list[str], answers: list[str], **limits) -> tuple[dict
         Assignment("ex99", parts, ()), sandbox.Sandbox(folder), Limits(**limits), seed=3
     )
     made = [{"cell_type": "code", "source": code, "metadata": {}} for code in codes]
-    grade = grader.grade(Submission("s", "s", json.dumps({"cells": made}).encode()))
-    return {part["title"]: part["marks"] for part in grade["parts"]}, grade["remarks"]
+    return grader.grade(Submission("s", "s", json.dumps({"cells": made}).encode()))
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +191,62 @@ def test_what_did_nothing_is_said_and_nothing_else(habitual):
     _, remarks = habitual
     assert len(remarks) == 1 and "did nothing here" in remarks[0], remarks
     assert "“%%bash”" in remarks[0]
+
+
+# Statements that stop here and would not, or need not, on a learner's own machine
+STOPPING = {
+    "absent-used": "import nobody_has_this as sns\nsns.set_theme()\nimport math",
+    "absent-hint": "from nobody_has_this import Float\n"
+    "def helper(x: Float[torch.Tensor, 'n'] | None) -> None | Float: pass",
+    "folder": "import os\nos.chdir('/content/drive/MyDrive/course')",
+    "file": "kept = torch.load('saved_yesterday.pt')",
+    "gpu": "if True:\n    for _ in range(2):\n        there = torch.ones(1, device='cuda')",
+    "network": "import urllib.request\nurllib.request.urlopen(\n    'http://127.0.0.1:1')",
+    "number": "k = int(input('How many? '))\nk += 1",
+    "withheld": "from course_utils import GradCAM\n@GradCAM(None)\ndef compared(): pass",
+    "unsolved": "import course_checks as checks\nassert checks.solved('ex02_map')",
+    "stdout": "import sys\nsys.stdout.reconfigure(encoding='utf-8')\nawait soon()",
+}
+
+
+@pytest.fixture(scope="module")
+def stopped(staged):
+    names = [named(number) for number in range(len(STOPPING))]
+    made = [
+        f"# {name}\n{above}\n\n{MEAN.replace('row_means', named(number))}"
+        for number, (name, above) in enumerate(STOPPING.items())
+    ]
+    return graded(staged, ["import torch", *made], names)
+
+
+@pytest.mark.parametrize("why", STOPPING)
+def test_an_answer_below_a_statement_that_stops_is_an_answer(stopped, why):
+    marks, remarks = stopped
+    assert marks[named(list(STOPPING).index(why))] == 1, remarks
+
+
+def test_a_function_that_its_check_was_given_under_another_name_stands_in_for_an_unfinished_one(
+    staged,
+):
+    codes = [
+        "import torch, course_checks as checks\nhelp = 2\ndef row_means(x):\n"
+        "    raise NotImplementedError()",
+        "def mine(x):\n    return x.sum(1) / x.shape[help - 1]\nchecks.ex99_row_means(mine)",
+        "help = 'another name'",
+    ]
+    assert graded(staged, codes, ["row_means"])[0] == {"row_means": 1}
+
+
+def test_of_a_checked_function_that_stops_the_page_says_why_and_of_none_that_it_is_unfinished(
+    staged,
+):
+    part = "import course_checks as checks\ndef {}(x):\n    raise NotImplementedError()\n"
+    codes = [
+        part.format("first") + "def one(x):\n    return 1 / 0\nchecks.ex99_first(one)",
+        part.format("second") + "checks.ex99_second(second)",
+    ]
+    said = messages(staged, codes, ["first", "second"])
+    assert "ZeroDivisionError" in said["first"] and "not attempted" in said["second"]
 
 
 def test_what_is_absent_says_so_where_it_is_used(staged):

@@ -7,7 +7,8 @@ from pathlib import Path
 import course_checks as checks
 from course_checks.part import Part
 
-BLANK = "YOUR ANSWER HERE"
+from .notebook import tidy
+
 MARKS = ("### BEGIN SOLUTION", "### END SOLUTION")
 
 
@@ -32,7 +33,7 @@ class Text:
 class Assignment:
     """The parts that are judged by hidden cases, and the questions that are marked by hand.
 
-    `given` are the code cells that a learner need not touch.
+    `given` are the texts (`notebook.tidy`) of the cells that a learner need not touch.
     """
 
     name: str
@@ -62,6 +63,6 @@ def load(name: str, solutions: Path) -> Assignment:
                 line for line in sources[number].splitlines() if line.strip() not in MARKS
             )
             texts.append(Text(mark["grade_id"], mark["points"], sources[number - 1], model.strip()))
-        elif cell["cell_type"] == "code" and not mark.get("solution"):
-            given.add(sources[number])
+        elif not mark.get("solution"):
+            given.add(tidy(sources[number]))
     return Assignment(name, parts, tuple(texts), frozenset(given))

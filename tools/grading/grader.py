@@ -14,14 +14,15 @@ from course_checks.part import NOT_ATTEMPTED, Part, Verdict
 from course_checks.report import marks, sentence, without_luck
 
 from . import watch
-from .assignment import BLANK, Assignment
+from .assignment import Assignment
 from .collect import Submission
 from .inside import frames
 from .limits import Limits
-from .notebook import Notebook, Unreadable, parse, quoted
+from .notebook import Notebook, Unreadable, parse, quoted, tidy
 from .sandbox import Sandbox
 
 LONGEST = 800  # characters of a message
+LONGEST_TEXT = 100_000
 MOST_REMARKS = 12
 MOST_IDLE = 20
 IDLE = "These did nothing here, where there is no screen, no shell and no further package: {}."
@@ -54,12 +55,16 @@ class Grader:
             return self._nothing(submission, str(error))
         asked = Asked(self, notebook)
         asked.run()
+        given, texts = self.assignment.given, self.assignment.texts
         remarks = (*submission.remarks, *notebook.remarks, *asked.remarks())
         return {
             "trouble": "",
             "remarks": [text[:LONGEST] for text in remarks[:MOST_REMARKS]],
             "parts": [asked.marked(number) for number in range(len(self.assignment.parts))],
-            "texts": {text.name: _text(notebook, text.name) for text in self.assignment.texts},
+            "texts": {
+                text.name: notebook.words(text.name, text.task, given)[:LONGEST_TEXT]
+                for text in texts
+            },
         }
 
     def _nothing(self, submission: Submission, trouble: str) -> dict:
@@ -170,12 +175,12 @@ class Asked:
     def _is_given(self, number: int) -> bool:
         """Whether a code cell is the course's own: those that draw need what is withheld."""
         code = self.notebook.code()
-        return number < len(code) and code[number] in self.grader.assignment.given
+        return number < len(code) and tidy(code[number]) in self.grader.assignment.given
 
     def _first_cells(self) -> int:
         """How many cells of the course's own stand before the first of the learner's."""
         given = self.grader.assignment.given
-        return sum(1 for _ in takewhile(given.__contains__, self.notebook.code()))
+        return sum(1 for _ in takewhile(given.__contains__, map(tidy, self.notebook.code())))
 
     def _how(self, run: watch.Run) -> str:
         """How a run ended before its end, as a sentence."""
@@ -264,11 +269,5 @@ def _marked(part: Part, verdicts: Sequence[Verdict], code: str) -> dict:
         "points": part.points,
         "marks": marks(part, verdicts),
         "message": sentence(part, verdicts)[:LONGEST],
-        "code": code[:100_000],
+        "code": code[:LONGEST_TEXT],
     }
-
-
-def _text(notebook: Notebook, name: str) -> str:
-    """The student's words, "" if they are those of the untouched exercise."""
-    text = "\n\n".join(notebook.named(name)).strip()
-    return "" if text == BLANK else text[:100_000]

@@ -6,9 +6,12 @@ import os
 import re
 import stat
 from collections import Counter
+from collections.abc import Container
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
+BLANK = "YOUR ANSWER HERE"
 MOST_CELLS = 5_000
 MOST_PIECES = 1_000_000  # each takes fifty times its size in memory, here, outside the sandbox
 
@@ -19,7 +22,10 @@ class Unreadable(ValueError):
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell's text, and the name that nbgrader gave it ("" if it has none)."""
+    """A cell's text, and the name that nbgrader gave it ("" if it has none).
+
+    `kind` is "code", "markdown" or "raw".
+    """
 
     kind: str
     source: str
@@ -44,7 +50,29 @@ class Notebook:
 
     def named(self, name: str) -> list[str]:
         """The texts of all cells that bear this name."""
-        return [cell.source for cell in self.cells if cell.name == name]
+        return [cell.source for cell in self.cells if cell.name == name and cell.kind != "raw"]
+
+    def words(self, name: str, task: str, given: Container[str]) -> str:
+        """A learner's own words: in the cell of this name, and in cells of prose below the task.
+
+        Args:
+            task: the text of the cell above the one of this name.
+            given: the texts (`tidy`) of the course's own cells.
+        """
+        found, is_below = [], False
+        for cell in self.cells:
+            text = tidy(cell.source)
+            is_above = not is_below
+            is_below |= cell.name == name or text == tidy(task)
+            own = not (is_above or cell.name or cell.kind == "code" or text in given)
+            if (own or cell.name == name) and text not in ("", BLANK, *found):
+                found.append(text)
+        return "\n\n".join(found)
+
+
+def tidy(text: str) -> str:
+    """A cell's text as it is compared: without what editors add at the ends of lines."""
+    return "\n".join(line.rstrip() for line in text.splitlines()).strip()
 
 
 def shown(name: str) -> str:
@@ -97,12 +125,12 @@ def parse(content: bytes) -> Notebook:
     Raises:
         Unreadable: this is no notebook, or one of absurdly many pieces.
     """
-    if sum(map(content.count, (b",", b"[", b"{"))) > MOST_PIECES:
+    if _is_in_pieces(content):
         raise Unreadable(
             "the file holds over a million pieces: clear its outputs and hand it in again."
         )
     try:
-        whole = json.loads(content.decode("utf-8-sig"))
+        whole = json.loads(content)  # in UTF-8, 16 or 32, with or without its mark
     except (ValueError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}"[:120]
         raise Unreadable(
@@ -131,12 +159,22 @@ def parse(content: bytes) -> Notebook:
     return Notebook(cells, tuple(remarks + _doubles(cells)))
 
 
+def _is_in_pieces(content: bytes) -> bool:
+    """Whether it holds more than `MOST_PIECES`; commas in printed numbers are none."""
+    if sum(map(content.count, (b",", b"[", b"{"))) <= MOST_PIECES:
+        return False
+    found = re.finditer(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[,[{]', content, re.DOTALL)
+    pieces = (one for one in found if one[0][:1] != b'"')
+    return next(islice(pieces, MOST_PIECES, None), None) is not None
+
+
 def _cell(cell) -> Cell | None:
     if not isinstance(cell, dict):
         return None
-    kind = {"code": "code", "markdown": "markdown"}.get(_text(cell.get("cell_type")))
+    kind = _text(cell.get("cell_type"))
     source = _text(cell.get("source", cell.get("input")))
-    return kind and Cell(kind, source, _text(_inside(cell, "metadata", "nbgrader", "grade_id")))
+    name = _text(_inside(cell, "metadata", "nbgrader", "grade_id"))
+    return Cell(kind, source, name) if kind in ("code", "markdown", "raw") else None
 
 
 def _inside(value, *names: str):
@@ -155,7 +193,7 @@ def _text(value) -> str:
 
 
 def _doubles(cells: tuple[Cell, ...]) -> list[str]:
-    names = [cell.name for cell in cells if cell.name]
+    names = [cell.name for cell in cells if cell.name and cell.kind != "raw"]
     double = [name for name, many in sorted(Counter(names).items()) if many > 1]
     if not double:
         return []

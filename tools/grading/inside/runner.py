@@ -13,7 +13,7 @@ import json
 import os
 import signal
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -176,15 +176,16 @@ class Asked:
         for number, part in enumerate(self.parts):
             if part["skip"]:
                 continue
-            wanted = names.get(part["answer"])
-            function, then = self.checked.get(part["name"], (None, {}))
-            if function is not None and not callable(wanted):
-                wanted = function
-            if wanted is None:
+            wanted, checked = names.get(part["answer"]), self.checked.get(part["name"])
+            ways = [] if wanted is None else [(wanted, {})]
+            if checked is not None:
+                # if its check was given another function, that one stands in where this one fails
+                again = [checked, (checked[0], {})]
+                ways = again if wanted is checked[0] or not callable(wanted) else [*ways, *again]
+            if not ways:
                 frames.write(self.fd, frames.MISSING, number)
                 continue
-            then = then if wanted is function else {}
-            called = partial(self._called, wanted, names, then)
+            called = partial(self._called, ways, names)
             ask = partial(_itself, wanted) if part["is_value"] else called
             left = 1.5 * self.seconds  # endless in one case is endless in all
             for case in range(part["cases"]):
@@ -217,20 +218,24 @@ class Asked:
         frames.write(self.fd, kind, number, case, content)
         return left
 
-    def _called(self, function, names: dict, then: dict, case: tuple):
-        """Its answer with the names of when it was checked; should that fail, with those of now."""
-        if not callable(function):
-            raise self.answers.AnswerError(
-                f"this is of type {type(function).__name__}, not a function."
-            )
-        if not then:
-            return self.call(function, case)
-        with instead(names, then):
-            answer = self.call(function, case)
-        if not isinstance(answer, self.answers.Failure):
-            return answer
-        other = self.call(function, case)
-        return answer if isinstance(other, self.answers.Failure) else other
+    def _called(self, ways: list[tuple], names: dict, case: tuple):
+        """The first answer of several ways to ask: a function, and the names that it is to find.
+
+        Where all fail, the first failure that is more than an unfinished exercise.
+        """
+        failures = []
+        for function, then in ways:
+            if not callable(function):
+                raise self.answers.AnswerError(
+                    f"this is of type {type(function).__name__}, not a function."
+                )
+            with instead(names, then) if then else nullcontext():
+                answer = self.call(function, case)
+            if not isinstance(answer, self.answers.Failure):
+                return answer
+            failures.append(answer)
+        more = (one for one in failures if one.error != NotImplementedError.__name__)
+        return next(more, failures[0])
 
 
 def _itself(value, _case: tuple):

@@ -43,15 +43,23 @@ class Shell(InteractiveShell):
     note: Note = staticmethod(lambda _: None)
 
     def run(self, source: str):
-        """Run a cell; its result as `run_cell` has it."""
+        """Run a cell; its result as `run_cell` has it.
+
+        What stands below a statement that stops is run all the same: the statement may want what
+        is not here (a file, a package, a GPU), and the answer below it does not.
+        """
         while around := FIRST.match(source):
             source = "\n" * around[0].count("\n") + source[around.end() :]
-        return self.run_cell(source, store_history=False)
+        first = result = self.run_cell(source, store_history=False)
+        while isinstance(result.error_in_exec, Exception) and source:
+            source = below(self.transform_cell(source), result.error_in_exec)
+            result = self.run_cell(source, store_history=False)
+        return first
 
     def run_line_magic(self, magic_name, line, _stack_depth=1):
         said = f"%{magic_name} {line}".strip()
         if magic_name == "time":
-            return self._plain(line)
+            return self._plain(line, sys._getframe(_stack_depth).f_locals)
         if magic_name in IDLE and "-o" not in line.split():
             return self.note(said)
         try:
@@ -65,13 +73,13 @@ class Shell(InteractiveShell):
         except Exception:
             return self.note(f"%%{magic_name} {line}".strip())
 
-    def _plain(self, code: str):
+    def _plain(self, code: str, names: dict):
         """What `%time` gives: the value of an expression, or the names of a statement."""
         try:
             whole = compile(code, f"{CELL}time>", "eval")
         except SyntaxError:
             whole = compile(code, f"{CELL}time>", "exec")
-        return eval(whole, self.user_ns)
+        return eval(whole, self.user_ns, names)
 
     def enable_gui(self, gui=None):
         """No window ever opens here."""
@@ -97,6 +105,21 @@ class Shell(InteractiveShell):
 
     def ask_exit(self):
         self.note("exit()")
+
+
+def below(code: str, error: Exception) -> str:
+    """What stands in a cell below the statement that raised."""
+    trace = error.__traceback__
+    while trace is not None and not trace.tb_frame.f_code.co_filename.startswith(CELL):
+        trace = trace.tb_next
+    if trace is None:
+        return ""
+    firsts = [
+        min(part.lineno for part in (node, *getattr(node, "decorator_list", ())))
+        for node in ast.parse(code).body
+    ]
+    first = next((line for line in firsts if line > trace.tb_lineno), None)
+    return "" if first is None else "\n".join(code.split("\n")[first - 1 :])
 
 
 class NoProgram:
@@ -200,7 +223,7 @@ class Nothing:
 
 
 class Absent:
-    """A module that is not here: it says so when it is used."""
+    """A module that is not here: it says so when it is used, but for a hint of a type."""
 
     def __init__(self, error: ModuleNotFoundError):
         self._error = error
@@ -217,6 +240,11 @@ class Absent:
 
     def __call__(self, *_, **__):
         return self.used
+
+    def __getitem__(self, _):
+        return self
+
+    __or__ = __ror__ = __getitem__
 
 
 def instead(error: ModuleNotFoundError, said: str):
