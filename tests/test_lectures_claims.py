@@ -103,22 +103,24 @@ class TestList:
 
 class TestMakeClaims:
     row = measure_claims.Measured(
-        p=0.95, far=0.97, near=0.5, new=4, self=-0.9, against=0.01, opposed=0.0, losses=0.99,
-        published=0.05, difference=0.5, silent=0.0, size=0.1, beside=0.2, unreadable=0,
-        probability=0.95,
+        p=0.95, far=0.97, near=0.5, new=4, self=-0.9, against=0.01, opposed=0.0, doubt=0.3,
+        losses=0.99, published=0.05, difference=0.5, silent=0.0, size=0.1, beside=0.2,
+        unreadable=0, probability=0.95,
     )  # fmt: skip
 
     def test_it_counts_photos_by_hand(self):
         rows = [
             self.row,
             replace(self.row, far=0.5, p=0.4),
-            replace(self.row, far=0.8, opposed=0.05),
+            replace(self.row, far=0.8, opposed=0.05, doubt=2.0),
         ]
         found = {claim: (count, numbers) for claim, count, numbers in measure_claims.table(rows)}
         far = "a far Q gives Grad-CAM's order of places (median rho > 0.9)"
         assert found[far] == ("1 of 3", "0.80 (0.50 to 0.97)")
         empty = "nothing speaks against P: Counterfactual-CAM is empty"
         assert found[empty][0] == "2 of 3" and found["... or weak (strength < 0.1)"][0] == "3 of 3"
+        rule = "exp(-H): cross_entropy is weak at the runner-up (strength < 0.1)"
+        assert found[f"p_R <= {rule}"][0] == "2 of 2" and found[f"p_R > {rule}"][0] == "1 of 1"
         weak = "cross_entropy is weak there (strength < 0.1)"
         assert found[f"p_P >= 0.9: {weak}"][0] == "2 of 2"
         far = "a far Q gives Grad-CAM's order (median rho > 0.9)"
@@ -141,6 +143,9 @@ class TestMakeClaims:
         assert measured.silent == pytest.approx(silent, abs=1e-4)
         assert measured.difference == pytest.approx(difference, abs=1e-4)
         assert measured.p == pytest.approx(0.39, abs=0.01)
+        p = classifier(x).detach()[0].softmax(0)
+        total = -p[R].log() + (p * p.log()).sum()  # of the published map: -log p_R - H
+        assert measured.doubt == pytest.approx(float(torch.exp(-total)), rel=1e-3)
         assert measured.probability == pytest.approx(-measured.self, abs=1e-6)
 
     def test_what_speaks_against_P_is_the_negative_half_of_its_map(self):

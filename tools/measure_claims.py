@@ -40,6 +40,7 @@ class Measured:
         self: rank correlation at Q = P.
         against: negative share of P's evidence.
         opposed: strength of P's Counterfactual-CAM; 0 where that map is empty.
+        doubt: p_R exp(H); above 1 the total of the published map at Q = R is negative.
         losses: rank correlation of the two losses' maps at Q = R.
         published, difference: strength of the two losses' maps at Q = R.
         silent: strength of "why not P with 100 %?".
@@ -56,6 +57,7 @@ class Measured:
     self: float
     against: float
     opposed: float
+    doubt: float
     losses: float
     published: float
     difference: float
@@ -86,6 +88,7 @@ def measure(seen: ForwardPass) -> Measured:
         self=rho[P].item(),
         against=(maps[P].clamp(max=0).abs().sum() / maps[P].abs().sum()).item(),
         opposed=((-maps[P]).max().clamp(min=0) / maps[P].max()).item(),
+        doubt=(p[R] * torch.special.entr(p).sum().exp()).item(),
         losses=rank_correlations(contrast[R][None], difference).item(),
         published=strength[R].item(),
         difference=(difference.max().clamp(min=0) / maps[P].max()).item(),
@@ -141,6 +144,10 @@ def table(rows: Sequence[Measured]) -> list[tuple[str, str, str]]:
         ]:
             some = values[name][inside]
             found.append((f"{band}: {words}", holds(test(some)), spread(some)))
+    for sign, inside in [("<=", values["doubt"] <= 1), (">", values["doubt"] > 1)]:
+        some = values["published"][inside]
+        words = f"p_R {sign} exp(-H): cross_entropy is weak at the runner-up (strength < 0.1)"
+        found.append((words, holds(some < 0.1), spread(some)))
     return found
 
 
