@@ -7,6 +7,7 @@ import io
 import os
 import stat
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -178,7 +179,9 @@ def photo_folder() -> Path:
 def _at_hand(photo: Photo) -> Path | None:
     if photo.sha256:
         path = photo_folder() / photo.file
-        return path if path.is_file() and pooch.file_hash(path) == photo.sha256 else None
+        with suppress(OSError):  # a folder, or a file, that this user may not read
+            return path if path.is_file() and pooch.file_hash(path) == photo.sha256 else None
+        return None
     spec = find_spec(photo.source)  # without importing the package: scikit-learn takes 2 s
     path = Path(spec.origin).parent / photo.file if spec else None
     return path if path and path.is_file() else None

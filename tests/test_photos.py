@@ -656,6 +656,19 @@ def test_a_file_put_in_the_folder_by_hand_needs_no_network(optional, empty_photo
     assert load_photo("spoonbill").size == (6, 4)
 
 
+def test_a_photo_that_may_not_be_read_is_not_at_hand(optional, empty_photo_folder, monkeypatch):
+    optional("good.png", source=f"{unused_address()}/")
+    empty_photo_folder.mkdir()
+    (empty_photo_folder / "good.png").write_bytes(PICTURE)
+
+    def refuse(_path):
+        raise PermissionError(13, "Permission denied")
+
+    assert "spoonbill" in available_photos()
+    monkeypatch.setattr(photos.pooch, "file_hash", refuse)
+    assert "spoonbill" not in available_photos() and "chelsea" in available_photos()
+
+
 def test_an_optional_photo_without_a_network_is_said(optional):
     optional("good.png", source=f"{unused_address()}/")
     with pytest.raises(OSError, match="'spoonbill' was not fetched .no connection") as error:

@@ -537,6 +537,36 @@ def test_a_fixed_place_beats_the_nodes_on_aligned_birds(birds, flamingo):
     assert found["filters"] < found["nodes"] < found["fixed places"] and found["nodes"] > 0.8
 
 
+class Mixed(nn.Module):
+    """Two layers that mix channels: of N x h x w x C by nn.Linear, of N x C x h x w by Conv2d."""
+
+    def __init__(self, last: bool):
+        super().__init__()
+        self.last, self.stem = last, nn.Conv2d(3, 6, 3, 4)
+        self.low, self.top = nn.Linear(6, 6), nn.Linear(6, 6)
+        if not last:
+            self.low, self.top = nn.Conv2d(6, 6, 1), nn.Conv2d(6, 6, 1)
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x):
+        a = self.stem(x).relu()
+        a = a.movedim(1, -1) if self.last else a
+        a = self.top(self.low(a).relu())
+        return self.head(a.mean((1, 2) if self.last else (2, 3)))
+
+
+def test_the_graph_of_channels_last_is_that_of_channels_first():
+    torch.manual_seed(0)
+    first, last, images = Mixed(False).eval(), Mixed(True).eval(), torch.rand(4, 3, 32, 32)
+    weights = zip(last.state_dict().items(), first.state_dict().values())
+    first.load_state_dict({key: w.reshape(like.shape) for (key, w), like in weights})
+    here, there = (
+        METHODS["Graph-CNN"](network, images[:1], images=images, layers=("low", "top")).result
+        for network in (first, last)
+    )
+    torch.testing.assert_close(here["nodes"]["top"].place, there["nodes"]["top"].place)
+
+
 # --- contrastive reasoning ---
 
 

@@ -111,5 +111,6 @@ class MethodChooser(w.VBox):
             drawn.append(figure_html(jpeg(picture), told, title, style, "width:100%", "jpeg"))
         flow = "display:flex;flex-wrap:wrap;gap:0.5em 0.8em;line-height:1.4"
         self.answer, self.pictures.value = answer, f"<div style='{flow}'>{''.join(drawn)}</div>"
-        empty = "The map is empty: no positive evidence. " * answer.empty
+        unsaid = answer.empty and not answer.said.startswith("Empty")
+        empty = "The map is empty: no positive evidence. " * unsaid
         self.say(f"{answer.method}: {answer.question} {empty}{answer.said} ({passes})")

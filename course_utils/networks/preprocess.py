@@ -5,7 +5,9 @@ torchvision is imported where a photo is prepared, as in `classifiers.py`.
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -27,6 +29,10 @@ class Preprocess:
         crop: side of the square cut from the centre, in pixels.
         mean, std: per channel, of values in [0, 1].
         interpolation: "bicubic" or "bilinear", antialiased by PIL.
+
+    Raises:
+        ValueError: sizes that are no whole numbers from 1, not three numbers (no std of 0), or an
+            interpolation that PIL has not.
     """
 
     resize: int
@@ -34,6 +40,22 @@ class Preprocess:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     interpolation: str = "bilinear"
+
+    def __post_init__(self):
+        ways = [name.lower() for name in Image.Resampling.__members__]
+        way = getattr(self.interpolation, "value", self.interpolation)  # torchvision's own
+        object.__setattr__(self, "interpolation", way)
+        for name in ("mean", "std"):  # also of an array or a tensor
+            with suppress(TypeError, ValueError):
+                object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
+        scale = [v for v in (self.mean, self.std) if isinstance(v, tuple) and len(v) == 3]
+        sizes = all(isinstance(n, Integral) and n > 0 for n in (self.resize, self.crop))
+        if not sizes or len(scale) < 2 or 0 in self.std or way not in ways:
+            raise ValueError(
+                "Preprocess(resize, crop, mean, std, interpolation) takes two whole numbers from "
+                "1, three numbers each (no std of 0), and bilinear or bicubic, such as "
+                f"Preprocess(256, 224, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)); not {self}."
+            )
 
     def __call__(self, photo) -> Tensor:
         """A photo of any size and mode -> 3 x crop x crop floats (float32), normalised.

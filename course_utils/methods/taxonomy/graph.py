@@ -15,9 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..forward_pass import ForwardPass
 from .alike_birds import cropped, dots, stays
 from .asked import Answer, Asked
-from .inner import features, inner_layers
+from .inner import inner_layers
 from .sets import birds, read
 
 SIDE = 16  # a filter's map is made this small at most
@@ -94,11 +95,10 @@ def graph_cnn(asked: Asked, images: Tensor | None = None, layers=None, count: in
         images = read(asked.network, pixels, "drawn birds")
     names = inner_layers(asked.network)
     low, top = layers or (names[max(len(names) * 2 // 3 - 1, 0)], asked.seen.layer)
-    with torch.no_grad():
-        maps = [
-            torch.cat([features(asked.network, name)(x[None]) for x in images])
-            for name in (top, low)
-        ]
+    maps = [  # as N x C x h x w, also of a Swin or a ViT
+        torch.cat([ForwardPass(asked.network, x[None], name).activations for x in images])
+        for name in (top, low)
+    ]
     upper = layer_of(maps[0])
     lower = layer_of(maps[1], above=upper.place)
     found = {}
