@@ -324,7 +324,13 @@ def _index(which: Any, categories: list[str] | None, classes: int) -> int:
         wrong, kind = repr(which), type(which).__name__
         wrong = f"{wrong} ({kind})" if len(wrong) < 60 else f"of the type {kind}"
         several = " Give several as a list." * isinstance(which, (Iterable, slice))
-        raise ClassError(f"A class is a whole number or a name, not {wrong}.{several}") from None
+        question = (
+            " A question of another kind, a function of the output, goes to ForwardPass(model, "
+            "x).ask(...)." * callable(which)
+        )
+        raise ClassError(
+            f"A class is a whole number or a name, not {wrong}.{several}{question}"
+        ) from None
     if not 0 <= index < classes:
         raise ClassError(
             f"Class {index} is out of range: this network has classes 0 to {classes - 1}."

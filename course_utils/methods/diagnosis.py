@@ -130,7 +130,10 @@ def _of_the_call(error: Exception, model: nn.Module, x: Inputs) -> str | None:
             f"{in_order * (missing[1] == 'positional')}"
             f"x={{'{_first_input(model)}': images{named}}}."
         )
-    if isinstance(x, tuple) and re.search(r"positional arguments? but \d+ were given", text):
+    too_many = re.search(r"positional arguments? but \d+ were given", text)
+    if too_many and not isinstance(x, tuple):
+        return _by_name_alone(model, x)
+    if too_many:
         return (
             f"The {len(x)} items of the tuple x are handed to {name} as so many inputs, and it "
             "takes fewer. Of (images, labels), as a DataLoader gives them, take the images, x[0]. "
@@ -158,6 +161,15 @@ def _takes(model: nn.Module, x: Inputs) -> bool:
         return True
     except TypeError:
         return False
+
+
+def _by_name_alone(model: nn.Module, x: Inputs) -> str | None:
+    """The sentence where the network takes no input by its place; else None."""
+    takes = inspect.signature(model.forward).parameters.values()
+    named = [p.name for p in takes if p.kind is p.KEYWORD_ONLY]
+    if not named or _takes(model, x):
+        return None
+    return f"{type(model).__name__} takes its inputs by name alone: x={{'{named[0]}': images}}."
 
 
 def _first_input(model: nn.Module) -> str:

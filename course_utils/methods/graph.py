@@ -50,10 +50,14 @@ _HANDED_ON = (  # operations that give what they read, in another shape, order o
 )
 
 
-def only_weighs(tensor: Tensor, readers: Readers) -> bool:
+def only_weighs(tensor: Tensor, readers: Readers, soft: bool = False) -> bool:
     """Whether a tensor is read only to weigh others, by a softmax or sigmoid that multiplies them,
-    or to say where others are sampled, as the offsets of a deformable convolution do."""
-    follow, weighs = [(node_of(tensor), False)], False
+    or to say where others are sampled, as the offsets of a deformable convolution do.
+
+    Args:
+        soft: whether a softmax may have come before it.
+    """
+    follow, weighs = [(node_of(tensor), soft)], False
     for here, soft in follow:
         for node, place in readers.get(here, []):
             name, others = node.name(), len(node.next_functions) - 1

@@ -114,6 +114,8 @@ def find_fold(
         grids = [tuple(grid) for grid in seen().grids if len(grid) == len(size)]
         whole = next((grid for grid in grids if prod(grid) == shape[2]), None)
         return None if whole is None else lambda a: a.unflatten(2, whole)
+    if _lacks_channels(model, shape, size, seen):
+        return lambda a: a.unsqueeze(1)
     # N x C x 1 is pooled, and no C tokens of one channel
     found = _token_grid(model, shape[1], size, seen) if shape[1] > 0 and shape[2] > 1 else None
     if found is None:
@@ -192,6 +194,20 @@ def _channels_first_of_three(
         return False
     # only padding makes a signal longer
     return shape[2] <= size[0] or shape[1] > size[0] or shape[2] in lengths
+
+
+def _lacks_channels(
+    model: nn.Module, shape: Sequence[int], size: Sequence[int], seen: Callable[[], Seen]
+) -> bool:
+    """Whether N x . x . is N x h x w, a grid whose only channel was taken away, and no tokens.
+
+    Then an earlier layer has this grid, and none has as many places as there would be tokens.
+    """
+    sides = tuple(shape[1:])
+    if len(size) != 2 or min(sides) < 2 or skew(sides, size) >= log(2) or is_of_a_library(model):
+        return False
+    grids = [tuple(grid) for grid in seen().grids]
+    return sides in grids and sides[0] not in map(prod, grids)
 
 
 def _prefix_tokens(model: nn.Module) -> int | None:

@@ -255,6 +255,13 @@ def _passed_over(model: nn.Module, name: str, watched: Watched) -> str:
             return f", but for '{later}', by which others are weighed or sampled"
         if isinstance(model.get_submodule(later), nn.Linear):
             return f", but for the linear layer '{later}'"
+    bare = end < watched.first_attention  # patches
+    for later, many in watched.several.items():
+        if watched.ends[later] > end and (bare or later not in watched.inside):
+            return (
+                f", but for '{later}', which gives {many} outputs for each image, as of windows, "
+                "views or steps"
+            )
     return ""
 
 

@@ -56,6 +56,9 @@ def _no_gradient(model: nn.Module, x: Inputs, watched: Watched) -> str | None:
             "all places is taken: no layer shows what else speaks for it. Where one place is what "
             f"you want to see, name a layer: layer='{watched.one_place}'."
         )
+    again = next((n for n in watched.several if watched.runs[n] > 1), None)
+    if watched.cut and again is not None:
+        return _repeated(name, again, watched, images_of(x))
     if watched.cut:
         return (
             f"No gradient of {name}'s output reaches a layer with more than one place: the "
@@ -186,13 +189,13 @@ def _one_by_one(images: Tensor, watched: Watched) -> str:
 def _repeated(name: str, again: str, watched: Watched, images: Tensor) -> str:
     """The sentence where each layer runs more than once."""
     frame = ""
-    if len(watched.shapes[again]) < images.dim():
+    if len(watched.shapes[again]) == images.dim() - 1 == 4:
         frame = ", with reshape_transform=lambda a: a[:, :, None]: all frames show that one's map"
     return (
-        f"Each layer of this {name} that has places runs more than once in one forward pass, "
-        f"'{again}' {watched.runs[again]} times, as where several views, or times, go through the "
-        "same layers. Give the run that you mean a layer of its own: self.view = nn.Identity() in "
-        f"the network, self.view(...) around that call, and layer='view'{frame}."
+        f"Each layer of this {name} that has places, and is read, runs more than once in one "
+        f"forward pass, '{again}' {watched.runs[again]} times, as where several views, or times, "
+        "go through the same layers. Give the run that you mean a layer of its own: self.view = "
+        f"nn.Identity() in the network, self.view(...) around that call, and layer='view'{frame}."
     )
 
 

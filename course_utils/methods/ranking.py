@@ -70,16 +70,19 @@ def put_hidden_last(watched: Watched, y: Tensor, tensors: dict[str, Tensor]) -> 
 def put_weighing_last(watched: Watched, y: Tensor, tensors: dict[str, Tensor]) -> None:
     """What only weighs, or says where to sample, gives way to the layer that is weighed beside it.
 
-    So do NetVLAD's soft assignments, the offsets of a deformable convolution, and what only goes
-    into them.
+    So do NetVLAD's soft assignments, an attention's weights, the offsets of a deformable
+    convolution, and what only goes into them.
     """
     readers = readers_of(y)
     for name in watched.fitting:
-        if not only_weighs(tensors[name], readers):
+        of_tokens = watched.are_weights(name)
+        if not only_weighs(tensors[name], readers, soft=of_tokens):
             continue
         beside = nodes_and_leaves(y, without=[node_of(tensors[name])])
         read = read_by(name, tensors).intersection(watched.fitting) - {name}
-        few = prod(watched.places(name))  # a gate of rows or columns has fewer than what it weighs
+        places = watched.places(name)
+        # a gate of rows or columns has fewer than what it weighs
+        few = places[0] if of_tokens else prod(places)
         weighed = [other for other in read if prod(watched.places(other)) >= few]
         if any(node_of(tensors[other]) in beside for other in weighed):
             watched.weighing.add(name)

@@ -54,6 +54,8 @@ class Watched:
     weighing: set[str] = field(default_factory=set)  # read as others' weights or offsets only
     silent: set[str] = field(default_factory=set)  # give the same of other images: all weights zero
     longer: set[str] = field(default_factory=set)  # than the signal, whose length alone is read
+    # modules with weights that give more than one output of each image, and how many
+    several: dict[str, int] = field(default_factory=dict)
     cut: bool = False  # there were grids, but no gradient
     repeated: str = ""  # the last module with a grid that ran more than once
     one_place: str = ""  # the last module with a grid of which the output reads one place
@@ -94,6 +96,13 @@ class Watched:
     def shows_channels(self, name: str) -> bool:
         """Whether what looks like places in a module's output may be channels of an earlier one."""
         return self.ends.get(name, 0) > self.moved
+
+    def are_weights(self, name: str) -> bool:
+        """Whether a module's output has as many rows and columns as an attention has tokens, as its
+        weights have. The grid of a decoder may, too.
+        """
+        rows, *columns = self.places(name)
+        return columns == [rows] and rows in self.attentions
 
     def places(self, name: str) -> torch.Size:
         """The sides of a module's output, without its images and channels."""

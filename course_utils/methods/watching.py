@@ -255,8 +255,7 @@ def _apply_rule(
     fixed = look_for_the_image(watched, model, x, weights, gradients)
     size = size[::-1] if watched.turned else size
     watched.inside = inside_branches(modules, watched.shapes)
-    if len(size) == 1:
-        _measure_rows(watched, images_of(x).shape[1:], size[0])
+    _measure_rows(watched, images_of(x).shape[1:], size)
     fitting, cancelling, grids = [], set(), 0  # the modules with a grid that ran once
     for name in reversed(watched.shapes):
         shape = watched.shapes[name]
@@ -286,13 +285,30 @@ def _apply_rule(
             watched.one_place = watched.one_place or name
     watched.cut = bool(grids) and not fitting
     watched.fitting = best_first(watched, modules, fitting, cancelling, fixed)
+    _note_several(watched, modules, {n for n in gradients if gradients[n] is not None} - fixed)
 
 
-def _measure_rows(watched: Watched, sides: Sequence[int], length: int) -> None:
+def _note_several(watched: Watched, modules: dict[str, nn.Module], read: set[str]) -> None:
+    """Keep how many outputs a layer gives of each image, as of windows, views, or when run again.
+
+    One without weights does so wherever it is used twice, which tells nothing.
+    """
+    for name in [n for n in reversed(watched.shapes) if n in read]:
+        shape, n = watched.shapes[name], watched.n
+        many = watched.runs[name] * (1 if n in shape[: 1 + (len(shape) == 3)] else shape[0] // n)
+        places = len(shape) > 2 and prod(shape[1:]) > max(shape[1:])  # beside channels
+        if many > 1 and places and any(True for _ in modules[name].parameters()):
+            watched.several[name] = many
+
+
+def _measure_rows(watched: Watched, sides: Sequence[int], size: Sequence[int]) -> None:
     """How long a signal is in each layer's output, N x C x L or N x T x C.
 
     A class token is none of its places. Tokens that are the signal's variables have no length.
     """
+    if len(size) > 1:
+        return
+    (length,) = size
     variables = prod(sides) // length
     for name, shape in watched.shapes.items():
         if len(shape) == 3 and watched.runs[name] == variables > 1:  # one after the other

@@ -1,0 +1,186 @@
+"""Networks of unknown kinds: what looks like a grid and is none, and what the reason must say."""
+
+import re
+
+import pytest
+import torch
+from tiny_networks import by_autograd
+from torch import nn
+
+from course_utils.errors import ClassError, LayerError
+from course_utils.methods.cams import GradCAM
+
+
+def images(n=2, size=(32, 32)):
+    return torch.randn(n, 3, *size, generator=torch.Generator().manual_seed(3))
+
+
+class HeatMap(nn.Module):
+    """One channel, whose axis is then taken away: N x h x w, read number by number."""
+
+    def __init__(self, after):
+        super().__init__()
+        torch.manual_seed(0)
+        self.f, self.one = nn.Conv2d(3, 6, 3, 2, 1), nn.Conv2d(6, 1, 1)
+        self.after, self.fc = after, nn.Linear(256, 4)
+
+    def forward(self, x):
+        heat = self.one(self.f(x).relu()).squeeze(1)
+        return self.fc(self.after(heat).flatten(1))
+
+
+@pytest.mark.parametrize("after", [nn.ReLU(), nn.Linear(16, 16)])
+def test_a_grid_that_lost_its_one_channel_is_no_row_of_tokens(after):
+    model, x = HeatMap(after).eval(), images()
+    explanation = GradCAM(model)(x)
+    assert explanation.layer == "f" and "which has one channel" in explanation.layer_reason
+    assert torch.allclose(explanation.evidence, by_autograd(model, "f", x), atol=1e-6)
+    named = GradCAM(model, "after")(x).evidence
+    wanted = by_autograd(model, "after", x, lambda a: a[:, None])
+    assert torch.allclose(named, wanted, atol=1e-6)
+
+
+class Talking(nn.Module):
+    """Attention whose weights go through a convolution over the heads; no name tells what it is."""
+
+    def __init__(self):
+        super().__init__()
+        self.read, self.talk = nn.Linear(8, 24), nn.Conv2d(2, 2, 1)
+
+    def forward(self, tokens):
+        q, k, v = self.read(tokens).unflatten(2, (3, 2, 4)).permute(2, 0, 3, 1, 4)
+        weights = self.talk((q @ k.mT).softmax(dim=-1))
+        return (weights @ v).transpose(1, 2).flatten(2)
+
+
+class OfTokens(nn.Module):
+    def __init__(self, *blocks):
+        super().__init__()
+        torch.manual_seed(0)
+        self.patches = nn.Conv2d(3, 8, 4, stride=4)
+        self.blocks, self.fc = nn.ModuleList(block() for block in blocks), nn.Linear(8, 4)
+        self.eval()
+
+    def forward(self, x):
+        tokens = self.patches(x).flatten(2).mT
+        for block in self.blocks:
+            tokens = tokens + block(tokens)
+        return self.fc(tokens.mean(dim=1))
+
+
+@pytest.mark.parametrize(("blocks", "layer"), [(1, "patches"), (2, "blocks.0")])
+def test_weights_of_each_pair_of_tokens_are_no_grid_of_the_image(blocks, layer):
+    model, x = OfTokens(*[Talking] * blocks), images()
+    explanation = GradCAM(model)(x)
+    assert explanation.layer == layer
+    fold = (lambda a: a) if blocks == 1 else (lambda a: a.mT.unflatten(2, (8, 8)))
+    assert torch.allclose(explanation.evidence, by_autograd(model, layer, x, fold), atol=1e-6)
+
+
+class Bilinear(nn.Module):
+    """Features that are multiplied by others, as an attention's weights are by the values."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem = nn.Conv2d(3, 6, 3, 2, 1)
+        self.one, self.two = nn.Conv2d(6, 6, 3, padding=1), nn.Conv2d(6, 6, 3, padding=1)
+        self.fc = nn.Linear(36, 4)
+
+    def forward(self, x):
+        a = self.stem(x).relu()
+        return self.fc((self.one(a).flatten(2) @ self.two(a).flatten(2).mT).flatten(1))
+
+
+def test_features_that_are_multiplied_by_others_are_no_weights():
+    assert GradCAM(Bilinear())(images()).layer == "two"
+
+
+class Recurrent(nn.Module):
+    """One convolution, three times; the one that reads the image runs once."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.step = nn.Conv2d(3, 8, 4, 4), nn.Conv2d(8, 8, 3, padding=1)
+        self.fc = nn.Linear(8, 4)
+
+    def forward(self, x):
+        a = self.first(x)
+        for _ in range(3):
+            a = self.step(a).relu()
+        return self.fc(a.mean(dim=(2, 3)))
+
+
+class InWindows(Recurrent):
+    """The convolution looks at the four quarters of what it reads, one behind the other."""
+
+    def forward(self, x):
+        a = self.first(x)
+        quarters = [half for side in a.chunk(2, dim=2) for half in side.chunk(2, dim=3)]
+        return self.fc(
+            self.step(torch.cat(quarters)).relu().mean(dim=(2, 3)).unflatten(0, (4, -1)).mean(dim=0)
+        )
+
+
+@pytest.mark.parametrize(("make", "many"), [(Recurrent, 3), (InWindows, 4)])
+def test_of_what_runs_again_or_on_windows_the_reason_for_an_earlier_layer_says_so(make, many):
+    found = GradCAM(make())(images())
+    assert found.layer == "first"
+    assert f"but for 'step', which gives {many} outputs for each image" in found.layer_reason
+
+
+class TwoTasks(nn.Module):
+    """The encoder runs for each of two tasks; the decoder of one is not read by the other."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder, self.decoder = nn.Conv2d(3, 6, 3, 2, 1), nn.ConvTranspose2d(6, 2, 2, 2)
+        self.fc = nn.Linear(6, 4)
+
+    def forward(self, x):
+        picture = self.decoder(self.encoder(x).relu())
+        return {"picture": picture, "logits": self.fc(self.encoder(x).relu().mean(dim=(2, 3)))}
+
+
+def test_where_all_that_is_read_runs_again_no_cut_is_blamed():
+    with pytest.raises(LayerError, match="places, and is read, runs .* 'encoder' 2 times"):
+        GradCAM(TwoTasks())(images())
+
+
+class Compared(OfTokens):
+    """Two images of one x, each of which goes through all blocks."""
+
+    def __init__(self, named):
+        super().__init__(lambda: nn.Linear(8, 8))
+        self.view, self.named = nn.Identity(), named
+
+    def forward(self, x):
+        tokens = [self.patches(half).flatten(2).mT for half in x.chunk(2, dim=1)]
+        one, two = (self.blocks[0](each).relu() for each in tokens)
+        return self.fc(((self.view(one) if self.named else one) - two).mean(dim=1))
+
+
+def test_of_tokens_that_run_twice_the_run_that_was_named_needs_no_other_reading():
+    x = torch.cat([images(), images().flip(2)], dim=1)
+    with pytest.raises(LayerError, match=r"layer='view'\.$"):
+        GradCAM(Compared(named=False))(x)
+    model = Compared(named=True)
+    wanted = by_autograd(model, "view", x, lambda a: a.mT.unflatten(2, (8, 8)))
+    assert torch.allclose(GradCAM(model, "view")(x).evidence, wanted, atol=1e-6)
+
+
+class ByName(Recurrent):
+    def forward(self, *, image, mask=None):
+        return super().forward(image)
+
+
+def test_a_network_that_takes_its_images_by_name_alone_is_handed_them_as_the_sentence_says():
+    with pytest.raises(TypeError, match="by name alone") as said:
+        GradCAM(ByName())(images())
+    x = eval(re.search(r"x=(\{.*\})", str(said.value))[1], {"images": images()})  # noqa: S307
+    assert GradCAM(ByName())(x).layer == "first"
+
+
+def test_a_function_in_place_of_a_class_is_told_where_it_goes():
+    with pytest.raises(ClassError, match=r"goes to ForwardPass\(model, x\)\.ask"):
+        GradCAM(Recurrent())(images(), why=lambda y: y[:, 0])
