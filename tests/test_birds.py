@@ -169,3 +169,9 @@ def test_who_a_bird_might_be():
 def test_bad_input_is_answered_in_words(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+@pytest.mark.parametrize("given", [{"seed": -1}, {"seed": 1.5}, {"seed": "7"}, {"size": 31}])
+def test_a_bird_has_a_whole_seed_and_room_for_a_bill(given):
+    with pytest.raises(ValueError, match="no whole number; choose (one from 0|32 or more)"):
+        draw("heron", **{"seed": 0} | given)

@@ -248,6 +248,7 @@ def first_channel(content):
     return np.asarray(as_rgb(content))[..., 0].tolist()
 
 
+@pytest.mark.filterwarnings("ignore:The picture.s brightest value")
 @pytest.mark.parametrize("highest", [0, 1, 100, 255, 256, 65535])
 def test_a_pgm_of_16_bits_stays_as_dark_as_it_is(highest):
     content = b"P5\n2 1\n65535\n" + struct.pack(">HH", 0, highest)
@@ -310,6 +311,25 @@ class Arrays:
 @pytest.mark.parametrize("picture", [Arrays(), memoryview(BYTES)])
 def test_what_becomes_an_array_is_one(picture):
     np.testing.assert_array_equal(np.asarray(load_photo(picture)), BYTES)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "high", "white"),
+    [("uint16", 4000, 4095), ("int32", 1000, 1023), ("uint16", 255, 255), ("uint8", 1, 1)],
+)
+def test_a_picture_of_fewer_bits_than_its_type_is_not_dark_in_silence(dtype, high, white):
+    values = np.array([[0, high]], dtype)
+    with pytest.warns(UserWarning, match=f"brightest value is {high} of .* its white is {white},"):
+        as_pixels(values)
+    assert as_pixels(values / white).max() == high / white  # as the warning says
+
+
+@pytest.mark.parametrize(
+    "values", [np.zeros((2, 2), np.uint16), BYTES, BYTES.astype(np.uint16) * 257, np.ones((2, 2))]
+)
+def test_black_pictures_and_bright_ones_are_not_warned_of(values, recwarn):
+    as_pixels(values)
+    assert not recwarn.list
 
 
 def test_numpys_word_is_a_name():

@@ -15,7 +15,7 @@ from course_utils.explorers.duel import Duel
 from course_utils.explorers.quality import QualityExplorer
 from course_utils.quality import figures as quality_figures
 from course_utils.quality.assessor import Assessor, LocalScores, QualityExplanation
-from course_utils.quality.distort import Distorted
+from course_utils.quality.distort import Distorted, distort
 from course_utils.quality.paired_comparison import Votes, bradley_terry, poll, simulated_observer
 
 NAMES = ["good", "fair", "bad"]
@@ -181,6 +181,13 @@ class TestDuel:
         pixels = np.full((6, 8, 3), 128, np.uint8)
         by_array = Duel(pixels, {"a": pixels, "b": pixels}, min)
         assert shown(by_array) == shown(Duel(picture(128), dict.fromkeys("ab", picture(128)), min))
+
+    def test_what_distort_made_is_its_picture(self):
+        photo = Image.new("RGB", (6, 8), (100, 100, 100))
+        made = {kind: distort(photo, kind, 3) for kind in ("mean shift", "white noise")}
+        plain = {kind: one.image for kind, one in made.items()}
+        first = made["mean shift"]
+        assert shown(Duel(first, made, min)) == shown(Duel(first.image, plain, min))
 
     @pytest.mark.parametrize(("width", "on_the_page"), [(192, 384), (200, 400), (201, 201)])
     def test_pixels_are_shown_one_to_one_or_doubled_never_smoothed(self, width, on_the_page):
@@ -431,6 +438,11 @@ class TestFigures:
             quality_figures.over_levels([0.1, 0.2])
         with pytest.raises(TypeError, match="local_scores of it are drawn, not an Image"):
             quality_figures.patches(picture(0), picture(0))
+
+    @pytest.mark.parametrize("columns", [0, -1, 1.5, "2"])
+    def test_charts_stand_in_one_column_or_more(self, columns):
+        with pytest.raises(ValueError, match="is the most panels in a row: 1, 2"):
+            quality_figures.over_levels({"blur": [0.9]}, columns=columns)
 
     def test_levels_are_told_in_numbers(self):
         made = quality_figures.over_levels(

@@ -1,6 +1,7 @@
 """`draw`: a bird, its parts' masks and its attributes, from a species and a seed."""
 
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 from PIL import Image
@@ -57,10 +58,14 @@ def draw(species: str, seed: int, size: int = 128, **parts: str | None) -> Bird:
     """
     own = attributes(species)
     check_parts(parts)
-    if seed < 0:
-        raise ValueError(f"seed={seed} is negative; choose a whole number from 0 upwards.")
-    if size < 32:
-        raise ValueError(f"size={size} is too small to show a bill; choose 32 pixels or more.")
+    if not isinstance(seed, Integral) or seed < 0:
+        raise ValueError(
+            f"seed={seed!r} is negative or no whole number; choose one from 0 upwards."
+        )
+    if not isinstance(size, Integral) or size < 32:
+        raise ValueError(
+            f"size={size!r} is too small to show a bill, or no whole number; choose 32 or more."
+        )
     own.update(parts)
     dice = {name: np.random.default_rng([seed, key]) for name, key in _STREAMS.items()}
     canvas = Canvas(draw_scenery(dice["scene"], size), _placing(dice["place"]), (*PARTS, "head"))

@@ -12,6 +12,7 @@ from PIL import Image
 from ..errors import a_kind_of
 from ..figures.picture import figure_html
 from ..networks.pictures import as_rgb
+from ..quality.distort import picture_of
 from ..quality.paired_comparison import Observer, Votes
 from .panel import Panel, answering
 
@@ -56,7 +57,7 @@ class Duel(Panel):
         self._shown = {name: _png(picture) for name, picture in pictures.items()}
         self._observer, self._rng = observer, np.random.default_rng(seed)
         # pixel for pixel: the browser's own enlargement would smooth what is to be compared
-        reference = as_rgb(reference)
+        reference = as_rgb(picture_of(reference))
         width = reference.width * (2 if reference.width <= SMALL else 1)
         self._exactly = f"width:{width}px;max-width:none;image-rendering:pixelated"
         self.left = self._button("Left differs less", self._choose_left)
@@ -161,5 +162,5 @@ def _row(cells: tuple[str, ...], tag: str) -> str:
 
 def _png(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    as_rgb(picture).save(buffer, "png")  # without loss: losses are what is judged
+    as_rgb(picture_of(picture)).save(buffer, "png")  # without loss: losses are what is judged
     return buffer.getvalue()

@@ -148,8 +148,7 @@ def axes(
     Raises:
         ValueError: `columns` is no whole number from 1.
     """
-    if not (columns is None or isinstance(columns, Integral) and columns >= 1):
-        raise ValueError(f"columns={columns!r} is the most panels in a row: 1, 2, ...")
+    check_columns(columns)
     flat = aspect < WIDE and columns is None
     holes = (3, 5, 7) if flat else (5, 7)
     if first_large and count in holes and (columns is None or columns < count):
@@ -167,6 +166,12 @@ def axes(
     for axis in found:
         axis.set_axis_off()
     return figure, list(found[:count])
+
+
+def check_columns(columns: Any) -> None:
+    """Raise a ValueError where `columns` is neither None nor a whole number from 1."""
+    if not (columns is None or isinstance(columns, Integral) and columns >= 1):
+        raise ValueError(f"columns={columns!r} is the most panels in a row: 1, 2, ...")
 
 
 def _first_large(count: int, bar: bool, lines: int, aspect: float) -> tuple[Figure, list[Axes]]:

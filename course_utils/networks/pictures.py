@@ -75,6 +75,9 @@ def as_pixels(picture) -> np.ndarray:
     Raises:
         ValueError: another shape or range, such as that of a normalised tensor.
         TypeError: no picture at all.
+
+    Warns:
+        UserWarning: so dark that its white may be another, such as 4095 (12 bits).
     """
     if isinstance(picture, _WHOLE):
         return np.asarray(as_rgb(picture)) / 255.0
@@ -94,6 +97,7 @@ def _levels(picture) -> np.ndarray:
     if values.ndim != 3 or values.shape[2] not in (1, 2, 3, 4) or not values.size:
         raise ValueError(_wrong_shape(values))
     white = _white(values)
+    _say_if_dark(float(values.max()), white)
     if values.shape[2] in (2, 4) and white > 1 == values[..., -1].max() < values.max():
         raise ValueError(
             f"Its colours run to {values.max():.6g} and its opacity, the last channel, to 1 only, "
@@ -195,6 +199,21 @@ def _white(values: np.ndarray) -> float:
     if fits:  # hardly a picture of 255 levels, and too bright for one up to 1
         raise ValueError(f"{said}, not from 0 to 1: clip it, or give 0 to 255. {CURE}")
     raise ValueError(f"{said}, so white is unknown; pixels are in [0, 1] or 0 to 255. {CURE}")
+
+
+# The white of pictures with fewer bits than the type that holds them, by the white that is taken
+_OTHER_WHITES = {255: (1,), 65535: (255, 1023, 4095, 16383)}
+
+
+def _say_if_dark(high: float, white: float) -> None:
+    """Warn where a picture is so dark that its white may be another, as that of 12 bits is."""
+    other = next((w for w in _OTHER_WHITES.get(white, ()) if 0 < high <= w), None)
+    if other is not None:
+        warnings.warn(
+            f"The picture's brightest value is {high:g} of {white}, so that it is seen as dark. If "
+            f"its white is {other}, divide it by {other} first.",
+            stacklevel=2,
+        )
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:

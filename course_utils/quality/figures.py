@@ -10,7 +10,16 @@ from matplotlib.figure import Figure
 from ..errors import a_kind_of
 from ..figures import Picture
 from ..figures.overlays import SIGNED, as_pixels, outlined, signed_overlay, where
-from ..figures.panels import axes, bar, defaults, most_lines, own_bar, panel, same_length
+from ..figures.panels import (
+    axes,
+    bar,
+    check_columns,
+    defaults,
+    most_lines,
+    own_bar,
+    panel,
+    same_length,
+)
 from .assessor import LocalScores, QualityExplanation
 from .distort import picture_of
 
@@ -111,6 +120,8 @@ def over_levels(
             f"The values run from {np.nanmin(every):.3g} to {np.nanmax(every):.3g}, and the charts "
             "from 0 to 1: put them on that scale first, (value - worst) / (best - worst)."
         )
+    check_columns(columns)
+    columns = columns or 5
     rows = -(-len(scores) // columns)
     figure = Figure(figsize=(9.5, 1.75 * rows + 0.3), layout="constrained")
     axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
