@@ -213,12 +213,24 @@ def _kind(value: Any, right: Any) -> str:
 
 
 def _worst_place(answer: Tensor, right: Tensor) -> str:
+    factor = _factor(answer.double(), right.double())
+    if factor:
+        return f"the shape is right, but every value is {factor:.4g} times the right one."
     gap = (answer.double() - right.double()).abs()
     at = tuple(int(i) for i in torch.unravel_index(gap.argmax(), gap.shape))
     return (
         f"the shape is right, but the values are not: at {list(at)} you have {answer[at]:.4g}, and "
         f"{right[at]:.4g} is right."
     )
+
+
+def _factor(answer: Tensor, right: Tensor) -> float:
+    """What all of an answer's numbers are multiplied by; 0 if nothing, or if it is one number."""
+    if right.numel() < 2 or not right.any():
+        return 0.0
+    factor = ((answer * right).sum() / right.square().sum()).item()
+    is_all = abs(factor - 1) > 0.01 and close(answer, factor * right, 1e-4)
+    return factor if is_all else 0.0
 
 
 def _infinite(value: Any) -> bool:

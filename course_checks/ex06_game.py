@@ -119,6 +119,11 @@ POINTING = Part(
             _wrong_pointing(_straight, peak=lambda one: np.abs(one).argmax()),
         ),
         Mistake(
+            "you leave the tolerance aside. A finger that is so near to the part is a hit, too.",
+            lambda maps, masks, _: _pointing(maps, masks, 0.0),
+            share=0.25,
+        ),
+        Mistake(
             "the finger is on the *lowest* value here. Take the largest.",
             _wrong_pointing(_straight, peak=np.argmin),
         ),

@@ -325,7 +325,6 @@ def harmful(folder: str, port: int) -> dict[str, Attack]:
         "os-exit-in-a-cell": attack(
             ZEROS,
             before="import os\nos._exit(0)",
-            nothing=(MEAN, BEST, CAM),
             says="ended in code cell 2",
         ),
         "os-exit-in-a-function": attack(

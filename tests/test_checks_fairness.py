@@ -199,6 +199,24 @@ def test_what_is_wrong_with_a_list_is_said_of_its_values_where_its_form_is_right
     assert verdict.share == 0 and words in verdict.says
 
 
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (-torch.tensor([1.0, 2.0, -3.0]), "but every value is -1 times the right one."),
+        ([255.0, 510.0, -765.0], "but every value is 255 times the right one."),
+        (
+            [1.001, 2.002, -3.003],
+            "but the values are not: at [2] you have -3.003, and -3 is right.",
+        ),
+        ([1.0, 2.0, -6.0], "but the values are not: at [2] you have -6, and -3 is right."),
+        (torch.zeros(3), "but the values are not: at [2] you have 0, and -3 is right."),
+    ],
+)
+def test_a_factor_before_all_values_is_named(answer, words):
+    part = Part("ex99_a", "", 1, "a", lambda seed: [(0,)], lambda _: torch.tensor([1.0, 2.0, -3.0]))
+    assert part.verdict(answer, (0,)).says == f"the shape is right, {words}"
+
+
 def test_an_array_of_what_no_answer_is_made_of_is_sent_back():
     says = judge(RELU, lambda x: np.array([b"a"]))[1].says
     assert says.startswith("A numpy array of |S1 is no answer: return a list, or a torch tensor.")

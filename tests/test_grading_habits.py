@@ -268,6 +268,22 @@ def test_an_exit_below_an_answer_costs_nothing(staged):
     assert marks == {"row_means": 1}
 
 
+def test_a_cell_that_restarts_the_kernel_costs_only_itself(staged):
+    restart = "import os\nos._exit(0)  # restart, then go on below"
+    codes = ["import torch", restart, MEAN, restart, "row_means(torch.ones(1, 2))", "1 / 0"]
+    marks, remarks = graded(staged, codes, ["row_means"])
+    assert marks == {"row_means": 1}
+    ended = "The program was ended in code cell {}: it ended Python itself."
+    assert remarks[:2] == [ended.format(2), ended.format(4)]
+    assert [one[:12] for one in remarks[2:]] == ["Code cell 6 "]
+
+
+def test_who_ends_the_program_again_and_again_is_not_asked_for_ever(staged):
+    codes = ["import torch\n" + MEAN] + ["import os\nos._exit(0)"] * 5
+    marks, remarks = graded(staged, codes, ["row_means"])
+    assert marks == {"row_means": 0} and len(remarks) == 4
+
+
 def test_unfinished_is_forgiven_only_where_the_cell_itself_raised_it(staged):
     codes = [
         "def mine(x):\n    raise NotImplementedError()",

@@ -24,6 +24,12 @@ WRONG = (
     ),
     Wrong(
         "ex06_pointing",
+        ("distance <= tolerance", "distance <= 0"),
+        1.31,
+        "you leave the tolerance aside",
+    ),
+    Wrong(
+        "ex06_pointing",
         ("one_map.shape[1]", "one_map.shape[0]"),
         0,
         "rows and columns are mixed up",

@@ -25,6 +25,7 @@ LONGEST = 800  # characters of a message
 LONGEST_TEXT = 100_000
 MOST_REMARKS = 12
 MOST_IDLE = 20
+MOST_LEFT_OUT = 3  # cells that end the program
 IDLE = "These did nothing here, where there is no screen, no shell and no further package: {}."
 
 
@@ -92,23 +93,32 @@ class Asked:
         self.raised: list[str] = []
         self.idle: list[str] = []  # lines that did nothing
         self.ends: dict[int, str] = {}  # part -> how the program ended while it was asked
+        self.left_out: dict[int, str] = {}  # code cell -> how the program ended in it
         self.end = ""
 
     def run(self) -> None:
-        """Ask all parts; where one ends the program, ask the later ones in a new one."""
+        """Ask all parts; where one ends the program, ask the later ones in a new one.
+
+        Where a cell ends it (as `os._exit` does, by which some restart their kernel), begin anew
+        without that cell.
+        """
         limits, first = self.grader.limits, 0
         while first < len(self.parts):
             run = self._once(limits, first)
             limits = replace(limits, seconds=limits.seconds - run.seconds)
             if self._keep(run, first):
                 return
-            at = run.last(frames.CELL, frames.CALL)
-            if at is None or at[0] != frames.CALL or limits.seconds < limits.restart:
+            kind, number, *_ = run.last(frames.CELL, frames.CALL) or (b"", 0)
+            again = number in self.left_out or len(self.left_out) == MOST_LEFT_OUT
+            if kind == frames.CALL and limits.seconds >= limits.restart:
+                part = min(max(number, first), len(self.parts) - 1)
+                self.ends[part] = self._how(run)
+                first = part + 1
+            elif kind == frames.CELL and limits.seconds >= limits.restart and not again:
+                self.left_out[number] = self._how(run)
+            else:
                 self.end = self._how(run)
                 return
-            part = min(max(at[1], first), len(self.parts) - 1)
-            self.ends[part] = self._how(run)
-            first = part + 1
 
     def _once(self, limits: Limits, first: int) -> watch.Run:
         pipe, fd = os.pipe()
@@ -128,7 +138,10 @@ class Asked:
 
     def _write_job(self, folder: Path, limits: Limits, first: int) -> None:
         job = {
-            "cells": self.notebook.code(),
+            "cells": [
+                "" if number in self.left_out else code
+                for number, code in enumerate(self.notebook.code())
+            ],
             "first_cells": self._first_cells(),
             "parts": [
                 {
@@ -192,10 +205,10 @@ class Asked:
         return f"the program was ended in `{name}`: {why}."
 
     def remarks(self) -> list[str]:
-        ends = [self.end, *self.ends.values()]
+        ends = [self.end, *self.left_out.values(), *self.ends.values()]
         idle = [IDLE.format(", ".join(dict.fromkeys(self.idle)))] if self.idle else []
         ends = [end[0].upper() + end[1:] for end in ends if end]
-        return self._of_another() + ends + self.raised + idle
+        return self._of_another() + ends + list(dict.fromkeys(self.raised)) + idle
 
     def _of_another(self) -> list[str]:
         """A remark if the cells' names are those of another assignment."""

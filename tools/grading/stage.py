@@ -96,7 +96,8 @@ def stage(folder: Path, root: Path = ROOT) -> Path:
         for source in sorted((root / package).rglob("*.py")):
             place = source.relative_to(root)
             (folder / place).parent.mkdir(parents=True, exist_ok=True)
-            (folder / place).write_text(_given(place, source.read_text()))
+            text = _given(place, source.read_text(encoding="utf-8"))
+            (folder / place).write_text(text, encoding="utf-8")
     shutil.copytree(root / "data", folder / "course_utils" / "data")
     for name in ABSENT_PACKAGES:
         (folder / name).mkdir()
