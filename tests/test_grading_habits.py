@@ -198,6 +198,8 @@ STOPPING = {
     "absent-used": "import nobody_has_this as sns\nsns.set_theme()\nimport math",
     "absent-hint": "from nobody_has_this import Float\n"
     "def helper(x: Float[torch.Tensor, 'n'] | None) -> None | Float: pass",
+    "absent-loop": "from nobody_has_this import styles\nfor one in styles: pass",
+    "absent-asked-for": "import nobody_has_this as kinds\nassert 'a' in kinds",
     "folder": "import os\nos.chdir('/content/drive/MyDrive/course')",
     "file": "kept = torch.load('saved_yesterday.pt')",
     "gpu": "if True:\n    for _ in range(2):\n        there = torch.ones(1, device='cuda')",

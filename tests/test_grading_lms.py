@@ -233,10 +233,28 @@ def test_no_name_of_a_students_choice_says_whose_a_file_is(tmp_path, files, evil
 def test_of_blackboards_files_the_last_attempt_wins(tmp_path):
     files = {
         f"ex04_ann_attempt_2026-11-20-10-11-12_{NAME}.ipynb": "first",
-        "ex04_ann_attempt_2026-11-21-10-11-12_ex04 contrast.ipynb": "second",
+        "ex04_ann_attempt_2026-11-21-10-11-12_mended.ipynb": "second",
+        "ex04_ann_attempt_2026-11-21-10-11-12_ex02 gradcam.ipynb": "of another",
         "ex04_ann_attempt_2026-11-21-10-11-12.txt": "a receipt",
     }
     assert taken(zipped(tmp_path / "s.zip", files), tmp_path / "s") == {"ann": "second"}
+
+
+def test_of_nbgraders_attempts_the_last_one_wins_whatever_its_file_is_called(tmp_path):
+    exchange = {
+        f"ann+{NAME}+2026-10-01 08:00:00 UTC/{NAME}.ipynb": "early",
+        f"ann+{NAME}+2026-10-01 09:00:00 UTC/mended.ipynb": "late",
+    }
+    assert taken(folder(tmp_path / "b", exchange), tmp_path / "s") == {"ann": "late"}
+
+
+def test_a_half_saved_notebook_is_none_and_a_copy_is_one(tmp_path):
+    files = {
+        f"Ann_1_assignsubmission_file_/{NAME}.ipynb": "untouched",
+        f"Ann_1_assignsubmission_file_/Copy of {NAME}.ipynb": "worked on",
+        f"Ann_1_assignsubmission_file_/.~{NAME}.ipynb": "half",
+    }
+    assert taken(zipped(tmp_path / "s.zip", files), tmp_path / "s") == {"Ann_1": "worked on"}
 
 
 def test_an_ending_that_a_browser_added_makes_no_difference(tmp_path):

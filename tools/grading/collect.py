@@ -12,9 +12,9 @@ from .notebook import Unreadable, quoted, read_bytes, shown
 
 PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,79}")
 RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")  # Windows' own
-# What machines leave beside a hand-in: a Mac's second half of each file, checkpoints, caches
+# What machines leave beside a hand-in: a Mac's second half of each file, half saved ones, caches
 LEFT_BEHIND = re.compile(
-    r"\._.*|\.DS_Store|__MACOSX|\.ipynb_checkpoints|__pycache__|\.git|\.Trash.*"
+    r"\._.*|\.~.*|\.DS_Store|__MACOSX|\.ipynb_checkpoints|__pycache__|\.git|\.Trash.*"
 )
 NOTEBOOK = re.compile(r"(?is)(.*)\.ipynb(\.txt|\.json)?")  # browsers add an ending as they save
 DEEPEST, MOST_ENTRIES = 4, 5_000  # folders in one another, and files, that are looked through
@@ -179,7 +179,8 @@ def stem(name: str) -> str:
 def is_called(name: str, assignment: str) -> bool:
     """Whether a name is the assignment's but for capitals, signs, and the mark of a copy."""
     plain, wanted = (re.sub(r"[\W_]+", "", one.casefold()) for one in (name, assignment))
-    return re.fullmatch(rf"{wanted}(copy|kopie|final|submission)*v?\d*", plain) is not None
+    copied = rf"(copyof|kopievon)*{wanted}(copy|kopie|final|submission)*v?\d*"
+    return re.fullmatch(copied, plain) is not None
 
 
 def is_left_behind(name: str) -> bool:

@@ -42,6 +42,7 @@ BLACKBOARD = re.compile(
 )
 NBGRADER = re.compile(r"(?P<name>[^+]+)\+(?P<assignment>[^+]+)\+(?P<time>\d{4}-[^+]+)(?:\+.*)?")
 OF_ONE = ("moodle", "canvas", "blackboard")  # whose exports hold one assignment
+OF_TIMES = ("blackboard", "nbgrader")  # whose `attempt` is a time
 HOMES = Path("/home")
 
 
@@ -162,12 +163,12 @@ def _take_one(student, candidates, assignment, submitted, most, taken: Taken) ->
         there = listed(["/".join(owner.rest) for owner, _ in candidates])
         taken.said.append(f"{quoted(student)} has no notebook of {assignment}: there lies {there}.")
         return
-    fits.sort(key=lambda one: (_rank(one[0], assignment), one[0].attempt, one[1].time))
+    fits.sort(key=lambda one: _order(*one, assignment))
     owner, file = fits[-1]
     if len(fits) > 1:
         taken.said.append(
-            f"{quoted(student)} has {len(fits)} notebooks: the last one was taken, "
-            f"{quoted('/'.join(file.parts))}."
+            f"{quoted(student)} has {len(fits)} notebooks: "
+            f"{quoted('/'.join(file.parts))} was taken."
         )
     try:  # one byte too many is kept: `make grade` then says that it is too large
         content = file.read(most + 1)
@@ -191,6 +192,12 @@ def _fits(owner: Owner, assignment: str, many: int) -> bool:
     if _rank(owner, assignment):
         return True
     return owner.system in OF_ONE and not is_of_another(owner.rest, assignment)
+
+
+def _order(owner: Owner, file: File, assignment: str) -> tuple:
+    """By what the last hand-in is told: where a time names an attempt, a later one counts."""
+    attempt = owner.attempt if owner.system in OF_TIMES else ()
+    return attempt, _rank(owner, assignment), owner.attempt, file.time
 
 
 def _rank(owner: Owner, assignment: str) -> int:

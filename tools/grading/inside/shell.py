@@ -245,6 +245,7 @@ class Absent:
         return self
 
     __or__ = __ror__ = __getitem__
+    __iter__ = __contains__ = None  # else a loop over it would never end
 
 
 def instead(error: ModuleNotFoundError, said: str):
