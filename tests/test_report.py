@@ -415,6 +415,7 @@ def test_readable_is_strength_times_agreement_times_the_share_for_p():
     [
         ({"strengths": [1, 0, 0.04, 0, 0]}, "The contrast is weak: 4 % of Grad-CAM's peak."),
         ({"strengths": [1, 0, 0.0, 0, 0]}, "The contrast is empty: no positive evidence."),
+        ({"strengths": [1, 0, 0.0, 0, 0], "agreement": 0.0}, "The contrast is empty: no positive"),
         ({"strengths": [1, 0, None, 0, 0]}, "The contrast's strength is unknown"),
         ({"strengths": [1, 0, 37.2, 0, 0]}, "The contrast has strength 37: Grad-CAM's own map is"),
         ({"agreement": 0.1}, "The two losses disagree (rank correlation 0.10)"),

@@ -24,7 +24,7 @@ from course_utils.birds import draw
 from course_utils.errors import ClassError, ImageError
 from course_utils.explorers.birds import bird_explorer, known_parts
 from course_utils.explorers.contrast import NONE, OPACITIES, ContrastExplorer
-from course_utils.explorers.contrast_view import in_digits, search_in_words
+from course_utils.explorers.contrast_view import _percent, in_digits, search_in_words
 from course_utils.figures import overlay
 from course_utils.measures import energy_inside
 from course_utils.networks.preprocess import Preprocess
@@ -168,6 +168,13 @@ class TestStatusLine:
     )
     def test_a_small_probability_is_not_called_zero(self, p, said):
         assert in_digits(p) == said
+
+    @pytest.mark.parametrize(
+        "p, said",
+        [(0.004, "less than 1%"), (0.994, "99%"), (0.9996, "more than 99%"), (1, "100%")],
+    )
+    def test_what_is_not_certain_is_not_called_so(self, p, said):
+        assert _percent(p) == said
 
     def test_strength_is_said(self):
         """S^cat peaks at 4, on red; S^cat - S^dog too, and S^cat - S^fox at 8, where both are."""

@@ -253,6 +253,8 @@ def status_line(
 
 
 def _percent(p: float | Tensor) -> str:
+    if 0.995 < p < 1:  # as a report says it
+        return "more than 99%"
     return "less than 1%" if p < 0.005 else f"{float(p):.0%}"
 
 

@@ -200,7 +200,7 @@ def warnings_of(row: dict) -> list[str]:
         )
     if p == q:
         said.append(f"P and Q are both {p}: the map asks why it does not have 100 %.")
-    elif row["agreement"] < DISAGREE:
+    elif row["agreement"] < DISAGREE and strength != 0:  # of an empty map nothing stands out
         said.append(
             f"The two losses disagree (rank correlation {row['agreement']:.2f}): what stands out "
             "against all classes does not stand out against Q alone."
