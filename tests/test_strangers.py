@@ -184,3 +184,115 @@ def test_a_network_that_takes_its_images_by_name_alone_is_handed_them_as_the_sen
 def test_a_function_in_place_of_a_class_is_told_where_it_goes():
     with pytest.raises(ClassError, match=r"goes to ForwardPass\(model, x\)\.ask"):
         GradCAM(Recurrent())(images(), why=lambda y: y[:, 0])
+
+
+class Columns(nn.Module):
+    """Columns of a square grid, one after the other, as a text is read."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.f = nn.Conv2d(3, 6, 3, 2, 1)
+        self.read = nn.Sequential(nn.Linear(6 * 16, 8), nn.ReLU())
+        self.fc = nn.Linear(8, 4)
+
+    def forward(self, x):
+        columns = self.f(x).relu().permute(0, 3, 1, 2).flatten(2)
+        return self.fc(self.read(columns).mean(dim=1))
+
+
+def test_columns_are_no_grid_though_their_number_is_a_square():
+    model, x = Columns(), images()
+    explanation = GradCAM(model)(x)
+    assert explanation.layer == "f"
+    assert torch.allclose(explanation.evidence, by_autograd(model, "f", x), atol=1e-6)
+
+
+class Mixed(nn.Module):
+    """A linear layer over the places of each channel; 20 channels are no 16 places and 4 more."""
+
+    def __init__(self, channels):
+        super().__init__()
+        torch.manual_seed(0)
+        self.f, self.over_places = nn.Conv2d(3, channels, 8, 8), nn.Linear(16, 16)
+        self.fc = nn.Linear(channels, 4)
+
+    def forward(self, x):
+        return self.fc(nn.functional.gelu(self.over_places(self.f(x).flatten(2))).mean(dim=2))
+
+
+@pytest.mark.parametrize("channels", [6, 20, 64])
+def test_what_a_linear_layer_makes_of_the_places_of_each_channel_lies_as_they_do(channels):
+    model, x = Mixed(channels), images()
+    evidence = GradCAM(model, "over_places")(x).evidence
+    wanted = by_autograd(model, "over_places", x, lambda a: a.unflatten(2, (4, 4)))
+    assert torch.allclose(evidence, wanted, atol=1e-6)
+
+
+class Hybrid(nn.Module):
+    """16 tokens of 64 channels, behind a grid of 16 channels and 64 places."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem, self.f = nn.Conv2d(3, 16, 4, 4), nn.Conv2d(16, 64, 2, 2)
+        self.read, self.fc = nn.Linear(64, 64), nn.Linear(64, 4)
+
+    def forward(self, x):
+        tokens = self.f(self.stem(x).relu()).relu().flatten(2).mT
+        return self.fc(self.read(tokens).relu().mean(dim=1))
+
+
+def test_tokens_and_channels_are_not_exchanged_where_an_earlier_grid_has_their_numbers():
+    model, x = Hybrid(), images()
+    evidence = GradCAM(model, "read")(x).evidence
+    wanted = by_autograd(model, "read", x, lambda a: a.mT.unflatten(2, (4, 4)))
+    assert torch.allclose(evidence, wanted, atol=1e-6)
+
+
+class JoinedTwice(nn.Module):
+    """Patches whose neighbours are joined 2 x 2, as one row of tokens, two times (Swin)."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.f, self.fc = nn.Conv2d(3, 6, 2, 2), nn.Linear(6, 4)
+        self.join = nn.ModuleList(nn.Sequential(nn.Linear(24, 6), nn.GELU()) for _ in "12")
+
+    def forward(self, x):
+        tokens, side = self.f(x).flatten(2).mT, 16
+        for join in self.join:
+            side //= 2
+            grid = tokens.unflatten(1, (side, 2, side, 2)).movedim(2, 3).flatten(3)
+            tokens = join(grid.flatten(1, 2))
+        return self.fc(tokens.mean(dim=1))
+
+
+def test_tokens_that_were_joined_twice_are_a_grid():
+    model, x = JoinedTwice(), images()
+    explanation = GradCAM(model)(x)
+    assert explanation.layer == "join.1"
+    wanted = by_autograd(model, "join.1", x, lambda a: a.mT.unflatten(2, (4, 4)))
+    assert torch.allclose(explanation.evidence, wanted, atol=1e-6)
+
+
+class Pooled(nn.Module):
+    """As many tokens, and numbers in each, as an earlier grid has rows and columns."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem, self.f = nn.Conv2d(3, 16, 3, 2, 1), nn.Conv2d(16, 16, 3, 2, 1)
+        self.read, self.fc = nn.LayerNorm(16), nn.Linear(16, 4)
+
+    def forward(self, x):
+        tokens = nn.functional.adaptive_avg_pool2d(self.f(self.stem(x)), 4).flatten(2).mT
+        return self.fc(self.read(tokens).relu().mean(dim=1))
+
+
+def test_tokens_are_no_earlier_grid_that_lost_its_channel():
+    model, x = Pooled(), images()
+    explanation = GradCAM(model)(x)
+    assert explanation.layer == "read"
+    wanted = by_autograd(model, "read", x, lambda a: a.mT.unflatten(2, (4, 4)))
+    assert torch.allclose(explanation.evidence, wanted, atol=1e-6)

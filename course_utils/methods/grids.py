@@ -22,6 +22,8 @@ class Seen(NamedTuple):
     image_tokens: Mapping[int, Sequence[int]] = {}  # which tokens are the image's, by their number
     # whether the layer's axes are N x C x ..., or, False, N x ... x C; None where nothing tells
     channels_first: bool | None = None
+    tokens: Iterable[int] = ()  # how many earlier layers gave
+    flat: tuple[int, ...] = ()  # the channels and the places of the grid before
 
     def exchanged(self) -> "Seen":
         """The same, of tokens that stand column by column."""
@@ -182,6 +184,8 @@ def _channels_first_of_three(
     kind: bool | None,
 ) -> bool:  # fmt: skip
     """Whether N x . x . is N x C x T, places in a row as nn.Conv1d reads them, or N x T x C."""
+    if kind or len(size) == 2 and _is_flat(model, shape, seen):
+        return True
     if kind is not None:
         return kind
     if len(size) > 1 and _prefix_tokens(model) is not None:
@@ -196,18 +200,25 @@ def _channels_first_of_three(
     return shape[2] <= size[0] or shape[1] > size[0] or shape[2] in lengths
 
 
+def _is_flat(model: nn.Module, shape: Sequence[int], seen: Callable[[], Seen]) -> bool:
+    """Whether N x . x . is N x C x hw of the grid before, whose places a linear layer may mix."""
+    if shape[1] == shape[2] or is_of_a_library(model) or _prefix_tokens(model) is not None:
+        return False
+    return tuple(shape[1:]) == seen().flat
+
+
 def _lacks_channels(
     model: nn.Module, shape: Sequence[int], size: Sequence[int], seen: Callable[[], Seen]
 ) -> bool:
     """Whether N x . x . is N x h x w, a grid whose only channel was taken away, and no tokens.
 
-    Then an earlier layer has this grid, and none has as many places as there would be tokens.
+    Then the grid before has these sides, and none as many places as there would be tokens.
     """
     sides = tuple(shape[1:])
     if len(size) != 2 or min(sides) < 2 or skew(sides, size) >= log(2) or is_of_a_library(model):
         return False
     grids = [tuple(grid) for grid in seen().grids]
-    return sides in grids and sides[0] not in map(prod, grids)
+    return grids[:1] == [sides] and sides[0] not in map(prod, grids)
 
 
 def _prefix_tokens(model: nn.Module) -> int | None:
@@ -247,7 +258,7 @@ def _token_grid(
     grid = None if own is None else _of_the_images_shape(tokens - own, size)
     if own is not None and grid is not None and is_of_a_library(model):
         return range(own, tokens), grid
-    before, placed, _ = seen()
+    before, placed, _, counts, _ = seen()
     if placed.get(tokens) == []:
         return None
     if own is not None and grid is not None:
@@ -275,19 +286,22 @@ def _token_grid(
         prefixes = [start] if known in (None, start) else []
     for prefix in prefixes:
         grid = _of_the_images_shape(stop - prefix, size)
-        if grid is None or (grids and not any(_joined(grid, earlier) for earlier in grids)):
-            continue  # as of queries and text, of which any number may look like a square
+        if grid is None or (grids and not _joined(grid, grids[0], counts)):
+            continue  # as of columns, queries and text, of which any number may look like a square
         if known is not None or skew(grid, size) < 0.1:
             return range(prefix, stop), grid
     return None
 
 
-def _joined(grid: Sequence[int], earlier: Sequence[int]) -> bool:
-    """Whether a grid is what is left of an earlier one whose places were joined 2 x 2 (Swin)."""
-    return any(
-        all(part in (side // m, -(-side // m)) for part, side in zip(grid, earlier))
-        for m in (2, 4, 8, 16, 32)
-    )
+def _joined(grid: Sequence[int], earlier: Sequence[int], counts: Iterable[int]) -> bool:
+    """Whether a grid is what is left of an earlier one whose places were joined 2 x 2 (Swin), once
+    or, as the numbers of tokens between the two show, several times.
+    """
+    for m in (2, 4, 8, 16, 32):
+        if all(part in (side // m, -(-side // m)) for part, side in zip(grid, earlier)):
+            least, most = prod(2 * side - 1 for side in grid), 4 * prod(grid)
+            return m == 2 or any(least <= count <= most for count in counts)
+    return False
 
 
 def own_grid(reshape_transform: Callable[[Tensor], Tensor], leaf: Tensor) -> Tensor:

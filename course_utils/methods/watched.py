@@ -75,7 +75,15 @@ class Watched:
         tokens = self.tokens(name) if self.ends.get(name, 0) > self.picked else None
         if tokens and not any(0 <= tokens - prod(g) <= MOST_PREFIX_TOKENS for g in grids):
             placed[tokens] = []
-        return Seen([*lengths, *grids], placed, self.orders.get(name))
+        counts = [count for n in before if (count := self.tokens(n)) is not None]
+        grids_before = [n for n in before if len(self.shapes[n]) == len(size) + 2 > 3]
+        flat = self._flat(grids_before[-1]) if grids_before else ()
+        return Seen([*lengths, *grids], placed, self.orders.get(name), counts, flat)
+
+    def _flat(self, name: str) -> tuple[int, ...]:
+        """The channels of a module's output, and how many places it has."""
+        channels = self.shapes[name][-1 if self.orders.get(name) is False else 1]
+        return channels, prod(self.places(name))
 
     def _readings(self, name: str, sides: int) -> list[torch.Size]:
         """The grids of so many sides that a layer's output may be.
