@@ -189,6 +189,19 @@ def test_of_nested_tensors_one_is_to_be_picked():
         as_pixels(nested)
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(MemoryError(), "not memory enough.*make it smaller"), (AssertionError(), "AssertionError")],
+)
+def test_an_error_without_words_is_put_into_some(error, words, monkeypatch):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(Image, "open", fail)
+    with pytest.raises(ValueError, match=rf"cannot be read as a picture \(.*{words}"):
+        as_rgb(b"any")
+
+
 @pytest.mark.parametrize("picture", ["cat.jpg", io.BytesIO()])
 def test_a_file_is_opened_by_load_photo(picture):
     with pytest.raises(TypeError, match=r"load_photo\(\.\.\.\) reads a file"):

@@ -53,10 +53,13 @@ def as_rgb(picture, label: str = "What you gave") -> Image.Image:
                 picture = Image.open(io.BytesIO(picture), formats=FORMATS)
             return _upright_rgb(picture)
     except Exception as error:  # Pillow's readers raise OSError, SyntaxError, struct.error and more
-        fault, cure = str(error), "get it again, or save it as a JPEG or PNG"
+        fault = str(error) or type(error).__name__
+        cure = "get it again, or save it as a JPEG or PNG"
         fault = fault.replace("Its", "its", 1).removesuffix(f" {CURE}").rstrip(".")
         if isinstance(error, UnidentifiedImageError):
             fault = _not_opened(picture)
+        elif isinstance(error, MemoryError):
+            fault, cure = "there is not memory enough for it", "make it smaller first"
         elif isinstance(error, (Image.DecompressionBombWarning, Image.DecompressionBombError)):
             fault, cure = f"more than {Image.MAX_IMAGE_PIXELS:,} pixels", "make it smaller first"
         raise ValueError(f"{label} cannot be read as a picture ({fault}): {cure}.") from None
