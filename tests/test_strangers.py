@@ -296,3 +296,27 @@ def test_tokens_are_no_earlier_grid_that_lost_its_channel():
     assert explanation.layer == "read"
     wanted = by_autograd(model, "read", x, lambda a: a.mT.unflatten(2, (4, 4)))
     assert torch.allclose(explanation.evidence, wanted, atol=1e-6)
+
+
+class Square(nn.Module):
+    """16 tokens of 16 numbers, which an attention has weighed by 16 x 16 weights."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.patches, self.weights = nn.Conv2d(3, 16, 8, 8), nn.Conv2d(1, 1, 1)
+        self.first, self.last = nn.LayerNorm(16), nn.LayerNorm(16)
+        self.fc = nn.Linear(16, 4)
+
+    def forward(self, x):
+        tokens = self.first(self.patches(x).flatten(2).mT)
+        weights = self.weights((tokens @ tokens.mT).softmax(dim=2)[:, None])[:, 0]
+        return self.fc(self.last(tokens + weights @ tokens).relu().mean(dim=1))
+
+
+@pytest.mark.parametrize("layer", ["first", "last"])
+def test_as_many_tokens_as_numbers_in_each_are_still_tokens(layer):
+    model, x = Square(), images()
+    evidence = GradCAM(model, layer)(x).evidence
+    wanted = by_autograd(model, layer, x, lambda a: a.mT.unflatten(2, (4, 4)))
+    assert torch.allclose(evidence, wanted, atol=1e-6)
