@@ -320,3 +320,76 @@ def test_as_many_tokens_as_numbers_in_each_are_still_tokens(layer):
     evidence = GradCAM(model, layer)(x).evidence
     wanted = by_autograd(model, layer, x, lambda a: a.mT.unflatten(2, (4, 4)))
     assert torch.allclose(evidence, wanted, atol=1e-6)
+
+
+class Channels(nn.Module):
+    """Numbers of each channel: 20 channels are no 16 places behind 4 other tokens."""
+
+    def __init__(self, channels):
+        super().__init__()
+        torch.manual_seed(0)
+        self.f, self.read = nn.Conv2d(3, channels, 8, 8), nn.Linear(16, 12)
+        self.norm, self.fc = nn.LayerNorm(12), nn.Linear(12, 4)
+
+    def forward(self, x):
+        return self.fc(self.norm(self.read(self.f(x).relu().flatten(2))).relu().mean(dim=1))
+
+
+@pytest.mark.parametrize("channels", [17, 20, 32])
+def test_channels_are_no_places_behind_other_tokens(channels):
+    assert GradCAM(Channels(channels))(images()).layer == "f"
+
+
+class Attend(nn.Module):
+    """softmax(q k^T) v, of one head."""
+
+    def forward(self, q, k, v):
+        return ((q @ k.mT / 4).softmax(dim=-1)[:, None] @ v[:, None]).relu()
+
+
+class OfLinearPatches(nn.Module):
+    """Patches by a linear layer, a class token, attentions whose parts no name tells."""
+
+    def __init__(self, width, class_token):
+        super().__init__()
+        torch.manual_seed(0)
+        self.read, self.start = nn.Linear(192, width), nn.Parameter(torch.randn(1, 1, width))
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in "12")
+        self.product, self.out = nn.ModuleList(Attend() for _ in "12"), nn.Linear(width, width)
+        self.weigh, self.fc, self.class_token = nn.Softmax(dim=-1), nn.Linear(width, 4), class_token
+
+    def forward(self, x):
+        tokens = self.read(x.unfold(2, 8, 8).unfold(3, 8, 8).movedim(1, 3).flatten(3).flatten(1, 2))
+        if self.class_token:
+            tokens = torch.cat([self.start.expand(len(x), -1, -1), tokens], dim=1)
+        for norm, product in zip(self.norms, self.product):
+            t = norm(tokens)
+            weights = nn.functional.linear(product(t, t, t), self.out.weight)
+            tokens = tokens + weights[:, 0]
+        return self.fc(tokens[:, 0] if self.class_token else tokens.mean(dim=1))
+
+
+@pytest.mark.parametrize(("width", "class_token"), [(16, False), (17, True)])
+def test_an_attentions_answer_is_not_its_weights_though_it_may_be_as_square(width, class_token):
+    model, x = OfLinearPatches(width, class_token), images()
+    explanation = GradCAM(model)(x)
+    assert explanation.layer == "norms.1"
+    wanted = by_autograd(model, "norms.1", x, lambda a: a[:, class_token:].mT.unflatten(2, (4, 4)))
+    assert torch.allclose(explanation.evidence, wanted, atol=1e-6)
+
+
+class Weighing(OfLinearPatches):
+    """The weights themselves are handed on by a layer."""
+
+    def forward(self, x):
+        tokens = self.read(x.unfold(2, 8, 8).unfold(3, 8, 8).movedim(1, 3).flatten(3).flatten(1, 2))
+        tokens = torch.cat([self.start.expand(len(x), -1, -1), tokens], dim=1)
+        for norm in self.norms:
+            t = norm(tokens)
+            tokens = tokens + (self.weigh((t @ t.mT)[:, None] / 4) @ t[:, None])[:, 0]
+        return self.fc(tokens[:, 0])
+
+
+def test_an_attentions_weights_are_no_grid_that_tokens_must_come_from():
+    model, x = Weighing(8, class_token=True), images()
+    assert GradCAM(model)(x).layer == "norms.1"

@@ -55,9 +55,11 @@ def only_weighs(tensor: Tensor, readers: Readers, soft: bool = False) -> bool:
     or to say where others are sampled, as the offsets of a deformable convolution do.
 
     Args:
-        soft: whether a softmax may have come before it.
+        soft: whether a softmax may have come before it, as before an attention's weights; these
+            are multiplied image by image, not by a matrix of the network's.
     """
     follow, weighs = [(node_of(tensor), soft)], False
+    product = "BmmBackward" if soft else "(Mul|.*mm)Backward"
     for here, soft in follow:
         for node, place in readers.get(here, []):
             name, others = node.name(), len(node.next_functions) - 1
@@ -69,7 +71,7 @@ def only_weighs(tensor: Tensor, readers: Readers, soft: bool = False) -> bool:
             elif re.match("(Safe)?Softmax|Sigmoid", name):
                 follow.append((node, True))
             elif soft:
-                weighs |= bool(re.match("(Mul|.*mm)Backward", name, re.IGNORECASE))
+                weighs |= bool(re.match(product, name, re.IGNORECASE))
             else:
                 return False
     return weighs

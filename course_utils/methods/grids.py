@@ -274,14 +274,14 @@ def _token_grid(
         return image, whole
     image = image if _is_row(image) else range(tokens)
     start, stop = image[0], image[-1] + 1
-    left = [(tokens - prod(grid), grid) for grid in grids if stop == tokens]
-    left = [(prefix, grid) for prefix, grid in left if prefix >= start]
+    left = [(tokens - prod(g), g) for g in grids if stop == tokens and tokens - prod(g) >= start]
+    most = 0 if placed.get(tokens) == range(tokens) else MOST_PREFIX_TOKENS
     fits = [pair for pair in left if pair[0] == known]
-    fits = fits or [pair for pair in left if 0 <= pair[0] <= MOST_PREFIX_TOKENS]
+    fits = fits or [pair for pair in left if 0 <= pair[0] <= most]
     if fits:
         prefix, grid = min(fits, key=lambda pair: pair[0])
         return range(prefix, tokens), grid
-    prefixes = [0, 1] if known is None else [known]
+    prefixes = [0, 1][: 1 + most] if known is None else [known]
     if len(image) < tokens:
         prefixes = [start] if known in (None, start) else []
     for prefix in prefixes:

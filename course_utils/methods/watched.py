@@ -75,6 +75,8 @@ class Watched:
         tokens = self.tokens(name) if self.ends.get(name, 0) > self.picked else None
         if tokens and not any(0 <= tokens - prod(g) <= MOST_PREFIX_TOKENS for g in grids):
             placed[tokens] = []
+        if not self.attentions:  # behind one all tokens have heard of the image
+            placed = {count: range(count) for count in self.whole} | placed
         counts = [count for n in before if (count := self.tokens(n)) is not None]
         grids_before = [n for n in before if len(self.shapes[n]) == len(size) + 2 > 3]
         flat = self._flat(grids_before[-1]) if grids_before else ()
@@ -93,6 +95,8 @@ class Watched:
         """
         shape, order = self.shapes[name], self.orders.get(name)
         if len(shape) != sides + 2 or sides < 2 or shape[0] != self.n or name in self.inside:
+            return []
+        if self.are_weights(name):
             return []
         return [shape[2:]] * (order is not False) + [shape[1:-1]] * (order is not True)
 
