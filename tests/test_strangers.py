@@ -276,6 +276,28 @@ def test_tokens_that_were_joined_twice_are_a_grid():
     assert torch.allclose(explanation.evidence, wanted, atol=1e-6)
 
 
+class JoinedAtOnce(nn.Module):
+    """Patches of 4 x 4 places of a finer grid each, joined at once (TNT)."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.f, self.join, self.fc = nn.Conv2d(3, 2, 2, 2), nn.Linear(32, 6), nn.Linear(6, 4)
+        self.read = nn.LayerNorm(6)
+
+    def forward(self, x):
+        tokens = self.join(nn.functional.unfold(self.f(x), 4, stride=4).mT)
+        return self.fc(self.read(tokens).tanh().mean(dim=1))
+
+
+def test_patches_of_a_finer_grid_are_a_grid():
+    model, x = JoinedAtOnce(), torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    explanation = GradCAM(model)(x)
+    assert explanation.layer == "read"
+    wanted = by_autograd(model, "read", x, lambda a: a.mT.unflatten(2, (8, 8)))
+    assert torch.allclose(explanation.evidence, wanted, atol=1e-6)
+
+
 class Pooled(nn.Module):
     """As many tokens, and numbers in each, as an earlier grid has rows and columns."""
 

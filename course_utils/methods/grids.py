@@ -294,13 +294,16 @@ def _token_grid(
 
 
 def _joined(grid: Sequence[int], earlier: Sequence[int], counts: Iterable[int]) -> bool:
-    """Whether a grid is what is left of an earlier one whose places were joined 2 x 2 (Swin), once
-    or, as the numbers of tokens between the two show, several times.
+    """Whether a grid is what is left of an earlier one whose places were joined 2 x 2 (Swin).
+
+    Rows or columns of the earlier one, joined or not, are as many as its side at most: a grid of no
+    more places was joined once, or several times as the numbers of tokens between the two show.
     """
     for m in (2, 4, 8, 16, 32):
         if all(part in (side // m, -(-side // m)) for part, side in zip(grid, earlier)):
             least, most = prod(2 * side - 1 for side in grid), 4 * prod(grid)
-            return m == 2 or any(least <= count <= most for count in counts)
+            once = m == 2 or prod(grid) > max(earlier)
+            return once or any(least <= count <= most for count in counts)
     return False
 
 
