@@ -184,7 +184,7 @@ def difference(answer: Any, right: Any, tolerance: float, axes: str = "", at: st
             "exponential of a large number."
         )
     if isinstance(answer, Tensor) and right.is_floating_point():
-        return where + _worst_place(answer, right)
+        return where + _wrong_values(answer, right)
     return f"{where}you have {shown(answer)}, which is not right."
 
 
@@ -212,7 +212,8 @@ def _kind(value: Any, right: Any) -> str:
     return kind(float(value) if type(value) is int and type(right) is float else value)
 
 
-def _worst_place(answer: Tensor, right: Tensor) -> str:
+def _wrong_values(answer: Tensor, right: Tensor) -> str:
+    """What is wrong with all values alike; else the place that is farthest off."""
     factor = _factor(answer.double(), right.double())
     if factor:
         return f"the shape is right, but every value is {factor:.4g} times the right one."

@@ -15,6 +15,19 @@ def images(n=2, size=(32, 32)):
     return torch.randn(n, 3, *size, generator=torch.Generator().manual_seed(3))
 
 
+def assert_explains(model, x, layer, fold=lambda a: a, named=False):
+    """That the layer is found (or named), and that its map is that of plain autograd."""
+    explanation = GradCAM(model, layer if named else None)(x)
+    assert explanation.layer == layer
+    assert torch.allclose(explanation.evidence, by_autograd(model, layer, x, fold), atol=1e-6)
+    return explanation
+
+
+def patches(side, before=0):
+    """Reads tokens as a square grid, but for those that stand before."""
+    return lambda a: a[:, before:].mT.unflatten(2, (side, side))
+
+
 class HeatMap(nn.Module):
     """One channel, whose axis is then taken away: N x h x w, read number by number."""
 
@@ -32,12 +45,8 @@ class HeatMap(nn.Module):
 @pytest.mark.parametrize("after", [nn.ReLU(), nn.Linear(16, 16)])
 def test_a_grid_that_lost_its_one_channel_is_no_row_of_tokens(after):
     model, x = HeatMap(after).eval(), images()
-    explanation = GradCAM(model)(x)
-    assert explanation.layer == "f" and "which has one channel" in explanation.layer_reason
-    assert torch.allclose(explanation.evidence, by_autograd(model, "f", x), atol=1e-6)
-    named = GradCAM(model, "after")(x).evidence
-    wanted = by_autograd(model, "after", x, lambda a: a[:, None])
-    assert torch.allclose(named, wanted, atol=1e-6)
+    assert "which has one channel" in assert_explains(model, x, "f").layer_reason
+    assert_explains(model, x, "after", lambda a: a[:, None], named=True)
 
 
 class Talking(nn.Module):
@@ -70,11 +79,8 @@ class OfTokens(nn.Module):
 
 @pytest.mark.parametrize(("blocks", "layer"), [(1, "patches"), (2, "blocks.0")])
 def test_weights_of_each_pair_of_tokens_are_no_grid_of_the_image(blocks, layer):
-    model, x = OfTokens(*[Talking] * blocks), images()
-    explanation = GradCAM(model)(x)
-    assert explanation.layer == layer
-    fold = (lambda a: a) if blocks == 1 else (lambda a: a.mT.unflatten(2, (8, 8)))
-    assert torch.allclose(explanation.evidence, by_autograd(model, layer, x, fold), atol=1e-6)
+    fold = (lambda a: a) if blocks == 1 else patches(8)
+    assert_explains(OfTokens(*[Talking] * blocks), images(), layer, fold)
 
 
 class Bilinear(nn.Module):
@@ -164,9 +170,7 @@ def test_of_tokens_that_run_twice_the_run_that_was_named_needs_no_other_reading(
     x = torch.cat([images(), images().flip(2)], dim=1)
     with pytest.raises(LayerError, match=r"layer='view'\.$"):
         GradCAM(Compared(named=False))(x)
-    model = Compared(named=True)
-    wanted = by_autograd(model, "view", x, lambda a: a.mT.unflatten(2, (8, 8)))
-    assert torch.allclose(GradCAM(model, "view")(x).evidence, wanted, atol=1e-6)
+    assert_explains(Compared(named=True), x, "view", patches(8), named=True)
 
 
 class ByName(Recurrent):
@@ -202,10 +206,7 @@ class Columns(nn.Module):
 
 
 def test_columns_are_no_grid_though_their_number_is_a_square():
-    model, x = Columns(), images()
-    explanation = GradCAM(model)(x)
-    assert explanation.layer == "f"
-    assert torch.allclose(explanation.evidence, by_autograd(model, "f", x), atol=1e-6)
+    assert_explains(Columns(), images(), "f")
 
 
 class Mixed(nn.Module):
@@ -223,10 +224,8 @@ class Mixed(nn.Module):
 
 @pytest.mark.parametrize("channels", [6, 20, 64])
 def test_what_a_linear_layer_makes_of_the_places_of_each_channel_lies_as_they_do(channels):
-    model, x = Mixed(channels), images()
-    evidence = GradCAM(model, "over_places")(x).evidence
-    wanted = by_autograd(model, "over_places", x, lambda a: a.unflatten(2, (4, 4)))
-    assert torch.allclose(evidence, wanted, atol=1e-6)
+    model = Mixed(channels)
+    assert_explains(model, images(), "over_places", lambda a: a.unflatten(2, (4, 4)), named=True)
 
 
 class Hybrid(nn.Module):
@@ -244,10 +243,7 @@ class Hybrid(nn.Module):
 
 
 def test_tokens_and_channels_are_not_exchanged_where_an_earlier_grid_has_their_numbers():
-    model, x = Hybrid(), images()
-    evidence = GradCAM(model, "read")(x).evidence
-    wanted = by_autograd(model, "read", x, lambda a: a.mT.unflatten(2, (4, 4)))
-    assert torch.allclose(evidence, wanted, atol=1e-6)
+    assert_explains(Hybrid(), images(), "read", patches(4), named=True)
 
 
 class JoinedTwice(nn.Module):
@@ -269,11 +265,7 @@ class JoinedTwice(nn.Module):
 
 
 def test_tokens_that_were_joined_twice_are_a_grid():
-    model, x = JoinedTwice(), images()
-    explanation = GradCAM(model)(x)
-    assert explanation.layer == "join.1"
-    wanted = by_autograd(model, "join.1", x, lambda a: a.mT.unflatten(2, (4, 4)))
-    assert torch.allclose(explanation.evidence, wanted, atol=1e-6)
+    assert_explains(JoinedTwice(), images(), "join.1", patches(4))
 
 
 class JoinedAtOnce(nn.Module):
@@ -291,11 +283,7 @@ class JoinedAtOnce(nn.Module):
 
 
 def test_patches_of_a_finer_grid_are_a_grid():
-    model, x = JoinedAtOnce(), torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
-    explanation = GradCAM(model)(x)
-    assert explanation.layer == "read"
-    wanted = by_autograd(model, "read", x, lambda a: a.mT.unflatten(2, (8, 8)))
-    assert torch.allclose(explanation.evidence, wanted, atol=1e-6)
+    assert_explains(JoinedAtOnce(), images(size=(64, 64)), "read", patches(8))
 
 
 class Pooled(nn.Module):
@@ -313,11 +301,7 @@ class Pooled(nn.Module):
 
 
 def test_tokens_are_no_earlier_grid_that_lost_its_channel():
-    model, x = Pooled(), images()
-    explanation = GradCAM(model)(x)
-    assert explanation.layer == "read"
-    wanted = by_autograd(model, "read", x, lambda a: a.mT.unflatten(2, (4, 4)))
-    assert torch.allclose(explanation.evidence, wanted, atol=1e-6)
+    assert_explains(Pooled(), images(), "read", patches(4))
 
 
 class Square(nn.Module):
@@ -338,10 +322,7 @@ class Square(nn.Module):
 
 @pytest.mark.parametrize("layer", ["first", "last"])
 def test_as_many_tokens_as_numbers_in_each_are_still_tokens(layer):
-    model, x = Square(), images()
-    evidence = GradCAM(model, layer)(x).evidence
-    wanted = by_autograd(model, layer, x, lambda a: a.mT.unflatten(2, (4, 4)))
-    assert torch.allclose(evidence, wanted, atol=1e-6)
+    assert_explains(Square(), images(), layer, patches(4), named=True)
 
 
 class Channels(nn.Module):
@@ -380,10 +361,14 @@ class OfLinearPatches(nn.Module):
         self.product, self.out = nn.ModuleList(Attend() for _ in "12"), nn.Linear(width, width)
         self.weigh, self.fc, self.class_token = nn.Softmax(dim=-1), nn.Linear(width, 4), class_token
 
-    def forward(self, x):
+    def tokens(self, x):
         tokens = self.read(x.unfold(2, 8, 8).unfold(3, 8, 8).movedim(1, 3).flatten(3).flatten(1, 2))
         if self.class_token:
             tokens = torch.cat([self.start.expand(len(x), -1, -1), tokens], dim=1)
+        return tokens
+
+    def forward(self, x):
+        tokens = self.tokens(x)
         for norm, product in zip(self.norms, self.product):
             t = norm(tokens)
             weights = nn.functional.linear(product(t, t, t), self.out.weight)
@@ -393,19 +378,15 @@ class OfLinearPatches(nn.Module):
 
 @pytest.mark.parametrize(("width", "class_token"), [(16, False), (17, True)])
 def test_an_attentions_answer_is_not_its_weights_though_it_may_be_as_square(width, class_token):
-    model, x = OfLinearPatches(width, class_token), images()
-    explanation = GradCAM(model)(x)
-    assert explanation.layer == "norms.1"
-    wanted = by_autograd(model, "norms.1", x, lambda a: a[:, class_token:].mT.unflatten(2, (4, 4)))
-    assert torch.allclose(explanation.evidence, wanted, atol=1e-6)
+    model = OfLinearPatches(width, class_token)
+    assert_explains(model, images(), "norms.1", patches(4, before=int(class_token)))
 
 
 class Weighing(OfLinearPatches):
     """The weights themselves are handed on by a layer."""
 
     def forward(self, x):
-        tokens = self.read(x.unfold(2, 8, 8).unfold(3, 8, 8).movedim(1, 3).flatten(3).flatten(1, 2))
-        tokens = torch.cat([self.start.expand(len(x), -1, -1), tokens], dim=1)
+        tokens = self.tokens(x)
         for norm in self.norms:
             t = norm(tokens)
             tokens = tokens + (self.weigh((t @ t.mT)[:, None] / 4) @ t[:, None])[:, 0]

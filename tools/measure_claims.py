@@ -22,6 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from course_utils import ForwardPass, load_classifier, load_photo
+from course_utils.methods.maps import relative_strength
 from course_utils.photos import PHOTOS
 
 ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
@@ -77,8 +78,9 @@ def measure(seen: ForwardPass) -> Measured:
     contrast = first - maps  # cross-entropy, for every Q
     difference = maps[P] - maps[R]
     rho = rank_correlations(contrast, maps[P])
-    strength = contrast.amax((1, 2)).clamp(min=0) / maps[P].max()
-    weak = (strength < 0.1).nonzero()[:, 0].tolist()
+    asked = torch.cat([contrast, difference[None], -maps[P][None]])
+    strength = relative_strength(asked[None], maps[P][None, None])[0]  # of each Q, and of the two
+    weak = (strength[:-2] < 0.1).nonzero()[:, 0].tolist()
     size = maps.flatten(1).norm(dim=1)
     return Measured(
         p=p[P].item(),
@@ -87,11 +89,11 @@ def measure(seen: ForwardPass) -> Measured:
         new=int((rho < 0.7).sum()),
         self=rho[P].item(),
         against=(maps[P].clamp(max=0).abs().sum() / maps[P].abs().sum()).item(),
-        opposed=((-maps[P]).max().clamp(min=0) / maps[P].max()).item(),
+        opposed=strength[-1].item(),
         doubt=(p[R] * torch.special.entr(p).sum().exp()).item(),
         losses=rank_correlations(contrast[R][None], difference).item(),
         published=strength[R].item(),
-        difference=(difference.max().clamp(min=0) / maps[P].max()).item(),
+        difference=strength[-2].item(),
         silent=strength[P].item(),
         size=(size[far].median() / size[P]).item(),
         beside=(size[far].median() / first.norm()).item(),

@@ -258,16 +258,16 @@ def _token_grid(
     grid = None if own is None else _of_the_images_shape(tokens - own, size)
     if own is not None and grid is not None and is_of_a_library(model):
         return range(own, tokens), grid
-    before, placed, _, counts, _ = seen()
+    watched = seen()
+    placed = watched.image_tokens
     if placed.get(tokens) == []:
         return None
     if own is not None and grid is not None:
         return range(own, tokens), grid
     known = next((n for n in map(_prefix_tokens, model.modules()) if n is not None), None)
-    sides = len(size)
     image = placed.get(tokens, range(tokens))
-    grids = [tuple(grid) for grid in before if len(grid) == sides and min(grid) > 1]
-    if sides == 1 and not grids:  # nothing shortens a sequence
+    grids = [tuple(grid) for grid in watched.grids if len(grid) == len(size) and min(grid) > 1]
+    if len(size) == 1 and not grids:  # nothing shortens a sequence
         grids = [tuple(size)]
     whole = next((grid for grid in grids if prod(grid) == len(image)), None)
     if whole is not None and tokens in placed:
@@ -286,7 +286,7 @@ def _token_grid(
         prefixes = [start] if known in (None, start) else []
     for prefix in prefixes:
         grid = _of_the_images_shape(stop - prefix, size)
-        if grid is None or (grids and not _joined(grid, grids[0], counts)):
+        if grid is None or (grids and not _joined(grid, grids[0], watched.tokens)):
             continue  # as of columns, queries and text, of which any number may look like a square
         if known is not None or skew(grid, size) < 0.1:
             return range(prefix, stop), grid

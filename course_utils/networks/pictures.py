@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ..errors import a_kind_of
+from ..errors import a_kind_of, warn_outside
 
 # Named one by one because Pillow would otherwise also read EPS, which runs Ghostscript on the file.
 FORMATS = ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "AVIF", "JPEG2000", "PPM"]
@@ -212,11 +212,11 @@ def _say_if_dark(high: float, white: float) -> None:
     """Warn where a picture is so dark that its white may be another, as that of 12 bits is."""
     other = next((w for w in _OTHER_WHITES.get(white, ()) if 0 < high <= w), None)
     if other is not None:
-        warnings.warn(
+        said = (
             f"The picture's brightest value is {high:g} of {white}, so that it is seen as dark. If "
-            f"its white is {other}, divide it by {other} first.",
-            stacklevel=2,
+            f"its white is {other}, divide it by {other} first."
         )
+        warn_outside(said, UserWarning)
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:

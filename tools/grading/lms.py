@@ -311,7 +311,11 @@ def _of_folder(source: Path) -> tuple[list[File], list[str]]:
 
 
 def _may_hold(name: str) -> bool:
-    return NOTEBOOK.fullmatch(name) is not None or name.lower().endswith(".zip")
+    return NOTEBOOK.fullmatch(name) is not None or _is_zip(name)
+
+
+def _is_zip(name: str) -> bool:
+    return name.lower().endswith(".zip")
 
 
 def _is_link(name: str, place: int) -> bool:
@@ -399,15 +403,14 @@ def _unpacked(
     """
     made = []
     for owner, file in zip(_owners(files), files):
-        if not file.parts[-1].lower().endswith(".zip"):
+        looked_into = not in_folder or owner is None or owner.system or _rank(owner, assignment)
+        if not (_is_zip(file.parts[-1]) and looked_into):
             made.append(file)
-        elif not in_folder or owner is None or owner.system or _rank(owner, assignment):
-            try:
-                made += _inner(file, most)
-            except (zipfile.BadZipFile, ValueError, RuntimeError, OSError) as error:
-                said.append(f"{quoted('/'.join(file.parts))} was left out: {error}")
-        else:
-            made.append(file)
+            continue
+        try:
+            made += _inner(file, most)
+        except (zipfile.BadZipFile, ValueError, RuntimeError, OSError) as error:
+            said.append(f"{quoted('/'.join(file.parts))} was left out: {error}")
     return made
 
 
@@ -425,9 +428,8 @@ def _inner(file: File, most: int) -> list[File]:
         if stat.S_ISLNK(entry.external_attr >> 16) or any(map(is_left_behind, name)):
             continue
         if flat:  # an LMS's flat name says whose it is: it stays before the file's own
-            name = ("solutions",) * _is_solution(name) + (
-                zip_name[: flat.start("rest")] + name[-1],
-            )
+            own = zip_name[: flat.start("rest")] + name[-1]
+            name = ("solutions", own) if _is_solution(name) else (own,)
         place = (*(file.parts[:-1] or (stem(zip_name),) * (not flat)), *name)
         found.append(File(place, _time(entry), _unzipper(inner, entry, zip_name)))
     return found

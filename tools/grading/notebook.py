@@ -62,9 +62,8 @@ class Notebook:
         found, is_below = [], False
         for cell in self.cells:
             text = tidy(cell.source)
-            is_above = not is_below
-            is_below |= cell.name == name or text == tidy(task)
-            own = not (is_above or cell.name or cell.kind == "code" or text in given)
+            own = is_below and not (cell.name or cell.kind == "code" or text in given)
+            is_below = is_below or cell.name == name or text == tidy(task)
             if (own or cell.name == name) and text not in ("", BLANK, *found):
                 found.append(text)
         return "\n\n".join(found)
