@@ -144,6 +144,7 @@ def kind(value: Any) -> str:
         int: "a whole number (int)",
         float: "a number (float)",
         str: "a string",
+        type(None): "None",
     }
     if type(value) in (list, dict):
         return f"a {'list' if type(value) is list else 'dictionary'} of {len(value)}"

@@ -120,12 +120,15 @@ def _area(box: list[int]) -> int:
     return (box[2] - box[0]) * (box[3] - box[1])
 
 
-def _of_signed(maps: Tensor, box: list[int]) -> Tensor:
+def _of_signed(maps: Tensor, box: list[int], of_a_negative: bool = False) -> Tensor:
+    """The share of the sums with their sign, of a sum below zero, too, or without its division."""
     left, top, right, bottom = box
     total = maps.sum((1, 2))
-    return maps[:, top:bottom, left:right].sum((1, 2)) / total.where(total > 0, 1)
+    divided = total.where((total > 0) | ((total < 0) & of_a_negative), 1)
+    return maps[:, top:bottom, left:right].sum((1, 2)) / divided
 
 
+_SIGNED = "negative places are counted. The share is of the *positive* evidence: cut at zero first."
 _SHARE_MISTAKES = (
     Mistake(
         "rows and columns have changed places: a box is (left, top, right, bottom), and a tensor "
@@ -137,11 +140,8 @@ _SHARE_MISTAKES = (
         lambda maps, box: _shares(maps, box, last=1),
         share=0.5,
     ),
-    Mistake(
-        "negative places are counted. The share is of the *positive* evidence: cut at zero first.",
-        _of_signed,
-        share=0.3,
-    ),
+    Mistake(_SIGNED, _of_signed, share=0.3),
+    Mistake(_SIGNED, lambda maps, box: _of_signed(maps, box, of_a_negative=True), share=0.3),
     Mistake(
         "this is the box's part of the area, which is the chance level, not the map's share.",
         lambda maps, box: torch.full((len(maps),), _area(box) / maps[0].numel()),
@@ -201,6 +201,9 @@ PARTS = (
         draws=maps.cases_evidence,
         reference=maps.evidence,
         mistakes=maps.EVIDENCE_MISTAKES,
+        failures=(
+            ("must match the size", "Has alpha two axes of length 1 for the places (hint 1)?"),
+        ),
         axes="N, h, w",
     ),
     Part(

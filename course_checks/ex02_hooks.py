@@ -199,6 +199,11 @@ CAPTURE_MISTAKES = (
         share=0.5,
     ),
     Mistake(
+        "the gradient is None: `.grad` stays empty for what a layer returns. "
+        "`torch.autograd.grad(number, A)` gives it to you.",
+        lambda *case: [capture(*case)[0], None],
+    ),
+    Mistake(
         "the two are right, but in the other order: first A, then the gradient.",
         lambda *case: capture(*case)[::-1],
         share=0.5,

@@ -40,6 +40,13 @@ PARTS = (
         draws=maps.cases_rebuild,
         reference=maps.rebuild,
         mistakes=maps.REBUILD_MISTAKES,
+        failures=(
+            (
+                "must match the size",
+                "Have the maxima two axes of length 1 for the places: "
+                "`largest_for[:, None, None]`?",
+            ),
+        ),
         axes="N, h, w",
     ),
     Part(
@@ -50,6 +57,13 @@ PARTS = (
         draws=deletion.cases_delete,
         reference=deletion.delete,
         mistakes=deletion.DELETE_MISTAKES,
+        failures=(
+            (
+                "must match the size",
+                "Has the mask an axis of length 1 for the colours: `mask[:, None]`?",
+            ),
+            ("must be int, not float", "k is a whole number: `int(share * H * W)`."),
+        ),
         axes="N, 3, H, W",
     ),
     Part(
@@ -82,5 +96,8 @@ PARTS = (
         draws=deletion.cases_compare,
         reference=deletion.compare,
         mistakes=deletion.COMPARE_MISTAKES,
+        failures=(
+            ("Got: Bool", "Yes and no have no mean before they are numbers: `.float()` first."),
+        ),
     ),
 )

@@ -81,7 +81,7 @@ def _which_cases(seed: int) -> list[tuple]:
 
 def _which_case(seed: int, number: int, h: int, w: int) -> tuple:
     """Several Q that come second for one reason each; in case 1 no map is weak (the answer is
-    -1).
+    -1), but one is empty.
     """
     rng = dice(seed, 30 + number)
     classes, h = 14 + 2 * number + seed % 3, h + seed % 2
@@ -92,6 +92,7 @@ def _which_case(seed: int, number: int, h: int, w: int) -> tuple:
         6: -0.9 * grad,  # turned over
         10: 0.9 * grad + 0.05 * noise,  # far
         11: torch.where(grad > 0, grad, -torch.rand(h, w, generator=rng)),  # only drawn alike
+        8: -0.02 - 0.05 * torch.rand(h, w, generator=rng),  # nothing positive
     }
     if number != 1:
         spread = 5 + number
@@ -101,7 +102,6 @@ def _which_case(seed: int, number: int, h: int, w: int) -> tuple:
             3: _weak_map(rng, h, w, 0.095, 2, low=spread + 5),  # pale in more places
             5: _weak_map(rng, h, w, 0.02, 3, apart=True),  # in more pieces
             12: _weak_map(rng, h, w, 0.01, 2),  # weaker
-            8: -0.02 - 0.05 * torch.rand(h, w, generator=rng),  # nothing positive
         }
     if number == 2:  # the near Q is the unreadable one, too
         wanted[4] = _weak_map(rng, h, w, 0.06, spread + 3)
@@ -235,6 +235,11 @@ WHICH_MISTAKES = (
         _changed(maps=_differences),
     ),
     Mistake(
+        "nothing is positive in its map, so that nothing would be drawn: its strength is not "
+        "above 0.",
+        _changed(strength=lambda s, grad: _strength(s, grad).clamp(min=WEAK / 1000)),
+    ),
+    Mistake(
         "the strength is the largest value of the map *with its sign*: you took absolute values.",
         _changed(
             strength=lambda s, grad: s.abs().amax((1, 2)) / grad.max(),
@@ -344,6 +349,7 @@ def _weak_says(q: int, right: int, every: Tensor, grad: Tensor) -> str:
 
 WHICH = Part(
     name="ex04_which",
+    visible=-5,
     title="A near, a far and an unreadable Q",
     points=4,
     answer="choose_contrasts",

@@ -215,6 +215,13 @@ MAPS = Part(
                 torch.einsum("nc,ncij->nij", logits, maps)[:, None] - maps[:, q]
             ),
         ),
+        Mistake(
+            "your probabilities add up to 1 over the images, not over the classes: mind the axis of"
+            " the softmax.",
+            lambda maps, logits, q: (
+                torch.einsum("nc,ncij->nij", logits.softmax(0), maps)[:, None] - maps[:, q]
+            ),
+        ),
         Mistake("every image got the probabilities of the first one.", _first_image_only),
         Mistake(
             "S^Q is weighed by its probability here. What is taken away is S^Q itself, in full.",
@@ -231,6 +238,7 @@ MAPS = Part(
             lambda maps, logits, q: _contrasts(maps, logits, q) + maps[:, q],
         ),
     ),
+    failures=(("must match the size", "Has the first part an axis of length 1 for the Q?"),),
 )
 
 

@@ -49,6 +49,14 @@ def _min_max(values: Tensor) -> Tensor:
     return values / values.max() if values.max() > 0 else values
 
 
+def _by_largest(values: Tensor) -> Tensor:
+    """Divided by the largest value, without a ReLU."""
+    return values / values.max() if values.max() > 0 else values
+
+
+_NO_RELU = "the negative part is still there: ReLU first, then the division."
+
+
 def _on_one_scale(evidence, s, q):
     maps = (torch.tensor([2 * (s - one) for one in q])[:, None, None] * evidence).relu()
     return maps / maps.max().clamp(min=1e-12)
@@ -63,6 +71,7 @@ TRAP = Part(
     draws=_trap_cases,
     reference=_global_maps,
     axes="K, h, w",
+    failures=(("'float' and 'list'", "q is a list: make a tensor of it, `torch.tensor(q)`."),),
     mistakes=(
         Mistake(
             "the sign is turned round: v = dJ/ds of J = "
@@ -110,10 +119,14 @@ TRAP = Part(
             lambda e, s, q: (torch.tensor([2 * (s - x) for x in q])[:, None, None] * e).relu(),
         ),
         Mistake(
-            "the negative part is still there: ReLU first, then the division.",
+            _NO_RELU,
             lambda e, s, q: torch.stack(
                 [_cam(2 * (s - x) * e) - _cam(-2 * (s - x) * e) for x in q]
             ),
+        ),
+        Mistake(
+            _NO_RELU,
+            lambda e, s, q: torch.stack([_by_largest(2 * (s - x) * e) for x in q]),
         ),
     ),
 )

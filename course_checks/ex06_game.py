@@ -128,6 +128,12 @@ POINTING = Part(
             _wrong_pointing(_straight, peak=np.argmin),
         ),
         Mistake(
+            "your distance is the sum of rows and columns, the way a taxi drives. Take the straight"
+            " line.",
+            _wrong_pointing(lambda steps: np.abs(steps).sum(axis=1)),
+            share=0.25,
+        ),
+        Mistake(
             "your distance is squared. Take the root, or compare with the squared tolerance.",
             _wrong_pointing(lambda steps: (steps**2).sum(axis=1)),
             share=0.25,
@@ -141,12 +147,6 @@ POINTING = Part(
             "you measure the distance along rows and columns apart, so that your tolerance is a"
             " square. Straight-line distance is asked for (Pythagoras).",
             _wrong_pointing(lambda steps: np.abs(steps).max(axis=1)),
-            share=0.25,
-        ),
-        Mistake(
-            "your distance is the sum of rows and columns, the way a taxi drives. Take the straight"
-            " line.",
-            _wrong_pointing(lambda steps: np.abs(steps).sum(axis=1)),
             share=0.25,
         ),
         Mistake(

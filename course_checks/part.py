@@ -117,7 +117,7 @@ class Part:
         except AnswerError as error:
             return Verdict(0.0, f"{error} {self._wanted(case)}")
         if answer is None and not self.is_value:
-            return Verdict(0.0, f"`{self.answer}` returned None: is its `return` missing?")
+            return Verdict(0.0, f"`{self.answer}` returned None: {self._of_none(case)}")
         if answer is None or answer == [] or answer == {}:
             return NOT_ATTEMPTED
         if isinstance(answer, Failure):
@@ -127,6 +127,11 @@ class Part:
         about = known(self, case)
         verdict = self._compared(answer, about, case)
         return replace(verdict, given=brief(in_form_of(answer, about.right)))
+
+    def _of_none(self, case: Case) -> str:
+        if self.reference and type(self.right(case)) is str:  # None may be meant
+            return "the answer is a string in this case. Or is a `return` missing?"
+        return "is its `return` missing?"
 
     def _wanted(self, case: Case) -> str:
         return f"`{self.answer}` must give {kind(self.right(case))}." if self.reference else ""

@@ -59,6 +59,12 @@ WRONG = (
         "`backward()` writes a gradient into every parameter",
     ),
     Wrong(
+        "ex02_capture",
+        ("kept[0].detach(), gradient]", "kept[0].detach(), None]"),
+        0,
+        "`.grad` stays empty",
+    ),
+    Wrong(
         "ex02_weights",
         ("gradient.mean(dim=(2, 3))", "gradient.amax(dim=(2, 3))"),
         0,
@@ -92,6 +98,12 @@ WRONG = (
     Wrong("ex02_evidence", ("alpha, A)", "alpha, A.relu())"), 1.5, "negative activations are gone"),
     Wrong("ex02_evidence", ("->nij", "->ij"), 0, "you summed over the images as well"),
     Wrong("ex02_evidence", ("alpha, A)", "alpha.abs(), A)"), 0, "lost their sign"),
+    Wrong(
+        "ex02_evidence",
+        ('torch.einsum("nk,nkij->nij", alpha, A)', "(alpha * A).sum(1)"),
+        0,
+        "two axes of length 1",
+    ),
     Wrong(
         "ex02_map",
         (
@@ -210,4 +222,11 @@ WRONG = (
     # the same slip in all lines at once
     Wrong("ex02_share", (".sum(dim=(1, 2))", ".mean(dim=(1, 2))"), 0.95, "mean inside", lines=2),
     Wrong("ex02_share", (".sum(dim=(1, 2))", ".sum()"), 0, "that is (N,), got", lines=2),
+    Wrong(
+        "ex02_share",
+        ("maps.relu()", "maps"),
+        1.65,
+        "negative places are counted",
+        also=(("where(total > 0, total", "where(total != 0, total"),),
+    ),
 )

@@ -177,4 +177,25 @@ WRONG = (
     Wrong("ex03_compare", ("> 0", ">= 0"), 0.5, "exactly 0 is no rise", lines=2),
     Wrong("ex03_compare", (" > ", " >= "), 0.25, "exactly 0 is no rise", lines=3),
     Wrong("ex03_compare", (".float().mean()", ".float().sum()"), 0.25, "Give shares", lines=3),
+    Wrong(
+        "ex03_compare",
+        ("(changes > 0).float().mean()", "(changes > 0).mean()"),
+        0,
+        "before they are numbers",
+    ),
+    Wrong(
+        "ex03_rebuild", ("largest_for[:, None, None]", "largest_for"), 0.67, "two axes of length 1"
+    ),
+    Wrong(
+        "ex03_delete",
+        ("mask.view(heat.shape)[:, None]", "mask.view(heat.shape)"),
+        0.75,
+        "length 1 for the colours",
+    ),
+    Wrong(
+        "ex03_delete",
+        ("int(share * flat.shape[1])", "share * flat.shape[1]"),
+        0,
+        "k is a whole number",
+    ),
 )

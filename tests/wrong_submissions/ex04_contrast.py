@@ -63,6 +63,13 @@ WRONG = (
         0,
         "(N, K, h, w), got",
     ),
+    Wrong(
+        "ex04_maps",
+        ("logits.softmax(dim=1)", "logits.softmax(dim=0)"),
+        0,
+        "the axis of the softmax",
+    ),
+    Wrong("ex04_maps", ("believed[:, None]", "believed"), 1.5, "an axis of length 1 for the Q"),
     # 3. the identities
     Wrong(
         "ex04_identities",
@@ -125,6 +132,12 @@ WRONG = (
         ("        if not allowed.any():\n            return -1\n", ""),
         3.67,
         "no class meets the conditions here",
+    ),
+    Wrong(
+        "ex04_which",
+        ("(strength > 0) & (strength < 0.1)", "strength < 0.1"),
+        3.67,
+        "its strength is not above 0",
     ),
     # 5. the error
     Wrong(

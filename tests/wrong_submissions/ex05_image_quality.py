@@ -56,6 +56,15 @@ WRONG = (
         0,
         "not divided by their maxima",
     ),
+    Wrong(
+        "ex05_trap", ("* evidence).relu()", "* evidence)"), 0, "the negative part is still there"
+    ),
+    Wrong(
+        "ex05_trap",
+        ("torch.tensor([2 * (s - one) for one in q])", "2 * (s - q)"),
+        0,
+        "make a tensor of it",
+    ),
     # 3. the trap, measured
     Wrong("ex05_proof", ("if one > s]", "if one >= s]"), 1.6, "belongs to no side"),
     Wrong(
@@ -178,4 +187,5 @@ WRONG = (
     ),
     Wrong("ex05_find", ("(-evidence).relu()", "evidence.abs()"), 0, "of *any* sign"),
     Wrong("ex05_find", ("(-evidence).relu()", "evidence.square()"), 0, "squares lose the sign"),
+    Wrong("ex05_find", ('return "nowhere"', "return None"), 2.25, "the answer is a string"),
 )

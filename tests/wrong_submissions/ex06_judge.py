@@ -41,6 +41,7 @@ WRONG = (
         "a place is (row, column)",
     ),
     Wrong("ex06_pointing", ("return hits", "return hits.mean()"), 0, "Give one for every image"),
+    Wrong("ex06_pointing", (_DISTANCE, "abs().sum(dim=1).min()"), 1.88, "the way a taxi drives"),
     # 2. deletion
     Wrong(
         "ex06_deletion",
@@ -103,6 +104,12 @@ WRONG = (
         ("(a @ b) / size", "((a @ b) / size).abs()"),
         1.31,
         "A map that has turned over",
+    ),
+    Wrong(
+        "ex06_alike",
+        (_RANKS, "one.flatten().argsort().argsort().double()"),
+        1.5,
+        "share their mean rank",
     ),
     # 5. the verdict
     Wrong(
