@@ -21,6 +21,7 @@ from course_utils import figures
 from course_utils.birds import draw
 from course_utils.figures import overlays, panels
 from course_utils.figures.drawn_birds import large
+from course_utils.figures.method_table import MethodTable
 from course_utils.methods.maps import positive_maps, signed_maps
 from course_utils.networks.preprocess import Preprocess
 
@@ -874,3 +875,8 @@ def test_of_a_volume_the_numbers_are_drawn_and_no_photo():
 def test_the_functions_that_a_sentence_names_are_there():
     assert positive_maps(torch.randn(1, 1, 3, 3), (6, 6)).max() <= 1
     assert signed_maps(torch.randn(1, 1, 3, 3), (6, 6)).abs().max() <= 1
+
+
+def test_the_table_of_methods_says_the_height_of_its_lines():
+    """In a widget they would stand twice as far apart as on a page."""
+    assert "line-height:1.4" in MethodTable([], {}, None, ["a cat"], "none")._repr_html_()

@@ -1,8 +1,10 @@
 """What lecture 5 plays and draws: paired choices, the slider for q, pictures of answers."""
 
 import html
+import json
 import math
 import re
+from pathlib import Path
 
 import ipywidgets as w
 import numpy as np
@@ -18,6 +20,7 @@ from course_utils.quality.assessor import Assessor, LocalScores, QualityExplanat
 from course_utils.quality.distort import Distorted, distort
 from course_utils.quality.paired_comparison import Votes, bradley_terry, poll, simulated_observer
 
+LECTURES = Path(__file__).parent.parent / "lectures"
 NAMES = ["good", "fair", "bad"]
 
 
@@ -121,6 +124,12 @@ def boxes(widget):
 def shown(panel):
     """All HTML of the pictures of a duel, from left to right and down."""
     return "".join(b.value for b in boxes(panel) if isinstance(b, w.HTML) and "<img" in b.value)
+
+
+def test_no_cell_plays_the_learners_own_game():
+    """Pressed by code, its last button would take the focus, and with it the notebook's place."""
+    cells = json.loads((LECTURES / "05_image_quality.ipynb").read_text())["cells"]
+    assert not re.findall(r"\bduel\.\w+", "\n".join("".join(cell["source"]) for cell in cells))
 
 
 class TestDuel:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import ipywidgets as w
 
-LABEL = {"description_width": "8.5em"}  # as wide as "rather than q ="
+LABEL = {"description_width": "7.5em"}  # as wide as "rather than q ="
 LINES = "line-height:1.4"  # widgets are set wide, for a control on each line
 
 # What ipywidgets cannot do, an empty style does as it is loaded.

@@ -11,7 +11,11 @@ from .overlays import as_pixels, overlay
 from .picture import jpeg
 
 SIDE = 112  # pixels of a thumbnail
-_CELL = "text-align:left;vertical-align:top;padding:6px;white-space:normal;min-width:{}em"
+# A widget sets its lines twice as wide as a page does: the height of a line is said here.
+_CELL = (
+    "line-height:1.4;text-align:left;vertical-align:top;padding:6px;white-space:normal;"
+    "min-width:{}em"
+)
 
 
 def answer_pictures(answer, picture) -> list[tuple[np.ndarray, str]]:
