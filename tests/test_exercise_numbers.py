@@ -1,6 +1,7 @@
 """The numbers in the exercises' texts and model answers are the network's: by a hook and plain
 autograd."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,7 @@ from tiny_networks import start_at
 
 from course_checks.ex06_exhibits import exhibits
 from course_utils import load_classifier, load_photo
+from course_utils.quality import distort, load_assessor
 
 
 @pytest.fixture(scope="module")
@@ -239,6 +241,26 @@ def test_exercise_3_little_speaks_against_the_tripod(network, see):
     assert S.numel() == 49 and (S < 0).sum() == 1 and -S.min() < 0.01 * S.max()
     # "the network's own zero ... is about the evidence of the average class"
     assert evidence(lambda y: y.mean()).abs().max() < 0.02 * S.max()
+
+
+def test_exercise_5_the_blurred_dahlia():
+    """Rings around the flower's heart, above its stem: where is the score above the photo's?"""
+    said = text("ex05_image_quality", "ex05-words")
+    flower = load_photo("flower").crop((64, 20, 576, 404))
+    blurred, assessor = distort(flower, "blur", level=5).image, load_assessor(reference=True)
+    q, s = assessor.score_map(blurred, flower), assessor.score(blurred, flower)
+    lost = torch.from_numpy(abs(np.array(flower, float) - np.array(blurred, float)).mean(axis=2))
+    y, x = torch.meshgrid(torch.arange(384) - 200, torch.arange(512) - 256, indexing="ij")
+    r, above = (x**2 + y**2).sqrt(), y < 100
+    heart, rim, leaves = r < 40, (r > 115) & (r < 150) & above, (r > 185) & above
+    petals = (r > 55) & (r < 95) & (y < -10)
+    assert "no patch of it is as good as its reference" in said and q.max() < 0.9
+    assert "the leaves around turn red first, and the upper petals with them" in said
+    assert min(q[leaves].mean(), q[petals].mean()) > s + 0.07
+    assert "The rim of the flower and its heart stay blue the longest" in said
+    assert q[rim].mean() < q[heart].mean() < s - 0.07
+    assert "little detail to lose. The petals had more" in said
+    assert 3 * lost[leaves].mean() < lost[petals].mean()
 
 
 def test_exercise_6_the_three_exhibits():
