@@ -13,6 +13,8 @@ from tiny_networks import start_at
 from course_checks.ex06_exhibits import exhibits
 from course_utils import load_classifier, load_photo
 from course_utils.quality import distort, load_assessor
+from course_utils.quality.assessor import Assessor
+from course_utils.quality.network import QualityNet
 
 
 @pytest.fixture(scope="module")
@@ -261,6 +263,21 @@ def test_exercise_5_the_blurred_dahlia():
     assert q[rim].mean() < q[heart].mean() < s - 0.07
     assert "little detail to lose. The petals had more" in said
     assert 3 * lost[leaves].mean() < lost[petals].mean()
+
+
+def test_exercise_5_random_weights_find_a_hidden_fault_too():
+    said = text("ex05_image_quality", "ex05-words")
+    assert "a good part of it lies beside" in said and "one with random weights, would" in said
+    coffee, (left, top) = load_photo("coffee").crop((90, 10, 346, 202)), (142, 99)
+    bad = distort(coffee, "blur", level=4, region=(left, top, left + 80, top + 64)).image
+    torch.manual_seed(1)
+    for one in (load_assessor(reference=True), Assessor(QualityNet(reference=True))):
+        pulls = -one.explain(bad, coffee, [1]).evidence[0]
+        share = pulls[top : top + 64, left : left + 80].sum() / pulls.sum()
+        assert 0.4 < share < 0.75  # the fault is a tenth of the photo
+        sums = F.avg_pool2d(pulls[None, None], (64, 80), 1)[0, 0]
+        row, column = divmod(sums.argmax().item(), sums.shape[1])
+        assert abs(row - top) <= 10 and abs(column - left) <= 10
 
 
 def test_exercise_6_the_three_exhibits():
