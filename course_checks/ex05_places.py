@@ -128,6 +128,8 @@ def _picture_cases(seed: int) -> list[tuple]:
             evidence[0] *= 0.1  # a weak map has to look weak
         if number in (0, 1):
             evidence[-1, 0, 0] = -evidence.abs().max() - 1  # the largest magnitude is negative
+        if number == 1:
+            evidence *= 0.1  # all of it is below 1
         if number == 2:
             evidence = torch.zeros_like(evidence)
         made.append((evidence,))
@@ -197,6 +199,11 @@ PICTURE = Part(
             lambda evidence: _largest_positive(evidence).clamp(0, 1),
         ),
         Mistake(
+            "evidence below 1 is not divided: divide by the largest magnitude, whatever it is, "
+            "unless it is 0.",
+            lambda evidence: _colours(evidence / evidence.abs().max().clamp(min=1)),
+        ),
+        Mistake(
             "the colours are turned round: red holds the score up, blue pulls it down.",
             lambda evidence: _drawn(-evidence),
         ),
@@ -234,6 +241,10 @@ def _find_cases(seed: int) -> list[tuple]:
         while left == top:  # so that rows and columns cannot be mistaken for each other
             top = int(torch.randint(1, h - height - 2, (1,), generator=rng))
             left = int(torch.randint(1, w - width - 1, (1,), generator=rng))
+        if number == 0:  # the last window of its row, or of its column
+            left = w - width
+        if number == 2:
+            top = len(evidence) - height
         evidence[top : top + height, left : left + width] -= 1.6
         evidence[0, w - 1] = -5.0  # one deep pixel is no fault
         evidence[top, left] += 12  # a place that holds the score up must not hide its neighbours
@@ -291,6 +302,13 @@ def _split_by_photo(evidence: Tensor, height: int, width: int) -> list[int] | st
     return list(divmod(right[0] * side_by_side + right[1], evidence.shape[1]))
 
 
+def _without_last(evidence: Tensor, height: int, width: int) -> list[int] | str:
+    """As by `range(H - height)` and `range(W - width)`."""
+    if not (evidence < 0).any():
+        return NOTHING
+    return _corner(_windows(_pulls(evidence), height, width)[:-1, :-1])
+
+
 def _lowest_pixel(evidence: Tensor, height: int, width: int) -> list[int] | str:
     return _corner(-evidence) if (evidence < 0).any() else NOTHING
 
@@ -343,6 +361,11 @@ FIND_MISTAKES = (
     Mistake(
         "this is the window's last pixel: give its corner.",
         _moved(lambda corner, height, width: [corner[0] + height - 1, corner[1] + width - 1]),
+    ),
+    Mistake(
+        "windows at the edge are left out: there are H - height + 1 in a column, and W - width + 1 "
+        "in a row.",
+        _without_last,
     ),
     Mistake(
         f'something pulls the score down here: "{NOTHING}" is for maps without negative evidence.',

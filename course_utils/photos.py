@@ -137,7 +137,7 @@ def load_photo(source) -> Image.Image:
     name = ALIASES.get(text, text)
     if name in PHOTOS | OPTIONAL_PHOTOS:
         content = _registered(name).read_bytes()
-    elif "://" in text or text.lower().startswith("data:"):
+    elif "://" in text or text.lower().startswith(("data:", "file:/")):
         content = _from_address(text)
     else:
         content = _read(Path(os.path.expanduser(text)))

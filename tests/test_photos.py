@@ -241,7 +241,8 @@ def test_an_empty_name_is_said_to_be_so(name):
 
 def test_an_address_of_a_file_is_its_path(tmp_path):
     Image.new("RGB", (3, 2), BLUE).save(tmp_path / "my photo.png")
-    assert load_photo((tmp_path / "my photo.png").as_uri()).size == (3, 2)
+    address = (tmp_path / "my photo.png").as_uri()
+    assert load_photo(address).size == load_photo(address.replace("///", "/")).size == (3, 2)
     with pytest.raises(FileNotFoundError, match="no file .*gone.png"):
         load_photo((tmp_path / "gone.png").as_uri())
 
