@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 import ipywidgets as w
 
-LABEL = {"description_width": "7.5em"}  # as wide as "rather than q ="
+LABEL = {"description_width": "8.5em"}  # as wide as "rather than q ="
+SHORT = {"description_width": "7.5em"}  # of up to 13 letters: more is left for the choice
 LINES = "line-height:1.4"  # widgets are set wide, for a control on each line
 
 # What ipywidgets cannot do, an empty style does as it is loaded.
@@ -65,12 +66,13 @@ def _wide() -> w.Layout:
 
 def dropdown(label: str, options=(), value=None) -> w.Dropdown:
     """A list to choose from, its label bound to it."""
-    return w.Dropdown(description=label, options=options, value=value, layout=_wide(), style=LABEL)
+    style = SHORT if len(label) <= len("rather than Q") else LABEL
+    return w.Dropdown(description=label, options=options, value=value, layout=_wide(), style=style)
 
 
 def text(label: str, hint: str) -> w.Text:
     """A line to type into; every keystroke counts."""
-    return w.Text(description=label, placeholder=hint, layout=_wide(), style=LABEL)
+    return w.Text(description=label, placeholder=hint, layout=_wide(), style=SHORT)
 
 
 def upload(label: str, accept: str) -> w.FileUpload:
