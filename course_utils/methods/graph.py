@@ -90,6 +90,20 @@ def only_added(tensor: Tensor, readers: Readers) -> bool:
     return False
 
 
+def gives_rows(node: Any, images: int) -> bool:
+    """Whether an operation is a linear layer that gives a row of numbers for each image."""
+    linear = re.match("(Addmm|Mm)Backward", node.name())
+    return bool(linear) and node._input_metadata[0].shape[0] == images
+
+
+def begins(node: Any) -> bool:
+    """Whether a node may read what needs no gradient, as the images do."""
+    reads = [following for following, _ in node.next_functions]
+    if re.match("(Cat|Mul|Div|Add|Sub)Backward", node.name()):
+        return None in reads
+    return reads[node.name().startswith("Addmm") :][:1] == [None]  # b + x W
+
+
 def axes_of(saved: Sequence[int], count: int) -> list[int]:
     """Axes that a graph's node has saved, counted from the front: -1 is stored as 2^64 - 1."""
     return [(axis - 2**64 if axis >= 2**63 else axis) % count for axis in saved]
@@ -105,6 +119,15 @@ def attended(node: Any) -> tuple[int, ...]:
     shape = node._input_metadata[0].shape
     softmax = node.name().startswith(("Softmax", "SafeSoftmax"))
     return tuple(shape[-2:]) if softmax and len(shape) > 2 else ()
+
+
+def heads_of(node: Any, images: int) -> set[tuple[int, int]]:
+    """How many heads an attention has, and how many tokens each: N x heads x tokens x numbers."""
+    shape = getattr(node, "_saved_query", node._input_metadata[0]).shape
+    last = "Softmax" in node.name() and axes_of((node._saved_dim,), len(shape))[0] == 3
+    if len(shape) != 4 or shape[0] != images or not (last or "ScaledDotProduct" in node.name()):
+        return set()
+    return {(shape[1], tokens) for tokens in attended(node)}
 
 
 def asked_by_weights(attention: Any) -> bool:

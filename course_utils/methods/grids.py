@@ -104,7 +104,7 @@ def find_fold(
         return lambda a: a.movedim(2, 1)
     if len(shape) == len(size) + 2 > 3:
         order = _channels_first(model, shape, size, seen, kind)
-        if order is not None:
+        if order is not None and (order or not _are_pairs(model, shape, seen)):
             return (lambda a: a) if order else (lambda a: a.movedim(-1, 1))
     if len(shape) != 3:
         return None
@@ -169,6 +169,15 @@ def _channels_first(
     deeper = len(size) == 3 and shape[2] > size[0]  # than the volume: no depth
     alike = first == last or (first < 0.25 and not deeper)
     return alike and not hands_on_channels_last(model)
+
+
+def _are_pairs(model: nn.Module, shape: Sequence[int], seen: Callable[[], Seen]) -> bool:
+    """Whether N x T x T x C are pairs of places, as in a relation network: T is how many the last
+    grid of another size had."""
+    t = shape[1]
+    if len(shape) != 4 or t != shape[2] or is_of_a_library(model):
+        return False
+    return prod(next((grid for grid in seen().grids if tuple(grid) != (t, t)), ())) == t
 
 
 def _order_seen(seen: Callable[[], Seen]) -> bool | None:
@@ -274,7 +283,7 @@ def _token_grid(
         return image, whole
     image = image if _is_row(image) else range(tokens)
     start, stop = image[0], image[-1] + 1
-    left = [(tokens - prod(g), g) for g in grids if stop == tokens and tokens - prod(g) >= start]
+    left = _behind_others(tokens, grids, start, tokens in placed) if stop == tokens else []
     most = 0 if placed.get(tokens) == range(tokens) else MOST_PREFIX_TOKENS
     fits = [pair for pair in left if pair[0] == known]
     fits = fits or [pair for pair in left if 0 <= pair[0] <= most]
@@ -291,6 +300,19 @@ def _token_grid(
         if known is not None or skew(grid, size) < 0.1:
             return range(prefix, stop), grid
     return None
+
+
+def _behind_others(
+    tokens: int, grids: Sequence[tuple[int, ...]], least: int, seen: bool
+) -> list[tuple[int, tuple[int, ...]]]:
+    """Grids that may stand last among so many tokens, each with the number of those before it.
+
+    As many as a second grid has are that grid's, as of coarser patches, unless they were seen to be
+    none of the image's.
+    """
+    counts = [] if seen else [prod(grid) for grid in grids]
+    before = [(tokens - prod(grid), grid) for grid in grids]
+    return [pair for pair in before if pair[0] >= least and pair[0] not in counts]
 
 
 def _joined(grid: Sequence[int], earlier: Sequence[int], counts: Iterable[int]) -> bool:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .grids import MOST_PREFIX_TOKENS, tokens_first
-from .inputs import Inputs, each_tensor, images_of
+from .inputs import Inputs, each_tensor, images_of, tensors_in
 from .output import the_output
 from .running import call_on_copies, hooked, undisturbed
 from .tensors import other_images
@@ -20,13 +20,38 @@ def look_for_the_image(
 ) -> set[str]:
     """The modules that give the same whatever the images show: embeddings of places and of texts.
 
-    In two more forward passes their outputs are the same with these images and with random ones. Of
-    tokens, those that differ are the image's (`image_tokens`). NaN would spread more surely, but
-    code in C++ that reads where the network says has crashed on it. Where the answer is the same,
-    too, as of many layers with weights drawn too small, nothing is known.
+    Of several images as large, those that give the same whatever the first one shows are
+    `elsewhere`. Of tokens, those that differ are the image's (`image_tokens`).
+    """
+    images = images_of(x)
+    views = [t for _, t in tensors_in(x, "x") if t.is_floating_point() and _as_large(t, images)]
+    fixed = _the_same(watched, model, x, weights, names, views)
+    if len(views) > 1:
+        watched.elsewhere = _the_same(watched, model, x, weights, names, [images]) - fixed
+    return fixed
+
+
+def _as_large(t: Tensor, images: Tensor) -> bool:
+    """Whether a tensor is another view; one of another size has places of its own."""
+    return t.dim() == images.dim() and t.shape[2:] == images.shape[2:]
+
+
+def _the_same(
+    watched: Watched, model: nn.Module, x: Inputs, weights: dict[str, Tensor],
+    names: Iterable[str], views: list[Tensor],
+) -> set[str]:  # fmt: skip
+    """The modules that give the same whatever these views show.
+
+    In two more forward passes their outputs are the same with these images and with random ones.
+    NaN would spread more surely, but code in C++ that reads where the network says has crashed on
+    it. Where the answer is the same, too, as of many layers with weights drawn too small, nothing
+    is known.
     """
     sums: dict[str, list[list[Tensor | None]]] = {name: [] for name in names}
     free, answers, first_pass = dict[str, bool](), list[Tensor | None](), [True]
+
+    def other(t: Tensor) -> Tensor:
+        return other_images(t) if any(t is view for view in views) else t
 
     def look(name: str) -> Any:
         def hook(_module: nn.Module, inputs: Any, value: Any) -> None:
@@ -48,24 +73,13 @@ def look_for_the_image(
         handles = [model.get_submodule(n).register_forward_hook(look(n)) for n in names]
         # a network may refuse random images; what ran before it did is known
         with suppress(Exception), hooked(handles):
-            for images in (x, _with_other_images(x)):
-                returned = call_on_copies(model, images, weights)
+            for inputs in (x, each_tensor(x, other)):
+                returned = call_on_copies(model, inputs, weights)
                 answers.append(_sums(the_output(model, returned, watched.output)))
                 first_pass.clear()
     differ = _differ(*answers) if len(answers) == 2 else None
     blind = differ is not None and not differ.any()
     return set() if blind else {name for name in free if free[name]}
-
-
-def _with_other_images(x: Inputs) -> Inputs:
-    """The same inputs with random images; a second view of another size has places of its own."""
-    images = images_of(x)
-
-    def other(t: Tensor) -> Tensor:
-        same = t.dim() == images.dim() and t.shape[2:] == images.shape[2:]
-        return other_images(t) if same and t.is_floating_point() else t
-
-    return each_tensor(x, other)
 
 
 def _sums(value: Any) -> Tensor | None:

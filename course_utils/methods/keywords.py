@@ -14,8 +14,10 @@ _CONTRAST = "ContrastCAM(model)(x, rather_than=...), which asks why P, rather th
 _INPUTS = "x as a tuple or a dict of all that the network is given"
 OURS = {
     **dict.fromkeys(("target_layers", "target_layer", "layer_name"), _LAYER),
+    **dict.fromkeys(("layers", "layer_names", "conv_layer", "penultimate_layer"), _LAYER),
     **dict.fromkeys(("targets", "target", "target_category", "target_class"), _CLASS),
     **dict.fromkeys(("class_idx", "class_index", "category"), _CLASS),
+    **dict.fromkeys(("class_id", "label", "labels"), _CLASS),
     **dict.fromkeys(("input_tensor", "input", "inputs", "images", "img", "scores"), _IMAGES),
     **dict.fromkeys(("use_cuda", "device"), _DEVICE),
     **dict.fromkeys(("eigen_smooth", "aug_smooth"), _SMOOTH),

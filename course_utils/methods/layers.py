@@ -251,6 +251,12 @@ def _passed_over(model: nn.Module, name: str, watched: Watched) -> str:
             return f", but for '{later}', which has channels in the place of height or width"
         if later in watched.gates:
             return f", but for '{later}', which has one channel"
+        if later in watched.elsewhere:
+            return f", but for '{later}', which reads another image alone"
+        if later in watched.beside:
+            return f", but for '{later}', one of several that read it side by side"
+        if later in watched.anew:
+            return f", but for '{later}', which is made from a row of numbers"
         if later in watched.weighing:
             return f", but for '{later}', by which others are weighed or sampled"
         if isinstance(model.get_submodule(later), nn.Linear):

@@ -39,6 +39,7 @@ class Watched:
     # tokens
     attentions: dict[int | None, int] = field(default_factory=dict)  # when the last one began
     first_attention: int = 0  # when it began
+    heads: set[tuple[int, int]] = field(default_factory=set)  # how many, and their tokens
     merged: dict[int, int] = field(default_factory=dict)  # when queries that are weights made them
     picked: float = inf  # when some were first picked, or reordered: their places are lost
     # those that hear of the image, where class token, queries or text stand beside them
@@ -53,6 +54,9 @@ class Watched:
     gates: set[str] = field(default_factory=set)  # one channel: how much is read, not what is seen
     weighing: set[str] = field(default_factory=set)  # read as others' weights or offsets only
     silent: set[str] = field(default_factory=set)  # give the same of other images: all weights zero
+    beside: set[str] = field(default_factory=set)  # side by side, of which all read the best
+    elsewhere: set[str] = field(default_factory=set)  # read another of several images alone
+    anew: set[str] = field(default_factory=set)  # made from rows of numbers, without places
     longer: set[str] = field(default_factory=set)  # than the signal, whose length alone is read
     # modules with weights that give more than one output of each image, and how many
     several: dict[str, int] = field(default_factory=dict)
@@ -96,7 +100,7 @@ class Watched:
         shape, order = self.shapes[name], self.orders.get(name)
         if len(shape) != sides + 2 or sides < 2 or shape[0] != self.n or name in self.inside:
             return []
-        if self.are_weights(name):
+        if self.are_weights(name) or self.has_heads(name):
             return []
         return [shape[2:]] * (order is not False) + [shape[1:-1]] * (order is not True)
 
@@ -115,6 +119,15 @@ class Watched:
         """
         rows, *columns = self.places(name)
         return columns == [rows] and rows in self.attentions
+
+    def has_heads(self, name: str) -> bool:
+        """Whether a module's output is N x heads x tokens x numbers, as in an attention.
+
+        One along the rows of a grid knows as many heads as there are rows, but no tokens.
+        """
+        shape = self.shapes[name]
+        heads = len(shape) == 4 and (shape[1], shape[2]) in self.heads
+        return heads and shape[2] in map(self.tokens, self.shapes)
 
     def places(self, name: str) -> torch.Size:
         """The sides of a module's output, without its images and channels."""

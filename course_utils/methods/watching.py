@@ -20,12 +20,19 @@ from torch import Tensor, nn
 
 from ..networks.families import Known, known_inside
 from .backward import cancels
-from .graph import asked_by_weights, attended, channels_become_places, graph_nodes, picks
+from .graph import (
+    asked_by_weights,
+    attended,
+    channels_become_places,
+    graph_nodes,
+    heads_of,
+    picks,
+)
 from .grids import find_fold, tokens_first
 from .image_tokens import look_for_the_image
 from .inputs import Inputs, first_convolution, images_of, one_image, size_of
 from .output import Picker, the_output
-from .ranking import best_first, put_hidden_last, put_weighing_last, read_by
+from .ranking import best_first, put_partial_last, read_by
 from .roles import channels_first, inside_branches, orders_of_axes
 from .running import (
     call,
@@ -164,8 +171,7 @@ def _watch(
     _note_times(watched, len(size_of(images_of(x), model)))
     _apply_rule(watched, model, x, weights, dict(zip(tensors, gradients)))
     _note_longer(watched, dict(zip(tensors, gradients)), size_of(images_of(x), model))
-    put_hidden_last(watched, y, tensors)
-    put_weighing_last(watched, y, tensors)
+    put_partial_last(watched, y, dict(model.named_modules()), tensors)
     watched.read = {name for best in watched.fitting[:1] for name in read_by(best, tensors)}
     return watched
 
@@ -236,6 +242,7 @@ def _note_attentions(watched: Watched, y: Tensor) -> None:
     for node in graph_nodes(y):
         counts = attended(node)
         found += [(node._sequence_nr(), count) for count in counts]
+        watched.heads |= heads_of(node, watched.n) if counts else set()
         if counts and asked_by_weights(node):
             begun = watched.merged.get(counts[0], node._sequence_nr())
             watched.merged[counts[0]] = min(begun, node._sequence_nr())
@@ -257,10 +264,10 @@ def _apply_rule(
     watched.inside = inside_branches(modules, watched.shapes)
     _measure_rows(watched, images_of(x).shape[1:], size)
     fitting, cancelling, grids = [], set(), 0  # the modules with a grid that ran once
-    for name in reversed(watched.shapes):
+    for name in [n for n in reversed(watched.shapes) if not (n in fixed or watched.has_heads(n))]:
         shape = watched.shapes[name]
         # the batch stands first; of tokens T x N x C it may stand second
-        if name in fixed or len(shape) < 3 or watched.n not in shape[: 1 + (len(shape) == 3)]:
+        if len(shape) < 3 or watched.n not in shape[: 1 + (len(shape) == 3)]:
             continue
         seen, kind = partial(watched.seen_of, name, size), channels_first(modules[name])
         fold = find_fold(model, shape, size, seen, kind, watched.n)
