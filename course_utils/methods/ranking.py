@@ -156,11 +156,13 @@ def _put_made_anew_last(watched: Watched, y: Tensor, tensors: dict[str, Tensor])
     each of its places comes from the whole image.
     """
     rows = [node for node in graph_nodes(y) if gives_rows(node, watched.n)]
-    anew, leaves = set[str](), {t for t in tensors.values() if t.grad_fn is None}
+    anew = set[str]()
     for name in watched.fitting if rows else []:
         a = tensors[name]
-        reached = nodes_and_leaves(a, without=rows) | {a}
-        if reached & leaves or any(map(begins, graph_nodes(a, without=rows))):
+        reached = nodes_and_leaves(a, without=rows) | {node_of(a)}
+        images = any(isinstance(n, Tensor) and not isinstance(n, nn.Parameter) for n in reached)
+        straight = images or any(map(begins, graph_nodes(a, without=rows)))
+        if straight or nodes_and_leaves(a).isdisjoint(rows):
             watched.anew = anew
             watched.fitting.sort(key=anew.__contains__)
             return
