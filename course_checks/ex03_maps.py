@@ -134,7 +134,7 @@ def cases_violations(seed: int) -> list[Case]:
         (S.relu(), (-S).relu(), S),
         _one_bad_place(other, seed),
         (one.relu() + 0.25, (-one).relu() + 0.25, one),
-        _largest_gap_negative(some[0].relu(), some[1].relu(), some[2]),
+        _gaps_of_both_signs(some[0].relu(), some[1].relu(), some[2]),
     ]
 
 
@@ -146,10 +146,12 @@ def _one_bad_place(S: Tensor, seed: int) -> Case:
     return S.relu(), against.flatten(1).scatter_add(1, lowest, amount).view_as(S), S
 
 
-def _largest_gap_negative(map_for: Tensor, map_against: Tensor, S: Tensor) -> Case:
-    """Where the largest gap is a positive one, the two maps are exchanged."""
+def _gaps_of_both_signs(map_for: Tensor, map_against: Tensor, S: Tensor) -> Case:
+    """The second image's largest gap is a positive one, the others' negative: elsewhere the two
+    maps are exchanged."""
     gap = map_for - map_against - S
-    turn = (gap.amax((1, 2)) > -gap.amin((1, 2)))[:, None, None]
+    positive = gap.amax((1, 2)) > -gap.amin((1, 2))
+    turn = (positive != torch.tensor([False, True, False]))[:, None, None]
     return (
         torch.where(turn, map_against, map_for),
         torch.where(turn, map_for, map_against),
@@ -206,6 +208,12 @@ VIOLATION_MISTAKES = (
         "value "
         "first, then the largest.",
         lambda f, a, S: _measured(f, a, S, _largest, f - a - S),
+        share=0.5,
+    ),
+    Mistake(
+        "the second measure has lost half of its gaps: those of the other sign count, too. "
+        "Absolute value first, then the largest.",
+        lambda f, a, S: _measured(f, a, S, _largest, S - f + a),
         share=0.5,
     ),
     Mistake(
@@ -325,14 +333,14 @@ REBUILD_MISTAKES = (
 
 
 def cases_control(seed: int) -> list[Case]:
-    """Evidence of both signs; a batch on two scales; no evidence at all.
+    """Evidence of both signs, all of it below 1; a batch on two scales; no evidence at all.
 
     The largest evidence lies inside the grid, where enlarging lowers a peak.
     """
     more = seed % 3
     batch = random(seed, 2, 4, 3 + more) * torch.tensor([1.0, 6.0])[:, None, None]
     return [
-        (_peak_inside(random(seed, 1, 3, 4 + more)), (16, 22)),
+        (_peak_inside(random(seed, 1, 3, 4 + more)) / 8, (16, 22)),
         (_peak_inside(batch), (21 + more, 16)),
         (torch.zeros(2, 3, 2 + more), (9, 8)),
     ]
@@ -434,6 +442,12 @@ CONTROL_MISTAKES = (
     Mistake(
         "this is bicubic: it swings beyond the values that are there. Enlarge bilinearly.",
         lambda S, size: _enlarged_by(S, size, mode="bicubic", align_corners=False),
+    ),
+    Mistake(
+        "evidence below 1 was not divided: only a largest value of 0 is left as it is.",
+        lambda S, size: (
+            1 - (large := upsample(S, size).abs()) / _largest_or_one(large).clamp(min=1)
+        ),
     ),
     Mistake(
         "you squared the evidence; its absolute value is meant.",

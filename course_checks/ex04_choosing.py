@@ -105,9 +105,10 @@ def _which_case(seed: int, number: int, h: int, w: int) -> tuple:
         }
     if number == 2:  # the near Q is the unreadable one, too
         wanted[4] = _weak_map(rng, h, w, 0.06, spread + 3)
+    wanted[13] = _weak_map(rng, h, w, 0.18, 9 + number)  # pale in the most places, but not weak
     logits, maps = scene(dice(seed, 30 + number), classes, h, w, wanted)
     order = torch.randperm(classes, generator=rng)
-    return logits[order], maps[order]
+    return logits[order], 3 * maps[order]  # so that a peak is not a strength by itself
 
 
 @dataclass(frozen=True)
@@ -247,6 +248,10 @@ WHICH_MISTAKES = (
         ),
     ),
     Mistake(
+        "a strength is the map's peak *over Grad-CAM's peak*: you compared the peak itself.",
+        _changed(strength=lambda s, grad: _strength(s, grad) * grad.max()),
+    ),
+    Mistake(
         "you counted all positive places. Those count that reach *half* of the map's own maximum.",
         _changed(spread=lambda s, grad: (s > 0).flatten(1).sum(1)),
     ),
@@ -315,10 +320,10 @@ def _choice_says(key: str, q: int, logits: Tensor, maps: Tensor) -> str:
         return f"there is no class {q} among {len(p)}."
     if q == -1:
         return f"you found none, but class {right} meets the conditions."
-    if q == P:
-        return f"class {q} is P itself, the predicted class. Q has to be another one."
     if right == -1:
         return f"no class meets the conditions here, so the answer is -1; you have {q}."
+    if q == P:
+        return f"class {q} is P itself, the predicted class. Q has to be another one."
     if key == "near":
         return f"class {q} has probability {p[q]:.3f}; class {right} has more."
     if key == "far" and p[q] >= 1 / len(p):

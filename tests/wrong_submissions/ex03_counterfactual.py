@@ -159,6 +159,12 @@ WRONG = (
     ),
     Wrong("ex03_control", ("torch.where(largest > 0, largest, 1)", "largest"), 1.33, "NaN"),
     Wrong(
+        "ex03_control",
+        ("torch.where(largest > 0, largest, 1)", "largest.clamp(min=1)"),
+        1.33,
+        "below 1 was not divided",
+    ),
+    Wrong(
         "ex03_compare", ("(changes > controls)", "(changes >= controls)"), 0.75, "a tie is no win"
     ),
     Wrong("ex03_compare", ("- controls.mean()", ""), 0.75, "*minus* the control's"),

@@ -122,6 +122,12 @@ WRONG = (
     ),
     Wrong(
         "ex04_which",
+        ("(strength > 0) & (strength < 0.1)", "(strength > 0) & (strength < 0.2)"),
+        2.67,
+        "no class meets the conditions here",
+    ),
+    Wrong(
+        "ex04_which",
         ("best(places, ", "best(-strength, "),
         2.67,
         "the weakest map, but not the most spread",
