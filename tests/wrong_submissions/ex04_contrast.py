@@ -125,6 +125,7 @@ WRONG = (
         ("(strength > 0) & (strength < 0.1)", "(strength > 0) & (strength < 0.2)"),
         2.67,
         "no class meets the conditions here",
+        "not below 0.1",
     ),
     Wrong(
         "ex04_which",
