@@ -446,7 +446,7 @@ CONTROL_MISTAKES = (
     Mistake(
         "evidence below 1 was not divided: only a largest value of 0 is left as it is.",
         lambda S, size: (
-            1 - (large := upsample(S, size).abs()) / _largest_or_one(large).clamp(min=1)
+            1 - (large := upsample(S, size).abs()) / large.amax((1, 2), keepdim=True).clamp(min=1)
         ),
     ),
     Mistake(

@@ -10,6 +10,10 @@ from .known import remembering
 from .part import Mistake, Part
 
 _MAPS = "N, K, h, w"
+_NOT_OVER_CLASSES = (
+    "your probabilities add up to 1 over the images, not over the classes: mind the axis of the "
+    "softmax."
+)
 
 
 def _classes(rng: torch.Generator, many: int, count: int) -> list[int]:
@@ -99,8 +103,7 @@ VECTOR = Part(
             _posterior,
         ),
         Mistake(
-            "your probabilities add up to 1 over the images, not over the classes: mind the axis of"
-            " the softmax.",
+            _NOT_OVER_CLASSES,
             _softmax_over_images,
         ),
         Mistake(
@@ -162,6 +165,11 @@ def _map_cases(seed: int) -> list[tuple]:
     return made
 
 
+def _weighed(maps: Tensor, p: Tensor, q: list[int]) -> Tensor:
+    """The contrast maps, with other numbers p in place of the probabilities."""
+    return torch.einsum("nc,ncij->nij", p, maps)[:, None] - maps[:, q]
+
+
 def _contrasts(maps: Tensor, logits: Tensor, q: list[int]) -> Tensor:
     """S_CE(Q) as a mean of pairs, sum_c p_c (S^c - S^Q)."""
     pairs = maps[:, None] - maps[:, q][:, :, None]  # N x K x classes x h x w
@@ -211,16 +219,11 @@ MAPS = Part(
         ),
         Mistake(
             "the class maps are weighted with the logits. Make probabilities of them first.",
-            lambda maps, logits, q: (
-                torch.einsum("nc,ncij->nij", logits, maps)[:, None] - maps[:, q]
-            ),
+            lambda maps, logits, q: _weighed(maps, logits, q),
         ),
         Mistake(
-            "your probabilities add up to 1 over the images, not over the classes: mind the axis of"
-            " the softmax.",
-            lambda maps, logits, q: (
-                torch.einsum("nc,ncij->nij", logits.softmax(0), maps)[:, None] - maps[:, q]
-            ),
+            _NOT_OVER_CLASSES,
+            lambda maps, logits, q: _weighed(maps, logits.softmax(0), q),
         ),
         Mistake("every image got the probabilities of the first one.", _first_image_only),
         Mistake(
@@ -307,10 +310,6 @@ def _measured(measure=_largest, weights=None, maps=None, right=_contrasts):
 _gaps = _measured()
 _NO_SIZE = "the largest difference may be negative: take the size before the maximum."
 _OVER_IMAGES = "your probabilities add up to 1 over the images: mind the axis of the softmax."
-
-
-def _weighed(maps: Tensor, p: Tensor, q: list[int]) -> Tensor:
-    return torch.einsum("nc,ncij->nij", p, maps)[:, None] - maps[:, q]
 
 
 IDENTITY_MISTAKES = (
