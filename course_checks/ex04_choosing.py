@@ -30,21 +30,25 @@ def scene(rng: torch.Generator, classes: int, h: int, w: int, wanted: dict[int, 
     Class 2 is predicted, class 4 the runner-up, class 1 the third.
 
     Args:
-        wanted: Q -> h x w, for any Q but 2. Then S^Q = M - S_CE(Q), where M is the mean of
-            all class maps by probability.
+        wanted: Q -> h x w. Then S^Q = M - S_CE(Q), where M is the mean of all class maps by
+            probability. Of 2 it is M that is made to fit, by the map of 4, which has none then.
     """
     logits = 0.3 * torch.randn(classes, generator=rng)
     logits[2], logits[4], logits[1], logits[0] = 4.0, 3.2, 2.8, -2.0
     maps = torch.randn(classes, h, w, generator=rng) * 0.2
     maps[2] += torch.rand(h, w, generator=rng) * 2 - 0.9
     if wanted:
-        p, rows = logits.softmax(dim=0), list(wanted)
-        targets = torch.stack(list(wanted.values()))
+        p, rows = logits.softmax(dim=0), [q for q in wanted if q != 2]
+        targets = torch.stack([wanted[q] for q in rows])
         others = torch.ones(classes).index_fill(0, torch.tensor(rows), 0)
         mean = torch.einsum("c,cij->ij", p * others, maps) - torch.einsum(
             "q,qij->ij", p[rows], targets
         )
         mean = mean / (p * others).sum()
+        if 2 in wanted:
+            change = maps[2] + wanted[2] - mean
+            maps[4] += change * (p * others).sum() / p[4]
+            mean = mean + change
         maps[rows] = mean - targets
     return logits, maps
 
@@ -105,6 +109,8 @@ def _which_case(seed: int, number: int, h: int, w: int) -> tuple:
         }
     if number == 2:  # the near Q is the unreadable one, too
         wanted[4] = _weak_map(rng, h, w, 0.06, spread + 3)
+    if number == 0:  # P's own map is weak, too, and pale in more places
+        wanted[2] = _weak_map(rng, h, w, 0.06, spread + 3)
     wanted[13] = _weak_map(rng, h, w, 0.18, 9 + number)  # pale in the most places, but not weak
     logits, maps = scene(dice(seed, 30 + number), classes, h, w, wanted)
     order = torch.randperm(classes, generator=rng)

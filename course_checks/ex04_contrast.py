@@ -246,7 +246,7 @@ MAPS = Part(
 
 
 def _identity_cases(seed: int) -> list[tuple]:
-    """Right maps, negated ones, one wrong number, and maps of a wrong formula."""
+    """Right maps, negated ones, two wrong numbers, and maps of a wrong formula."""
     made = []
     for number, (n, h, w) in enumerate([(1, 5, 5), (2, 3, 4), (2, 4, 4), (3, 2, 5)]):
         rng = dice(seed, 20 + number)
@@ -256,12 +256,14 @@ def _identity_cases(seed: int) -> list[tuple]:
         claimed = _contrasts(given, logits, list(range(classes)))
         if number == 1:
             claimed = -claimed
-        elif number == 2:  # one wrong number, and a negative one
-            claimed[n - 1, 1, 0, 1] -= 2 + 2 * torch.rand((), generator=rng)
+        elif number == 2:  # the larger of two is positive, but belongs to an improbable class
+            low, *_, high = logits[n - 1].argsort().tolist()
+            claimed[n - 1, low, 0, 1] += 3 + torch.rand((), generator=rng)
+            claimed[n - 1, high, 1, 1] -= 2 + 0.5 * torch.rand((), generator=rng)
         elif number == 3:
             claimed = given.mean(dim=1, keepdim=True) - given
         gap = claimed - _contrasts(given, logits, list(range(classes)))
-        if gap.max() > -gap.min():  # the largest deviation is to be a negative one
+        if number != 2 and gap.max() > -gap.min():  # so that both signs come
             claimed, given = -claimed, -given
         made.append((claimed, given, logits))
     return made
@@ -315,6 +317,8 @@ _OVER_IMAGES = "your probabilities add up to 1 over the images: mind the axis of
 IDENTITY_MISTAKES = (
     Mistake(_NO_SIZE, _measured(Tensor.max)),
     Mistake(_NO_SIZE, _measured(lambda values: values.max().abs())),
+    Mistake(_NO_SIZE, _measured(lambda values: -values.min())),
+    Mistake(_NO_SIZE, _measured(lambda values: values.min().abs())),
     Mistake(
         "this is the mean. One bad place hides in a mean: report the largest.",
         _measured(lambda values: values.abs().mean()),

@@ -74,7 +74,13 @@ WRONG = (
     Wrong(
         "ex04_identities",
         ("(maps - right).abs().max()", "(maps - right).max()"),
-        1.5,
+        2.25,
+        "take the size before the maximum",
+    ),
+    Wrong(
+        "ex04_identities",
+        ("(maps - right).abs().max()", "(right - maps).max()"),
+        2.62,
         "take the size before the maximum",
     ),
     Wrong(
@@ -102,13 +108,13 @@ WRONG = (
     Wrong(
         "ex04_which",
         ('torch.einsum("c,cij->ij", p, table) - table', "table[P] - table"),
-        2.33,
+        2.0,
         "this is the choice by the maps S^P - S^Q",
     ),
     Wrong(
         "ex04_which",
         ("torch.arange(len(p)) != P", "torch.ones(len(p), dtype=torch.bool)"),
-        2.67,
+        2.33,
         "is P itself",
     ),
     Wrong(
@@ -133,6 +139,7 @@ WRONG = (
         2.67,
         "the weakest map, but not the most spread",
     ),
+    Wrong("ex04_which", ("rival & weak", "weak"), 3.67, "this is P itself"),
     Wrong("ex04_which", ("nonzero()[0]", "nonzero()[-1]"), 3.33, "the lower number wins"),
     Wrong(
         "ex04_which",
@@ -181,11 +188,13 @@ WRONG = (
         "this is the cross-entropy contrast",
     ),
     # the same slip in all lines at once
-    Wrong("ex04_identities", (".abs().max()", ".max().abs()"), 0, "take the size before", lines=2),
-    Wrong("ex04_identities", (".abs().max()", ".max()"), 0, "take the size before", lines=2),
+    Wrong(
+        "ex04_identities", (".abs().max()", ".max().abs()"), 0.75, "take the size before", lines=2
+    ),
+    Wrong("ex04_identities", (".abs().max()", ".max()"), 0.75, "take the size before", lines=2),
     Wrong("ex04_identities", (".abs().max()", ".abs().mean()"), 0, "hides in a mean", lines=2),
     Wrong("ex04_identities", (".abs().max()", ".mean().abs()"), 0, "cancel", lines=2),
-    Wrong("ex04_identities", (".abs().max()", ".abs().sum()"), 1.88, "the sum of all", lines=2),
+    Wrong("ex04_identities", (".abs().max()", ".abs().sum()"), 0, "the sum of all", lines=2),
     Wrong("ex04_identities", (".abs().max()", "[0].abs().max()"), 0, "only the first", lines=2),
     Wrong("ex04_identities", ("softmax(dim=1)", "softmax(dim=0)"), 0, "mind the axis"),
 )
