@@ -221,6 +221,10 @@ def test_collecting_again_says_what_changed(tmp_path):
             {f"Ex 4_ann_attempt_2026-11-20-10-11-12_{NAME}.ipynb": "ann"},
             f"Ex 4_eve_attempt_2026-11-20-10-11-12_bo_2_9_{NAME}.ipynb",
         ),
+        (
+            {f"Ex 4_ann_attempt_2026-11-20-10-11-12_{NAME}.ipynb": "ann"},
+            f"Ex 4_eve_attempt_2026-11-20-10-11-12_x_ann_attempt_2026-11-21-10-11-12_{NAME}.ipynb",
+        ),
     ],
 )
 @pytest.mark.parametrize("made", [zipped, folder])
@@ -238,6 +242,43 @@ def test_of_blackboards_files_the_last_attempt_wins(tmp_path):
         "ex04_ann_attempt_2026-11-21-10-11-12.txt": "a receipt",
     }
     assert taken(zipped(tmp_path / "s.zip", files), tmp_path / "s") == {"ann": "second"}
+
+
+def test_blackboards_user_names_may_hold_what_stands_between_its_words(tmp_path):
+    files = {
+        f"ex04_contrast_{who}_attempt_2026-11-20-10-11-12_{NAME}.ipynb": who
+        for who in ("a_lee", "b_lee", "ann")
+    }
+    found = taken(zipped(tmp_path / "s.zip", files), tmp_path / "s")
+    assert found == {"a_lee": "a_lee", "b_lee": "b_lee", "ann": "ann"}
+
+
+def test_brightspaces_folders_come_in_and_the_last_attempt_wins(tmp_path):
+    files = {
+        "index.html": "",
+        f"12-34 - Ann O'Lee - Sep 9, 2026 1245 PM/{NAME}.ipynb": "first",
+        "12-34 - Ann O'Lee - Sep 24, 2026 126 PM/work.ipynb": "last",
+        f"12-34 - Ann O'Lee - Sep 24, 2026 945 AM/{NAME}.ipynb": "second",
+        f"12-35 - Bo-Li Wu - 24 September, 2026 945 AM/{NAME}.ipynb": "bo",
+        f"12-36 - Cy - 24 sept. 2026 0945/{NAME}.ipynb": "cy",
+    }
+    assert taken(zipped(tmp_path / "s.zip", files), tmp_path / "s") == {
+        "12-34 - Ann O'Lee": "last",
+        "12-35 - Bo-Li Wu": "bo",
+    }
+    del files["index.html"]
+    cy = {name: text for name, text in files.items() if text == "cy"}
+    found = taken(zipped(tmp_path / "t.zip", cy), tmp_path / "t")
+    assert found == {"12-36 - Cy - 24 sept. 2026 0945": "cy"}
+
+
+def test_a_class_in_one_folder_is_told_what_to_do(tmp_path):
+    files = {f"Exercise 4/{who}/work/{NAME}.ipynb": who for who in ("Lee, Ann(ann)", "Wu, Bo(bo)")}
+    done = lms.take(zipped(tmp_path / "s.zip", files), NAME, tmp_path / "s", MOST)
+    assert "put each into a folder of its student's name" in "".join(done.said)
+    flat = zipped(tmp_path / "f.zip", {f"Ann Lee - {NAME}.ipynb": "ann"})
+    with pytest.raises(lms.Refused, match="put each notebook into a folder of its student's name"):
+        lms.take(flat, NAME, tmp_path / "f", MOST)
 
 
 def test_of_nbgraders_attempts_the_last_one_wins_whatever_its_file_is_called(tmp_path):
@@ -434,7 +475,16 @@ def test_a_roster_with_short_rows_and_a_login_in_another_encoding_is_filled(tmp_
     marks = ByHand({(name, WHY): 1 for name in students})
     done = filled(tmp_path, text, [grade(name, 2) for name in students], marks, {})
     assert done.filled == 1 and ",3,3,\n" in done.content.decode()
-    assert "rows end before the column: “short”" in " ".join(done.said)
+    assert "rows end before the column, or are longer than the first row: “short”" in done.said[1]
+
+
+def test_a_row_whose_cells_a_stray_quote_moved_is_left_as_it_is(tmp_path):
+    text = MOODLE_SHEET.replace('"Lee, Ann",ann@', 'Lee", Ann,ann@')  # the name is two cells now
+    marks = marked(Ann_101=4, Ann_102=2)
+    grades = [grade("Ann 101", 12), grade("Ann 102", 15)]
+    done = filled(tmp_path, text, grades, marks, {f"Ann {n}": moodle(n) for n in ("101", "102")})
+    assert done.filled == 1 and done.content.decode() == text.replace('"",20.00', '"17",20.00')
+    assert "longer than the first row: “Ann 101”" in " ".join(done.said)
 
 
 def test_other_points_in_the_lms_are_said(tmp_path):

@@ -1,12 +1,13 @@
 """`make collect`: hand-ins as an LMS, a hub or nbgrader keeps them, put where `make grade` looks.
 
-Who handed in what is told by names alone: Moodle's folders, the flat files of Canvas and
-Blackboard, nbgrader's folders, the homes of a hub; and only by what the system itself wrote, never
-by a student's own names, which stand deeper, or behind it. What comes is hostile: a path that leads
-elsewhere, a link, a zip that unpacks to more than it seems. Nothing is unpacked but single
-notebooks, each up to a limit.
+Who handed in what is told by names alone: Moodle's and Brightspace's folders, the flat files of
+Canvas and Blackboard, nbgrader's folders, the homes of a hub; and only by what the system itself
+wrote, never by a student's own names, which stand deeper, or behind it. What comes is hostile: a
+path that leads elsewhere, a link, a zip that unpacks to more than it seems. Nothing is unpacked but
+single notebooks, each up to a limit.
 """
 
+import contextlib
 import io
 import json
 import os
@@ -17,6 +18,7 @@ import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 
 from .collect import (
@@ -37,12 +39,14 @@ MOST_FILES, MOST_BYTES = 50_000, 4_000_000_000  # of one export: then it is no c
 MOODLE = re.compile(r"(?P<place>(?P<name>.+?)_(?P<id>\d+)_assignsubmission_[a-z]+_?)")
 MOODLE_FLAT = re.compile(MOODLE.pattern + r"(?P<rest>.+)")
 CANVAS = re.compile(r"(?P<name>[^/]+?)(?P<late>_LATE)?_(?P<id>\d+)_(?P<file>\d+)_(?P<rest>[^/]+)")
-BLACKBOARD = re.compile(
-    r"(?:.*_)?(?P<name>[^_/]+)_attempt_(?P<time>\d{4}(?:-\d\d){5})_(?P<rest>[^/]+)"
+BLACKBOARD = re.compile(  # the name begins with the assignment's
+    r"(?P<name>[^/]+?)_attempt_(?P<time>\d{4}(?:-\d\d){5})_(?P<rest>[^/]+)"
 )
+BRIGHTSPACE = re.compile(r"(?P<name>\d+-\d+ - .+?) ?- (?P<time>[^-]+)")
+BRIGHTSPACE_TIMES = ("%b %d, %Y %I%M %p", "%B %d, %Y %I%M %p", "%d %B, %Y %I%M %p")
 NBGRADER = re.compile(r"(?P<name>[^+]+)\+(?P<assignment>[^+]+)\+(?P<time>\d{4}-[^+]+)(?:\+.*)?")
-OF_ONE = ("moodle", "canvas", "blackboard")  # whose exports hold one assignment
-OF_TIMES = ("blackboard", "nbgrader")  # whose `attempt` is a time
+OF_ONE = ("moodle", "canvas", "blackboard", "brightspace")  # whose exports hold one assignment
+OF_TIMES = ("blackboard", "brightspace", "nbgrader")  # whose `attempt` is a time
 HOMES = Path("/home")
 
 
@@ -68,7 +72,8 @@ class Owner:
 
     Attributes:
         student: the name of the folder that it gets below submitted/.
-        system: "moodle", "canvas", "blackboard", "nbgrader", or "" for a folder for each student.
+        system: "moodle", "canvas", "blackboard", "brightspace", "nbgrader", or "" for a folder for
+            each student.
         id: the LMS's number of the student, "" if it has none.
         place: what the LMS calls the folder or the file; feedback goes back under this name.
         attempt: a later one is larger.
@@ -149,8 +154,9 @@ def _none(source: Path, assignment: str, files: list[File]) -> str:
     return (
         f"No hand-in for {assignment} was found in {source}. It holds {there}. Known are Moodle's "
         "folders (<name>_<id>_assignsubmission_file_), Canvas's files "
-        "(<name>_<id>_<number>_<file>), Blackboard's (<name>_attempt_<time>_<file>), nbgrader's "
-        "<student>/<assignment>/ and homes."
+        "(<name>_<id>_<number>_<file>), Blackboard's (<name>_attempt_<time>_<file>), Brightspace's "
+        "folders (<number>-<number> - <name> - <time>), nbgrader's <student>/<assignment>/ and "
+        "homes. Of another system, put each notebook into a folder of its student's name."
     )
 
 
@@ -169,6 +175,8 @@ def _take_one(student, candidates, assignment, submitted, most, taken: Taken) ->
         taken.said.append(
             f"{quoted(student)} has {len(fits)} notebooks: "
             f"{quoted('/'.join(file.parts))} was taken."
+            + " If several students made them, put each into a folder of its student's name."
+            * (owner.system == "")
         )
     try:  # one byte too many is kept: `make grade` then says that it is too large
         content = file.read(most + 1)
@@ -220,8 +228,20 @@ def _owners(files: list[File]) -> list[Owner | None]:
     """
     roots = {file.parts[0] for file in files if len(file.parts) > 1}
     at = int(len(roots) == 1 and _by_system((*roots, "")) is None)
-    told = [_by_system(file.parts[at:]) for file in files]
+    told = _without_title([_by_system(file.parts[at:]) for file in files])
     return told if any(told) else [_by_folder(file.parts) for file in files]
+
+
+def _without_title(owners: list[Owner | None]) -> list[Owner | None]:
+    """Blackboard's names begin with the assignment's. Each may hold a `_`: what all share goes."""
+    theirs = {one.student for one in owners if one and one.system == "blackboard"}
+    shared = os.path.commonprefix(list(theirs)).rfind("_") + 1
+    return [
+        replace(one, student=_folder(one.student[shared:]))
+        if one and one.system == "blackboard"
+        else one
+        for one in owners
+    ]
 
 
 def _by_system(parts: tuple[str, ...]) -> Owner | None:
@@ -235,6 +255,16 @@ def _by_system(parts: tuple[str, ...]) -> Owner | None:
     if found := NBGRADER.fullmatch(name):
         rest = (found["assignment"], *deeper)
         return Owner(_folder(found["name"]), "nbgrader", "", "", (found["time"],), rest)
+    if (found := BRIGHTSPACE.fullmatch(name)) and (time := _brightspace_time(found["time"])):
+        return Owner(_folder(found["name"]), "brightspace", "", name, (time,), tuple(deeper))
+    return None
+
+
+def _brightspace_time(words: str) -> datetime | None:
+    """Of "Sep 24, 2026 926 PM"; None: of another form, as in other languages."""
+    for form in BRIGHTSPACE_TIMES:
+        with contextlib.suppress(ValueError):
+            return datetime.strptime(re.sub(r" (\d{3})(?!\d)", r" 0\1", words), form)
     return None
 
 

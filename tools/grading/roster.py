@@ -70,10 +70,13 @@ def fill(
     column = _column(head, system, assignment, path)
     found = _matched(table, head, system, grades, origins)
     changes, said, comma = {}, found.said, _comma(table, column)
-    short = [number for number in found.rows if column >= len(table[number])]
-    if short:
-        names = _all([found.rows.pop(number)["student"] for number in short])
-        said.append(f"Not filled, since their rows end before the column: {names}.")
+    odd = [number for number in found.rows if not _fits(table[number], table[0], column)]
+    if odd:
+        names = _all([found.rows.pop(number)["student"] for number in odd])
+        said.append(
+            f"Not filled, since their rows end before the column, or are longer than the first "
+            f"row: {names}."
+        )
     for number, grade in found.rows.items():
         hand = marks.of(grade, assignment)
         total = None if hand is None else round(automatic_marks(grade) + hand, 2)
@@ -85,6 +88,11 @@ def fill(
         said += _maximum(table, head, assignment)
     new = _with(text, table, column, changes)
     return Filled(new.encode(encoding), filled, said)
+
+
+def _fits(row: list[Cell], head: list[Cell], column: int) -> bool:
+    """Whether the column is there, and where it should be: a stray quote or comma moves cells."""
+    return column < len(row) and not any(cell.value.strip() for cell in row[len(head) :])
 
 
 def _decoded(content: bytes) -> tuple[str, str]:
