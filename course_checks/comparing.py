@@ -1,5 +1,6 @@
 """Is an answer the right one, and if not, where does it differ? For values made of plain types."""
 
+from difflib import SequenceMatcher
 from hashlib import sha256
 from math import isfinite, prod
 from textwrap import shorten
@@ -93,7 +94,7 @@ def in_form_of(answer: Any, right: Any) -> Any:
     if isinstance(right, (Tensor, Numbers)):
         is_form = type(answer) is list or (type(answer) in (bool, int, float) and not right.shape)
         return _as_tensor(answer, right.shape) if is_form else answer
-    if type(right) is list and isinstance(answer, (Tensor, Numbers)) and len(answer.shape):
+    if type(right) is list and list(getattr(answer, "shape", ()))[:1] == [len(right)]:
         return _as_list(answer, right)
     return number(answer)
 
@@ -186,7 +187,14 @@ def difference(answer: Any, right: Any, tolerance: float, axes: str = "", at: st
         )
     if isinstance(answer, Tensor) and right.is_floating_point():
         return where + _wrong_values(answer, right)
+    if type(right) is str and _nearly(answer, right):
+        return f"{where}you have {shown(answer)}: write it letter by letter as the task does."
     return f"{where}you have {shown(answer)}, which is not right."
+
+
+def _nearly(word: str, right: str) -> bool:
+    """Whether a word is the right one but for a slip of the pen, or for capital letters."""
+    return SequenceMatcher(None, word.lower(), right.lower()).ratio() > 0.85
 
 
 def _out_of_a_list(answer: Any, right: Any) -> str:

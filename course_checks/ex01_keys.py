@@ -63,10 +63,11 @@ def judge_asked(answer) -> Verdict:
     """One eighth for each person: half of it for the kind, half for P and Q."""
     if type(answer) is not dict:
         return Verdict(0.0, "return a dictionary: eight people, and a list for each.")
+    answer = {" ".join(str(who).lower().split()): entry for who, entry in answer.items()}
     found = {who: _judge_one(who, answer.get(who)) for who in _ASKED}
     right = sum(verdict == RIGHT for verdict in found.values())
-    kinds = [str(answer.get(who)).lower().split(",")[0] for who in _ASKED]
-    if max(map(kinds.count, kinds)) > _MOST_ASKED:
+    kinds = [str(answer[who]).lower().split(",")[0] for who in _ASKED if who in answer]
+    if max(map(kinds.count, kinds), default=0) > _MOST_ASKED:
         return Verdict(0.0, "eight people do not all ask the same.")
     if right == len(found):
         return RIGHT
@@ -77,13 +78,13 @@ def judge_asked(answer) -> Verdict:
 
 def _judge_one(who: str, entry) -> Verdict:
     if entry is None:
-        return Verdict(0.0, "there is no entry for this person.")
-    words = [entry] if type(entry) is str else entry
+        return Verdict(0.0, f'there is no entry "{who}".')
+    words = [entry] if str(entry).lower() in _PATTERNS else entry  # "why", without its brackets
     if type(words) is not list or not words or not all(type(word) is str for word in words):
         return Verdict(0.0, 'write a list of words, such as ["why", P].')
     words = [" ".join(word.lower().split()) for word in words]
     if words[0] not in _PATTERNS:
-        return Verdict(0.0, f"the first word must be one of {', '.join(_PATTERNS)}.")
+        return Verdict(0.0, f'"{words[0]}" is none of {", ".join(_PATTERNS)}.')
     kind, whole = _ASKED[who]
     if _seal(who, words[0]) != kind:
         return Verdict(0.0, _other_kind(words[0]))
@@ -125,10 +126,11 @@ def judge_taxonomy(answer) -> Verdict:
     if not wrong:
         return RIGHT
     first = wrong[0]
-    how = "has no label yet" if first not in labels else f"is not '{labels[first]}'"
+    missing = "has no label yet: is its name written as in the list?"
+    how = f"is not '{labels[first]}'." if first in labels else missing
     right = len(_TAXONOMY) - len(wrong)
     return Verdict(
-        right / len(_TAXONOMY), f"{right} of 17 are right. {first} {how}. {_reader(first)}"
+        right / len(_TAXONOMY), f"{right} of 17 are right. {first} {how} {_reader(first)}"
     )
 
 

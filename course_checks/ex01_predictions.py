@@ -79,6 +79,15 @@ TOP_MISTAKES = (
         lambda y, names, k: _named(y.softmax(0), names, k),
     ),
     Mistake(
+        "this is a sigmoid, which looks at each logit by itself. The classes of an image share one "
+        "belief: softmax.",
+        lambda y, names, k: _named(y.sigmoid(), names, k),
+    ),
+    Mistake(
+        "these are *logarithms* of probabilities: `softmax`, not `log_softmax`.",
+        lambda y, names, k: _named(y.log_softmax(1), names, k),
+    ),
+    Mistake(
         "you chose the k largest first and took the softmax of those. The classes that you do not "
         "show have their share of the belief, too.",
         _softmax_of_k,
@@ -109,13 +118,12 @@ TOP_MISTAKES = (
         "these are percentages; give probabilities between 0 and 1.",
         lambda y, names, k: [[[name, 100 * p] for name, p in row] for row in top(y, names, k)],
     ),
-    Mistake(
-        "your probabilities are rounded. Round when you print, not before.",
-        lambda y, names, k: _rounded(top(y, names, k), 4),
-    ),
-    Mistake(
-        "your probabilities are rounded. Round when you print, not before.",
-        lambda y, names, k: _rounded(top(y, names, k), 2),
+    *(
+        Mistake(
+            "your probabilities are rounded. Round when you print, not before.",
+            lambda y, names, k, digits=digits: _rounded(top(y, names, k), digits),
+        )
+        for digits in (4, 3, 2)
     ),
     Mistake(
         "a learner of birds cannot read class numbers: give names, from `categories`.",
@@ -170,6 +178,10 @@ CHOOSE_MISTAKES = (
     Mistake(
         "these are columns of the table. Sort each image's logits first.",
         columns,
+    ),
+    Mistake(
+        "your softmax runs over the images (dim 0). Sort each image's own row; the logits will do.",
+        lambda y, names: choice(y.softmax(0), names, (0, 1, -1)),
     ),
     Mistake(
         "every image got the answer of the first one. Each has its own order.",

@@ -45,6 +45,11 @@ WEIGHT_MISTAKES = (
         lambda g: g.mean(1),
     ),
     Mistake(
+        "the axis of the images is missing: (N, C) is expected for one image, too. `[0]` takes the "
+        "first image, and a bare `squeeze()` drops every axis of length 1.",
+        lambda g: g.mean((2, 3)).squeeze(),
+    ),
+    Mistake(
         "you averaged over the batch as well. Each image has weights of its own: (N, C).",
         lambda g: g.mean((0, 2, 3)),
     ),
@@ -134,11 +139,11 @@ EVIDENCE_MISTAKES = (
 
 
 def cases_map(seed: int) -> list[Case]:
-    """A batch with an empty map among others; a single map; one without any evidence; one that is
-    positive everywhere."""
+    """A batch with a faint map, all of it below 1, and an empty one; a single map; one without any
+    evidence; one that is positive everywhere."""
     more = seed % 3
     batch = _random(seed, 3, 4, 5 + more) * torch.tensor([1.0, 5.0, 0.2])[:, None, None]
-    batch[1 + seed % 2] = -batch[1 + seed % 2].abs()
+    batch[seed % 2] = -batch[seed % 2].abs()
     none = torch.zeros(1, 2 + more, 3)
     two = _random(seed, 2, 7, 7)
     two[1] = two[1].abs() + 0.5
@@ -221,6 +226,13 @@ MAP_MISTAKES = (
     Mistake(
         "the division is missing: a map's largest value must be 1.",
         lambda S, size: upsample(S.relu(), size),
+        share=0.5,
+    ),
+    Mistake(
+        "a map whose largest value lies below 1 was not divided by it: only 0 is left as it is.",
+        lambda S, size: (
+            (large := upsample(S.relu(), size)) / large.amax((1, 2), keepdim=True).clamp(min=1)
+        ),
         share=0.5,
     ),
     Mistake(

@@ -21,6 +21,11 @@ from .networks import built, hooks_on, modules_of
 from .settings import are_changed, as_at_the_start
 
 Case = tuple  # the arguments of one call of the learner's function
+_ALONG = (
+    "`max` along one axis returns values and places; `amax` returns the values alone, and takes "
+    "several axes."
+)
+COMMON = (("TypeError: max()", _ALONG), ("return_types.max", _ALONG))  # failures in any part
 CHANGED = "ChangedArguments"  # the `Failure` of a function that leaves its arguments otherwise
 
 
@@ -158,7 +163,8 @@ class Part:
             return Verdict(0.0, failure.message)
         where = f" (line {failure.line} of your function)" if failure.line else ""
         text = f"{failure.error}: {failure.message}"
-        teaches = next((says for words, says in self.failures if words.lower() in text.lower()), "")
+        known = (says for words, says in (*self.failures, *COMMON) if words.lower() in text.lower())
+        teaches = next(known, "")
         return Verdict(0.0, f"your code stopped with {text}{where}. {teaches}".strip())
 
     def is_close(self, answer: Any, right: Any) -> bool:
@@ -258,7 +264,7 @@ def _called(function: Any, case: Case, settings: AbstractContextManager) -> Any:
         code = getattr(function, "__code__", None)
         while trace is not None:
             if code is not None and trace.tb_frame.f_code is code:
-                line = trace.tb_lineno - code.co_firstlineno
+                line = trace.tb_lineno - code.co_firstlineno + 1
             trace = trace.tb_next
         return Failure(type(error).__name__, str(error)[:300], line)
 

@@ -15,8 +15,9 @@ import pytest
 import torch
 from torch import nn
 
+import course_checks as checks
 from course_checks.networks import Network
-from course_checks.part import Mistake, Part, Verdict
+from course_checks.part import Mistake, Part, Verdict, call
 from course_checks.report import LUCK, judge, marks
 
 
@@ -307,6 +308,23 @@ def test_a_setting_stays_and_a_function_that_needs_it_counts(settings):
     seen = Part("ex99_logits", "logits", 3, "f", _images, lambda network, x: network(x)[0])
     assert marks(seen, judge(seen, lambda network, x: network(x)[0].numpy())) == 3
     assert not torch.is_grad_enabled()
+
+
+def test_a_persons_name_with_a_capital_counts():
+    part = next(one for one in checks.parts("ex01_questions") if one.name == "ex01_asked")
+    right = {"ornithologist": ["contrast", "spoonbill", "flamingo"], "radiologist": ["why", "x"]}
+    capital = {who.capitalize(): entry for who, entry in right.items()}
+    assert part.verdict(capital, ()) == part.verdict(right, ())
+    assert part.verdict(right, ()).share == 1.5 / 8
+
+
+def test_the_line_that_stops_is_counted_as_the_cell_counts_it():
+    """The function's first line, that of `def`, is line 1, as in a cell that begins with it."""
+
+    def stops():
+        raise ZeroDivisionError
+
+    assert call(stops, ()).line == 2
 
 
 def test_what_a_function_switches_off_is_on_again_for_the_next_one(settings):

@@ -42,7 +42,19 @@ WRONG = (
         "ex01_asked",
         ('"curator": ["counterfactual", "oil painting"],', ""),
         3.5,
-        "The curator: there is no entry",
+        'The curator: there is no entry "curator"',
+    ),
+    Wrong(
+        "ex01_asked",
+        ('["why", "pneumonia"]', '"why pneumonia"'),
+        3.5,
+        'The radiologist: write a list of words, such as ["why", P]',
+    ),
+    Wrong(
+        "ex01_asked",
+        ('["counterfactual", "salt dome"]', '["counterfactal", "salt dome"]'),
+        3.5,
+        'The geologist: "counterfactal" is none of why, counterfactual',
     ),
     Wrong(
         "ex01_top",
@@ -51,6 +63,9 @@ WRONG = (
         "these are logits",
     ),
     Wrong("ex01_top", ("softmax(dim=1)", "softmax(dim=0)"), 0, "runs over the images"),
+    Wrong("ex01_top", ("logits.softmax(dim=1)", "logits.sigmoid()"), 0, "this is a sigmoid"),
+    Wrong("ex01_top", ("softmax(dim=1)", "log_softmax(dim=1)"), 0, "these are *logarithms*"),
+    Wrong("ex01_top", ("[categories[c], p] for", "[categories[c], round(p, 3)] for"), 0, "rounded"),
     Wrong(
         "ex01_top",
         (
@@ -80,6 +95,7 @@ WRONG = (
     ),
     Wrong("ex01_top", (_PAIRS, f"{_PAIRS}[0]"), 0, "one list for each image"),
     Wrong("ex01_top", ("[categories[c], p] for", "[c, p] for"), 0, "give names, from `categories`"),
+    Wrong("ex01_choose", ("logits.argsort", "logits.softmax(0).argsort"), 0, "(dim 0)"),
     Wrong("ex01_choose", ("row[1]", "row[0]"), 1.5, "The runner-up is the *second*"),
     Wrong("ex01_choose", ("row[-1]", "row[2]"), 1.5, "take the *least* probable class"),
     Wrong(
@@ -101,6 +117,12 @@ WRONG = (
         '[0]["P"]: expected a string, got a whole number',
     ),
     Wrong("ex01_sensible", (_UNKNOWN, "if False:"), 0, "before you look for its number"),
+    Wrong(
+        "ex01_sensible",
+        ('append("sensible")', 'append("Sensible")'),
+        0,
+        "letter by letter",
+    ),
     Wrong("ex01_sensible", ("] > row", "] < row"), 0, "P and Q have changed places"),
     Wrong("ex01_sensible", ("] > row", "] >= row"), 1.5, "`>`, not `>=`"),
     Wrong(
@@ -118,7 +140,12 @@ WRONG = (
     Wrong(
         "ex01_taxonomy", ('"CAM": "D",', '"CAM": "T",'), 1.88, "16 of 17 are right. CAM is not 'T'"
     ),
-    Wrong("ex01_taxonomy", ('"RISE": "D",', '"Rise": "D",'), 1.88, "RISE has no label yet"),
+    Wrong(
+        "ex01_taxonomy",
+        ('"RISE": "D",', '"Rise": "D",'),
+        1.88,
+        "RISE has no label yet: is",
+    ),
     Wrong(
         "ex01_taxonomy",
         ('"Graph-CNN": "I",', '"Graph-CNN": "direct",'),

@@ -105,6 +105,18 @@ WRONG = (
         "two axes of length 1",
     ),
     Wrong(
+        "ex02_weights",
+        ("dim=(2, 3))", "dim=(2, 3)).squeeze()"),
+        1.33,
+        "the axis of the images is missing",
+    ),
+    Wrong(
+        "ex02_capture",
+        ("[kept[0].detach(), gradient]", "gradient"),
+        0,
+        "expected a list of 2, got a tensor",
+    ),
+    Wrong(
         "ex02_map",
         (
             'S.relu()[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]',
@@ -124,6 +136,18 @@ WRONG = (
         "ex02_map", (_DIVIDE, "return large / largest"), 1.5, "your answer holds NaN or infinity"
     ),
     Wrong("ex02_map", (_DIVIDE, "return large"), 1.88, "the division is missing"),
+    Wrong(
+        "ex02_map",
+        ("torch.where(largest > 0, largest, 1)", "largest.clamp(min=1)"),
+        2.62,
+        "lies below 1 was not divided",
+    ),
+    Wrong(
+        "ex02_map",
+        (_LARGEST, "largest = large.max(dim=(1, 2), keepdim=True)"),
+        0,
+        "`amax` returns the values alone",
+    ),
     Wrong(
         "ex02_map", ("size=size", "size=size[::-1]"), 0.75, "height and width have changed places"
     ),
