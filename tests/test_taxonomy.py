@@ -6,7 +6,7 @@ import math
 import captum.attr
 import pytest
 import torch
-from tiny_networks import RandomNet
+from tiny_networks import RandomNet, hooks
 from torch import nn
 
 from course_utils import ContrastCAM, CounterfactualCAM, ForwardPass, GradCAM, load_classifier
@@ -25,6 +25,7 @@ from course_utils.methods.taxonomy import (
     rectifiers,
 )
 from course_utils.methods.taxonomy.causal_cam import events, set_algebra
+from course_utils.methods.taxonomy.channel_means import ChannelMeans
 from course_utils.methods.taxonomy.fista import fista
 from course_utils.methods.taxonomy.goyal import swaps
 from course_utils.networks.preprocess import Preprocess
@@ -277,6 +278,18 @@ def test_the_copy_with_other_rectifiers_gives_the_same_answers():
     assert isinstance(twin.act, nn.ReLU) and torch.equal(twin(x), network(x))
 
 
+def test_smoothgrad_is_the_mean_gradient_at_copies_with_noise_of_15_percent_of_the_range():
+    network, x = Stack(nn.Conv2d(3, 4, 3), torch.eye(4)[:2]), torch.rand(1, 3, 32, 32) * 4 - 1
+    x[0, 0, 0, :2] = torch.tensor([-1.0, 3.0])  # the range is 4, and the noise 0.6
+    read: list = []
+    network.register_forward_pre_hook(lambda _module, given: read.append(given[0].detach()))
+    found = METHODS["SmoothGrad"](network, x, why=0).result
+    copies = torch.cat([one for one in read if len(one) > 1]).requires_grad_()
+    assert len(copies) == 16 and float((copies - x).detach().std()) == pytest.approx(0.6, rel=0.01)
+    (gradients,) = torch.autograd.grad(network(copies)[:, 0].sum(), copies)
+    torch.testing.assert_close(found, gradients.mean(0))
+
+
 def test_smoothgrad_of_a_linear_function_is_its_gradient():
     network = Stack(identity(), torch.tensor([[2.0, 0, -1], [0, 0, 0]]), nn.Identity())
     found = METHODS["SmoothGrad"](network, torch.rand(1, 3, 4, 4), why=0, copies=3).result
@@ -304,6 +317,37 @@ def test_red_is_found_on_the_left_and_green_on_the_right(name):
     )
 
 
+class RedShare(nn.Module):
+    """p = (1/5 + r / 2, 1/10, the rest), r the mean of red: linear in every pixel."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.places = "places", identity()
+        self.eval()
+
+    def forward(self, x):
+        p = 0.2 + self.places(x)[:, 0].mean((1, 2)) / 2
+        return torch.stack([p, torch.full_like(p, 0.1), 0.9 - p], 1).log()
+
+
+def test_limes_weights_are_what_each_patch_adds_as_shares_of_the_probabilities_asked_about():
+    """Four patches of 0.8 red each: without one, p_P is less by 0.1 of p_P + p_Q = 0.6 + 0.1."""
+    x = torch.rand(1, 3, 32, 32) / 100
+    x[:, 0] = 0.8
+    x[:, 1, :16, :16], x[:, 1, 16:, 16:], x[:, 2, :16, 16:] = 1, 1, 1  # seen to be four patches
+    found = METHODS["LIME"](RedShare(), x, 0, 1, patches=4)
+    assert found.result.unique().tolist() == [0, 1, 2, 3] and found.result[0, 0] == 0
+    # the Lasso takes the penalty's share away: 0.001 / (1/4), the variance of a coin
+    expected = torch.full((1, 1, 32, 32), 0.1 / 0.7 - 0.004)
+    torch.testing.assert_close(found.evidence, expected, atol=0.0015, rtol=0)
+    assert METHODS["LIME"](RedShare(), x, 0, 1, patches=4, sparse=0.1).empty
+
+
+def test_lime_of_a_class_that_is_never_said_is_empty():
+    network = Stack(identity(), torch.tensor([[-1e4, 0, 0], [1e4, 0, 0]]))
+    assert (METHODS["LIME"](network, torch.ones(1, 3, 8, 8), 0, samples=8).evidence == 0).all()
+
+
 def test_rise_of_a_network_that_always_says_the_same_is_empty():
     network = Stack(identity(), torch.zeros(2, 3))
     assert METHODS["RISE"](network, torch.rand(1, 3, 32, 32)).empty
@@ -326,6 +370,72 @@ def test_tcav_has_the_sign_of_the_weight_and_its_length():
     (red, up), (green, down) = found.result["red"], found.result["green"]
     assert (red, green) == (1, 0)
     assert up == pytest.approx(3, rel=0.02) and down == pytest.approx(-2, rel=0.02)
+
+
+class Order(nn.Module):
+    """A layer's output in another order of axes; a class token comes before the places."""
+
+    def __init__(self, order: str):
+        super().__init__()
+        self.order = order
+
+    def forward(self, a):
+        if self.order == "channels last":
+            return a.movedim(1, -1)
+        tokens = a.flatten(2).movedim(1, -1)
+        return torch.cat([tokens[:, :1] * 0 + 5, tokens], 1) if "class" in self.order else tokens
+
+
+GRIDS = {
+    "channels first": lambda a: a,
+    "channels last": lambda a: a.movedim(-1, 1),
+    "tokens": lambda a: a.movedim(-1, 1).unflatten(2, (4, 4)),
+    "class token": lambda a: a[:, 1:].movedim(-1, 1).unflatten(2, (4, 4)),
+}
+
+
+class Curved(nn.Module):
+    """y = tanh of sums over places and channels with weights, from a layer of any order of axes."""
+
+    def __init__(self, order: str):
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem, self.order = nn.Conv2d(3, 4, 2, 2), nn.Identity()
+        if order != "channels first":
+            self.order = Order(order)
+        self.weight = nn.Parameter(torch.randn(2, 4, 4, 4) / 8)
+        self.eval()
+
+    def forward(self, x):
+        a = self.order(self.stem(x))
+        if a.dim() == 3:
+            a = a[:, -16:].movedim(-1, 1).unflatten(2, (4, 4))
+        elif isinstance(self.order, Order):
+            a = a.movedim(-1, 1)
+        return torch.einsum("nchw,kchw->nk", a, self.weight).tanh()
+
+
+@pytest.mark.parametrize("order", ["channels first", "channels last", "tokens", "class token"])
+def test_channel_means_move_all_places_alike_and_the_answer_stays(order):
+    """Of 4 channels on 4 x 4 places: which axis is which cannot be told by its length."""
+    network, x = Curved(order), torch.rand(2, 3, 8, 8)
+    asked = Asked.about(network, x[:1], 0, 1, True, "order")
+    asked = Asked(network, asked.x, ForwardPass(network, asked.x, "order", GRIDS[order]), 0, 1)
+    inner, kept = ChannelMeans(asked), []
+    inner.means.register_forward_hook(lambda _m, _i, a: kept.append(a))
+    y = inner(x.requires_grad_())
+    assert not hooks(network)
+    a = network.stem(x).detach().requires_grad_()
+    expected = torch.einsum("nchw,kchw->nk", a, network.weight).tanh() @ torch.tensor([1.0, -1])
+    torch.testing.assert_close(y[:, 0], expected)
+    torch.testing.assert_close(kept[0], a.mean((2, 3)))
+    (g,) = torch.autograd.grad(expected.sum(), a)
+    (found,) = torch.autograd.grad(y.sum(), kept[0], retain_graph=True)
+    torch.testing.assert_close(found, g.sum((2, 3)))
+    # the image speaks through the means alone
+    spread = (found / 16)[:, :, None, None].expand_as(a)
+    expected = torch.autograd.grad(network.stem(x), x, spread)
+    torch.testing.assert_close(torch.autograd.grad(y.sum(), x), expected)
 
 
 # --- in closed form, and the course's own ---
@@ -366,6 +476,15 @@ def test_grad_cam_pp_follows_the_formula_place_by_place():
         expected += w * A[k]
     found = METHODS["Grad-CAM++"](network, x, 2).evidence[0, 0].double()
     assert torch.allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_grad_cam_pp_counts_a_place_where_the_formula_has_no_value_as_nothing():
+    """g = 1/4 and, of channel 0, sum A = -8: 2 + g sum A = 0. Channel 1 has the rest, by hand."""
+    network, x = Stack(identity(), torch.tensor([[1.0, 1, 0], [0, 0, 0]]), nn.Identity()), -2.0
+    x = torch.tensor([x, 4.0, 0]).view(1, 3, 1, 1).expand(1, 3, 2, 2).clone()
+    # of channel 1: sum A = 16, a = 1 / (2 + 4), w = 4 a g = 1/6, and S = 1/6 * 4
+    found = METHODS["Grad-CAM++"](network, x, 0).evidence
+    torch.testing.assert_close(found, torch.full((1, 1, 2, 2), 4 / 6))
 
 
 def test_grad_cam_pp_is_not_grad_cam_where_a_gradient_is_negative():
@@ -489,6 +608,36 @@ def test_what_cannot_be_had_is_none():
     assert least(1.0, lambda z: z.clamp(0, 1), torch.zeros(1, 1, 1, 2), sign=1, steps=50) is None
 
 
+class TwoColours(nn.Module):
+    """y = 10 (mean red, mean green)."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.places = "places", identity()
+        self.eval()
+
+    def forward(self, x):
+        red, green, _ = self.places(x).mean((2, 3)).unbind(1)
+        return 10 * torch.stack([red, green], 1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_cem_finds_what_makes_it_the_other_class_and_what_suffices(dtype):
+    """Red 3 on the left: with d it is class 1, and a part of the left alone is class 0."""
+    x = torch.full((1, 3, 16, 16), -1, dtype=dtype)
+    x[:, 0, :, :8] = 3
+    network = TwoColours().to(dtype)
+    answer = METHODS["CEM"](network, x, 0, steps=60, rate=0.1, c=100.0)
+    d, kept, cut = (answer.result[key] for key in ("negative", "kept", "patches"))
+    assert int(network(x + d).argmax()) == answer.result["after"] == 1
+    share = float(d.abs().max()) / 4  # the range is from -1 to 3
+    assert answer.said.startswith(f"A change of {share:.1%} of the range makes it class 1; ")
+    assert answer.evidence.shape == (1, 1, 16, 16)
+    blank = x.mean((2, 3), keepdim=True)
+    assert int(network(blank + kept[cut] * (x - blank)).argmax()) == 0
+    assert 0 <= float(kept.min()) and float(kept.mean()) < 0.5 and kept.dtype == dtype
+
+
 # --- Inverted Representations ---
 
 COLOUR = torch.tensor([1.0, -1, 0.5, 0]).view(1, 1, 2, 2).expand(1, 3, 2, 2).clone()
@@ -518,6 +667,22 @@ def test_a_filter_that_fires_at_two_places_gets_two_nodes_there():
     mu, *_ = graph.fit(A, nodes=2, s=0.1, none=1e-4)
     expected = torch.tensor([[0.125, 0.125], [0.875, 0.875]])
     assert torch.allclose(mu[0].sort(0).values, expected, atol=1e-3)
+
+
+def test_a_node_moves_with_the_three_above_relative_to_which_it_moves_least():
+    """A spot, and three nodes above, go one way; the fourth and a second spot another way."""
+    side, moves = 16, torch.tensor([0, 2, 4, 6, 1, 5])
+    A, above = torch.zeros(6, 1, side, side), torch.zeros(6, 4, 2)
+    for n, k in enumerate(moves.tolist()):
+        A[n, 0, 4, 4 + k], A[n, 0, 9, 10 - k] = 1.0, 0.9
+        above[n, :3] = torch.tensor([[0.2, 0.3], [0.5, 0.3], [0.8, 0.3]])
+        above[n, :3, 1] += k / side
+        above[n, 3] = torch.tensor([0.5, 0.9 - k / side])
+    torch.manual_seed(0)
+    mu, place, _, parents = graph.fit(A.flatten(2), nodes=1, above=above)
+    assert sorted(parents.flatten().tolist()) == [0, 1, 2]
+    assert place[:, 0, 0].mul(side).tolist() == [[4.5, 4.5 + k] for k in moves.tolist()]
+    torch.testing.assert_close(mu[0, 0] * side, torch.tensor([4.5, 7.5]), atol=0.05, rtol=0)
 
 
 def test_the_share_that_stays_counts_the_most_frequent_part():
@@ -616,6 +781,24 @@ def test_the_twelve_contrasts_begin_with_the_q_that_was_named(birds, flamingo):
     assert len(answer.titles) == 11 and answer.titles[0] == "not egret"  # 12 species without P
     theirs = ContrastCAM(birds)(flamingo, "flamingo", "egret").evidence
     assert torch.allclose(answer.evidence[0, 0], theirs[0, 0], atol=1e-6)
+
+
+def test_the_second_stage_learns_the_birds_names_and_noise_is_on_those_it_is_tried_on(
+    birds, recwarn
+):
+    clean, noisy = (reasoning.accuracies(birds, [0, 1], 36, 24, noise) for noise in (0.0, 3.0))
+    assert list(clean) == ["feed-forward", "contrasts", "control"]
+    assert min(clean.values()) > 0.7 and max(noisy.values()) < 0.5
+    assert not recwarn.list  # sklearn's, that the perceptron might learn longer
+
+
+@pytest.mark.parametrize("train", [0, 12])
+def test_contrastive_reasoning_asks_for_as_many_q_as_wanted_and_learns_only_if_wanted(
+    train, birds, flamingo
+):
+    answer = METHODS["Contrastive reasoning"](birds, flamingo, count=2, train=train, test=4)
+    assert answer.maps.shape[1] == len(answer.titles) == 2
+    assert bool(answer.result) == answer.said.startswith("Noisy birds named: ") == bool(train)
 
 
 # --- the chooser in the explorer ---

@@ -1,6 +1,7 @@
 """What TCAV's planes are fitted to: the mean of each channel of a layer, as a layer of its own."""
 
 from torch import Tensor, nn
+from torch.func import vjp
 
 from .asked import Asked, OneOutput
 
@@ -16,11 +17,10 @@ class ChannelMeans(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         def through(_module, _inputs, A):
+            grid, unfold = vjp(self.fold, A.detach())
             a = self.fold(A).mean((2, 3))
             change = self.means(a) - a.detach()  # 0; its gradient is that of all places
-            if A.dim() != 4 or A.shape[1] != a.shape[1]:
-                return A.detach() + change.reshape(len(A), *[1] * (A.dim() - 2), -1)
-            return A.detach() + change[:, :, None, None]
+            return A.detach() + unfold(change[:, :, None, None].expand_as(grid))[0]
 
         handle = self.target[0].register_forward_hook(through)
         try:

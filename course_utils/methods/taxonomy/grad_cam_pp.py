@@ -16,6 +16,6 @@ def grad_cam_pp(asked: Asked) -> Answer:
     A = asked.seen.activations[0]  # C x h x w
     g = asked.seen.gradients(asked.v[None])[0, 0].relu()
     total = A.sum((1, 2), keepdim=True)
-    below = 2 + g * total  # a g = g / (2 + g sum A) wherever g > 0
-    a = torch.where((g > 0) & (below != 0), 1 / below, 0)
+    below = 2 + g * total  # a g = g / (2 + g sum A)
+    a = torch.where(below != 0, 1 / below, 0)
     return mapped(asked, torch.einsum("k,kij->ij", (a * g).sum((1, 2)), A))

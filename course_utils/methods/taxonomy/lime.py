@@ -2,8 +2,8 @@
 
     w = argmin  sum_z pi(z) (J(z) - w . z)^2 + a |w|_1,   z in {0, 1}^patches
 
-Patches are switched off at random (to the mean colour), and a sparse linear model imitates what the
-network then says: J = p_P, or p_P - p_Q. captum's `Lime`.
+Patches are switched off at random (to 0: of normalised images the mean colour), and a sparse linear
+model imitates what the network then says: J = p_P, or p_P - p_Q. captum's `Lime`.
 """
 
 import torch
