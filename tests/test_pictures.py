@@ -1,5 +1,6 @@
 """One way in: whatever kind of picture is given, and wherever, the same pixels are seen."""
 
+import base64
 import io
 import struct
 import tracemalloc
@@ -12,7 +13,7 @@ from PIL import Image
 
 from course_utils import load_photo
 from course_utils.figures import overlay
-from course_utils.networks.pictures import as_pixels, as_rgb
+from course_utils.networks.pictures import FORMATS, as_pixels, as_rgb
 from course_utils.networks.preprocess import Preprocess
 from course_utils.quality import distort
 from course_utils.quality.assessor import as_tensor
@@ -237,24 +238,29 @@ def png(rows, bits, colour, clear):
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*one) for one in chunks)
 
 
-def tiff(strips, width, height, photometric, compression):
-    """A TIFF file of 16 bits written by hand, from its planes' bytes: one strip for each."""
+def tiff(strips, width, height, photometric, compression, bits=16, order="<", more=None):
+    """A TIFF file written by hand, from its planes' bytes: one strip for each.
+
+    `more` are further tags, each a list of numbers.
+    """
     if compression == DEFLATE:
         strips = [zlib.compress(strip) for strip in strips]
     n = len(strips)
     sizes = [len(strip) for strip in strips]
-    lists = {258: [16] * n, 273: [8 + sum(sizes[:i]) for i in range(n)], 279: sizes}
+    lists = {258: [bits] * n, 273: [8 + sum(sizes[:i]) for i in range(n)], 279: sizes}
     numbers = {256: width, 257: height, 259: compression, 262: photometric, 277: n, 278: height}
     tags = lists | {key: [one] for key, one in (numbers | {284: 2 if n > 1 else 1}).items()}
+    tags |= more or {}
     begin = 8 + sum(sizes)
     after, entries, rest = begin + 2 + 12 * len(tags) + 4, b"", b""
     for key, values in sorted(tags.items()):
-        data = struct.pack(f"<{len(values)}I", *values)
+        data = struct.pack(f"{order}{len(values)}I", *values)
         if len(values) > 1:
-            data, rest = struct.pack("<I", after + len(rest)), rest + data
-        entries += struct.pack("<HHI", key, 4, len(values)) + data
-    head = b"II*\0" + struct.pack("<I", begin) + b"".join(strips)
-    return head + struct.pack("<H", len(tags)) + entries + b"\0" * 4 + rest
+            data, rest = struct.pack(f"{order}I", after + len(rest)), rest + data
+        entries += struct.pack(f"{order}HHI", key, 4, len(values)) + data
+    mark = {"<": b"II*\0", ">": b"MM\0*"}[order]
+    head = mark + struct.pack(f"{order}I", begin) + b"".join(strips)
+    return head + struct.pack(f"{order}H", len(tags)) + entries + b"\0" * 4 + rest
 
 
 def first_channel(content):
@@ -347,3 +353,114 @@ def test_black_pictures_and_bright_ones_are_not_warned_of(values, recwarn):
 
 def test_numpys_word_is_a_name():
     assert load_photo(np.str_("coffee")).size == load_photo("coffee").size
+
+
+FORMAT, FLOAT, SIGNED = 339, 3, 2  # of a TIFF's numbers
+
+
+@pytest.mark.parametrize("white", [1, 255])
+@pytest.mark.parametrize("compression", [NOT, DEFLATE])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(("zero_is", "seen"), [("white", [255, 191, 0]), ("black", [0, 64, 255])])
+def test_floats_of_a_tiff_are_read_in_their_order_and_not_inverted(
+    white, compression, order, zero_is, seen
+):
+    row = np.array([0, white / 4, white], f"{order}f4").tobytes()
+    zero = ["white", "black"].index(zero_is)
+    content = tiff([row], 3, 1, zero, compression, 32, order, {FORMAT: [FLOAT]})
+    assert first_channel(content) == [seen]
+
+
+@pytest.mark.parametrize("compression", [NOT, DEFLATE])
+@pytest.mark.parametrize(("dtype", "bits"), [(">i4", 32), (">i2", 16)])
+def test_whole_numbers_of_a_big_endian_tiff_are_read_in_their_order(compression, dtype, bits):
+    row = np.array([0, 3, 255], dtype).tobytes()
+    content = tiff([row], 3, 1, 1, compression, bits, ">", {FORMAT: [SIGNED]})
+    assert first_channel(content) == [[0, 3, 255]]
+
+
+def test_the_white_of_12_bits_is_4095(recwarn):
+    row = bytes.fromhex("000fff800111")  # two pixels in three bytes
+    assert first_channel(tiff([row], 4, 1, 1, NOT, 12)) == [[0, 255, 128, 17]]
+    assert not recwarn
+
+
+def palette_tiff(largest):
+    return tiff(
+        [b"\0\1"], 2, 1, 3, NOT, 8, more={320: [*range(0, largest + 1, largest // 255)] * 3}
+    )
+
+
+def test_what_pillow_reads_wrongly_of_a_tiff_is_refused_by_its_cause():
+    planes = [b"\0\x40", b"\xff\xff"]  # grey, opacity
+    opacity = tiff(planes, 2, 1, 1, DEFLATE, 8, more={338: [2]})
+    negative = tiff([b"\x01\xff"], 2, 1, 1, NOT, 8, more={FORMAT: [SIGNED]})
+    for content, said in [
+        (opacity, "opacity lies in a plane"),
+        (negative, "some are negative"),
+        (palette_tiff(255), "palette is written in 8 bits"),
+    ]:
+        with pytest.raises(ValueError, match=said):
+            as_rgb(content)
+    positive = tiff([b"\x01\x7f"], 2, 1, 1, NOT, 8, more={FORMAT: [SIGNED]})
+    assert first_channel(positive) == [[1, 127]]
+    assert first_channel(palette_tiff(65535)) == [[0, 1]]
+
+
+def test_a_tiff_that_begins_with_a_small_copy_says_so():
+    content = tiff([b"\0\x40"], 2, 1, 1, NOT, 8, more={254: [1]})
+    with pytest.warns(UserWarning, match="a small copy of another picture, 2 x 1 pixels"):
+        assert first_channel(content) == [[0, 64]]
+
+
+# two pixels of 10 bits, 1023 and 512, by OpenJPEG (imagecodecs)
+BRIGHT = (
+    "/0//UQAvAAAAAAACAAAAAQAAAAAAAAAAAAAAAgAAAAEAAAAAAAAAAAADCQEBCQEBCQEB/1IADAAAAAEBAAQEAAH/XAAE"
+)
+BRIGHT += "QFD/kAAKAAAAAAAVAAH/k8/MCAQngID/2Q=="
+LESS_BRIGHT = BRIGHT.replace("CAQn", "CAPV")  # 900 and 512
+
+
+@pytest.mark.skipif("JPEG2000" not in FORMATS, reason="this Pillow reads no JPEG 2000")
+def test_white_of_10_bits_in_a_jpeg_2000_is_not_read_as_black():
+    seen = first_channel(base64.b64decode(LESS_BRIGHT))[0]
+    assert np.abs(np.subtract(seen, [900 / 1023 * 255, 512 / 1023 * 255])).max() < 1
+    with pytest.raises(ValueError, match="have 10 bits, of which only 8 are read rightly"):
+        as_rgb(base64.b64decode(BRIGHT))
+
+
+def exif(*entries):
+    """EXIF of these entries: tag, kind of value, how many, four bytes."""
+    head = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", len(entries))
+    return head + b"".join(struct.pack("<HHI", *entry[:3]) + entry[3] for entry in entries)
+
+
+TURN = (274, 3, 1, b"\6\0\0\0")  # a quarter to the right
+
+
+def lying(kind, data):
+    """A picture of 2 x 1 pixels, red on the left, as a file with this EXIF."""
+    picture, file = Image.new("RGB", (2, 1), "blue"), io.BytesIO()
+    picture.putpixel((0, 0), (255, 0, 0))
+    picture.save(file, kind, exif=data)
+    return file.getvalue()
+
+
+def test_a_picture_is_turned_whatever_else_its_exif_holds():
+    odd = (271, 11, 1, struct.pack("<f", 1.0))  # the camera's maker, as a number
+    turned = as_rgb(lying("PNG", exif(odd, TURN) + bytes(4)))
+    assert turned.size == (1, 2)
+    assert [turned.getpixel((0, y))[0] for y in (0, 1)] == [255, 0]
+    assert as_rgb(turned).size == (1, 2)  # not once more
+
+
+@pytest.mark.parametrize("data", [b"garbage", b"Exif\0\0MM\0*"])
+def test_damaged_exif_does_not_keep_a_whole_picture_from_being_read(data):
+    with pytest.warns(UserWarning, match="EXIF is damaged"):
+        assert as_rgb(lying("PNG", data)).size == (2, 1)
+
+
+@pytest.mark.parametrize("low", [-1e-3, -0.05])
+def test_a_little_below_0_is_said_to_be_no_number_from_0_to_1(low):
+    with pytest.raises(ValueError, match=r"not from 0 to 1: clip it"):
+        as_pixels(np.array([[low, 1.0]]))

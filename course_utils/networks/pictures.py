@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from ..errors import a_kind_of, warn_outside
 
@@ -37,6 +37,9 @@ def as_rgb(picture, label: str = "What you gave") -> Image.Image:
     Raises:
         ValueError: empty, damaged, too large, or no picture.
         TypeError: neither an image, bytes, an array nor a tensor.
+
+    Warns:
+        UserWarning: damaged EXIF; a TIFF that begins with a small copy; as `as_pixels`.
     """
     if isinstance(picture, memoryview) and picture.ndim > 1:  # of an array, not of a file
         picture = np.asarray(picture)
@@ -58,6 +61,8 @@ def as_rgb(picture, label: str = "What you gave") -> Image.Image:
         fault = fault.replace("Its", "its", 1).removesuffix(f" {CURE}").rstrip(".")
         if isinstance(error, UnidentifiedImageError):
             fault = _not_opened(picture)
+        elif fault.startswith("decoder error"):
+            fault = "it is damaged, or packed in a way that is not read here"
         elif isinstance(error, MemoryError):
             fault, cure = "there is not memory enough for it", "make it smaller first"
         elif isinstance(error, (Image.DecompressionBombWarning, Image.DecompressionBombError)):
@@ -186,7 +191,7 @@ def _white(values: np.ndarray) -> float:
     said = f"Its values run from {low:.6g} to {high:.6g}"
     if not (np.isfinite(low) and np.isfinite(high)):
         raise ValueError("Its values hold NaN or infinity: np.nan_to_num replaces them.")
-    if fits[:1] == [65535] and high < 3 * 255 and values.dtype != np.uint16:
+    if fits[:1] == [65535] and 3 <= high < 3 * 255 and values.dtype != np.uint16:
         # far too dark for 65535 levels: hardly more than 255, as where something was added
         raise ValueError(
             f"{said}, so white may be 255 or 65535: clip it to 0 to 255, or give uint16. {CURE}"
@@ -222,9 +227,10 @@ def _say_if_dark(high: float, white: float) -> None:
 def _upright_rgb(image: Image.Image) -> Image.Image:
     if not all(image.size):
         raise ValueError("it has no pixels")
-    _check_read_rightly(image)
+    _swap_bytes_once(image)
     stored, raw = image, _raw_mode(image)
-    image = ImageOps.exif_transpose(image)
+    _check_read_rightly(image)
+    image = _turned(image)
     if image.mode == "F" or image.mode.startswith("I"):  # more than 8 bits: Pillow alone would clip
         return as_rgb(_deep_grey(image, stored))
     if raw in _STEPS and isinstance(clear := image.info.get("transparency"), int):
@@ -237,6 +243,30 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+_TURNS = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE"}
+_TURNS |= {6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90"}  # by EXIF's orientation
+
+
+def _turned(image: Image.Image) -> Image.Image:
+    """As EXIF says: a new image, that says it no more.
+
+    ImageOps.exif_transpose also writes the EXIF anew, and fails where any of it is odd.
+    """
+    image.load()  # of some formats the EXIF lies behind the pixels
+    try:
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+    except Exception:  # the pixels are whole
+        turn = None
+        said = (
+            "The picture's EXIF is damaged: the picture is taken as it is stored, upright or not."
+        )
+        warn_outside(said, UserWarning)
+    image = image.transpose(Image.Transpose[turn]) if turn else image.copy()
+    for name in ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"):
+        image.info.pop(name, None)
+    return image
+
+
 _STEPS = {"L;2": 255 // 3, "L;4": 255 // 15}  # Pillow enlarges grey of few bits, but not its key
 
 
@@ -245,17 +275,54 @@ def _raw_mode(image: Image.Image) -> Any:
     return image.tile[0].args if getattr(image, "tile", None) else None
 
 
+def _swap_bytes_once(image: Image.Image) -> None:
+    """Of a packed big-endian TIFF libtiff swaps the bytes, and Pillow would swap some again."""
+    for i, tile in enumerate(getattr(image, "tile", ())):
+        if tile.codec_name == "libtiff" and tile.args[0] in _OWN_ORDER:
+            order = _OWN_ORDER[tile.args[0]]
+            image.tile[i] = tile._replace(args=(order, *tile.args[1:]))
+
+
+_OWN_ORDER = {"F;32BF": "F;32NF", "I;32BS": "I;32NS", "I;16BS": "I;16NS"}  # the machine's
+
+
 def _check_read_rightly(image: Image.Image) -> None:
-    """Raise a ValueError where Pillow would give wrong pixels in silence."""
+    """Raise a ValueError where Pillow would give wrong pixels in silence, and say what is odd."""
     tags, clear = getattr(image, "tag_v2", {}), image.info.get("transparency")  # of a TIFF; a PNG
-    if tags.get(284) == 2 and tags.get(259) == 1 and 16 in tags.get(258, ()):
+    bits, planes = tags.get(258, ()), tags.get(284) == 2
+    if planes and tags.get(259) == 1 and 16 in bits:
         raise ValueError("its colours of 16 bits lie in planes, which only 8 bits are read from")
+    if planes and image.mode in ("LA", "La", "PA"):
+        raise ValueError("its opacity lies in a plane of its own, which is not read")
     if isinstance(clear, tuple) and (max(clear) > 255 or _raw_mode(image) == "RGB;16B"):
         raise ValueError("a colour of 16 bits is transparent, which is read of 8 bits only")
+    if tags.get(339) == (2,) and image.mode == "L" and image.getextrema()[1] > 127:
+        raise ValueError("its 8 bits have a sign, and some are negative")
+    if image.mode == "P" and 0 < max(tags.get(320, [0])) < 256:
+        raise ValueError("its palette is written in 8 bits in place of 16, and would be black")
+    if image.format == "JPEG2000":
+        _check_jpeg_2000(image)
+    if tags.get(254, 0) & 1:
+        small = "{} x {}".format(*image.size)
+        said = f"The TIFF begins with a small copy of another picture, {small} pixels: it is read."
+        warn_outside(said, UserWarning)
+
+
+def _check_jpeg_2000(image: Image.Image) -> None:
+    """Pillow brings what has not 8 bits to 8: the brightest come out as 0, or 1 bit as 128."""
+    if image.mode == "I;16" or not image.tile:
+        return
+    image.fp.seek(0)
+    _, begun, size = image.fp.read().partition(b"\xff\x4f\xff\x51")
+    bits = {one % 128 + 1 for one in size[38 : 38 + 3 * size[37] : 3]} if begun else {8}
+    least = np.ravel(image.getextrema())[::2]  # of each channel
+    if min(bits) < 8 or (max(bits) > 8 and 0 in least):
+        raise ValueError(f"its colours have {max(bits)} bits, of which only 8 are read rightly")
 
 
 def _deep_grey(image: Image.Image, stored: Image.Image) -> np.ndarray:
     """Grey of more than 8 bits, H x W; `stored` is the image as it was opened."""
+    tags = getattr(stored, "tag_v2", {})
     values = np.asarray(image)
     # 16 bits may come in 32; of a PGM they always do
     wide = image.mode == "I" and (stored.format == "PPM" or 255 < values.max() <= 65535)
@@ -264,8 +331,13 @@ def _deep_grey(image: Image.Image, stored: Image.Image) -> np.ndarray:
     clear = image.info.get("transparency")  # the one level that is transparent, in a PNG
     if isinstance(clear, int) and values.dtype == np.uint16:
         values = np.where(values == clear, np.uint16(65535), values)
-    white_is_zero = getattr(stored, "tag_v2", {}).get(262) == 0  # of a TIFF: Pillow forgets it here
-    return 65535 - values if white_is_zero and values.dtype == np.uint16 else values
+    if tags.get(258) == (12,):
+        return values / 4095
+    if tags.get(262) != 0:
+        return values
+    # of a TIFF: zero is white, which Pillow forgets here
+    white = _white(values)
+    return white - values if values.dtype == np.uint16 else 1 - values / white
 
 
 # The first bytes of the formats that Pillow refuses by what is inside
@@ -284,6 +356,6 @@ def _not_opened(content) -> str:
     if kind == "TIFF":
         return "a TIFF, but damaged or with pixels that are not read here, such as float RGB"
     if kind is not None:
-        return f"it begins as a {kind}, but is damaged"
+        return f"it begins as a {kind}, but is damaged or of a kind that is not read here"
     others = "a web page, a phone's HEIC or a path in bytes will not do"
     return f"not one of {', '.join(FORMATS)}; {others}"
