@@ -3,6 +3,7 @@
 `PHOTOS` are part of scikit-image and scikit-learn; `OPTIONAL_PHOTOS` are fetched once and checked.
 """
 
+import base64
 import io
 import os
 import stat
@@ -11,8 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import url2pathname, urlopen
+from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.request import url2pathname
 
 import pooch
 import requests
@@ -214,17 +215,40 @@ def _registered(name: str) -> Path:
 
 def _from_address(text: str) -> bytes:
     scheme = text.partition(":")[0].lower()
-    if scheme == "file":
-        return _read(Path(url2pathname(urlsplit(text).path)))
     try:
         if scheme == "data":
-            with urlopen(text) as page:
-                return page.read()
-        if scheme not in ("http", "https"):
+            return _data_of(text)
+        if scheme in ("http", "https"):
+            return _download(text)
+        if scheme != "file":
             raise _Refused("an address begins with http://, https://, file:// or data:")
-        return _download(text)
+        path = _path_of(text)
     except (OSError, ValueError) as error:
         raise _not_fetched(_short(text), error) from None
+    return _read(path)
+
+
+def _path_of(address: str) -> Path:
+    """file:///path, on this machine."""
+    parts = urlsplit(address)
+    if parts.netloc not in ("", "localhost"):
+        raise _Refused(f"it names the machine '{parts.netloc}': a path of this one begins file:///")
+    return Path(url2pathname(parts.path))
+
+
+def _data_of(address: str) -> bytes:
+    """data:image/png;base64,iVBORw0..."""
+    head, comma, data = address.partition(",")
+    content = unquote_to_bytes(data)
+    if not comma:
+        raise _Refused("a comma is missing, behind which the data begin")
+    if not head.strip().lower().endswith(";base64"):
+        return content
+    letters = b"".join(content.translate(bytes.maketrans(b"-_", b"+/")).split()).rstrip(b"=")
+    try:
+        return base64.b64decode(letters + b"=" * (-len(letters) % 4), validate=True)
+    except ValueError:
+        raise _Refused("what stands behind the comma is not whole, or no base64") from None
 
 
 class _Refused(ValueError):
@@ -278,7 +302,8 @@ def _reason(error: Exception) -> str:
     if isinstance(error, _Refused):
         return said
     if isinstance(error, requests.HTTPError):
-        return f"the server answered {error.response.status_code} {error.response.reason}"
+        words = "".join(c for c in error.response.reason or "" if c.isprintable())[:100]
+        return f"the server answered {error.response.status_code} {words}".rstrip()
     if isinstance(error, requests.exceptions.SSLError) and "certificate" in said.lower():
         return (
             "the server's TLS certificate was refused: behind a school's or firm's proxy, set the "
@@ -296,7 +321,7 @@ def _reason(error: Exception) -> str:
     if "known hash" in said:  # pooch has deleted it by now
         return "it arrived damaged, with another sha256, and was not kept"
     if isinstance(error, requests.RequestException):
-        return f"no address that can be asked: {said}"
+        return f"no address that can be asked: {_short(said)}"
     if "TLS CA" in said:  # requests looks for the file before it asks
         return "REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE in the environment names no file that is there"
     if isinstance(error, OSError) and error.errno is not None:
@@ -311,7 +336,8 @@ def _reason(error: Exception) -> str:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= 300 or "://" in text else f"{text[:40]}..."
+    most = 2000 if "://" in text else 300
+    return text if len(text) <= most else f"{text[:40]}..."
 
 
 def _read(path: Path) -> bytes:

@@ -256,6 +256,30 @@ def test_an_address_that_is_the_data_itself_is_read():
     assert len(sentence(error)) < 400
 
 
+def test_data_without_padding_or_for_addresses_are_data_too():
+    content = encoded(Image.new("RGB", (3, 2), BLUE))
+    for extra in range(3):  # so that "+" and "/" and every padding are seen
+        letters = base64.urlsafe_b64encode(content + bytes([251, 255, 191][: extra + 1])).decode()
+        address = "data:image/png;base64," + letters.rstrip("=")
+        assert pixels(load_photo(address)) == [[list(BLUE)] * 3] * 2
+    assert set("-_") & set(letters)
+
+
+@pytest.mark.parametrize(
+    "address, said",
+    [
+        ("data:image/png;base64,!!!!", "no base64"),
+        ("data:image/png;base64,iVBOR", "not whole"),
+        ("data:image/png;base64", "a comma is missing"),
+        ("file://server/chelsea.png", "names the machine 'server'"),
+    ],
+)
+def test_an_address_that_says_nothing_here_is_told_why(address, said):
+    with pytest.raises(OSError, match=said) as error:
+        load_photo(address)
+    sentence(error)
+
+
 # What looks like a file, and has no end.
 
 
