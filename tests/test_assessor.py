@@ -1,5 +1,7 @@
 """The assessors: scores, patches, and explanations that can be checked by hand."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ from course_utils.quality import Assessor, ScaleWarning, distort, load, load_ass
 from course_utils.quality.assessor import as_tensor
 from course_utils.quality.network import BASE, QualityNet, weighted_mean
 from course_utils.quality.patches import cut, lay_back
-from course_utils.quality.reading import PatchScores
+from course_utils.quality.reading import PatchScores, beyond
 from course_utils.quality.wadiqam import BosseNet
 
 
@@ -448,6 +450,30 @@ def test_a_network_that_compares_and_is_not_in_parts_is_called_with_both(two):
     Compares.reference = False  # forgotten
     with pytest.raises(ImageError, match=r"missing 1 .*network\.reference = True"):
         own.score(two)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_of_scores_on_the_scale_that_was_said_nobody_is_warned(form, two, recwarn):
+    answer, how = FORMS[form]
+    Assessor(Own(answer), **how).explain(two)
+    assert not [one for one in recwarn if one.category is ScaleWarning]
+
+
+@pytest.mark.parametrize(
+    "scale, scores, words",
+    [
+        ((1, 5), [2.0, 3.0], r"gives patches 9 to 13, but scale=\(1, 5\) says that 1 is the worst"),
+        ((100, 0), [-1.0, -0.5], r"150 to 200, but scale=\(100, 0\) says that 100 is the worst"),
+        ((0, 1), [1.2, 1.4], "gives patches 1.2 to 1.4, but 0 is the worst score and 1 the best"),
+    ],
+)
+def test_scores_beyond_a_scale_are_told_in_the_networks_own_numbers(scale, scores, words):
+    assert re.search(words, beyond(torch.tensor(scores), sum(scores) / 2, scale))
+
+
+@pytest.mark.parametrize("mean, fits", [(-0.26, 0), (-0.25, 1), (1.25, 1), (1.26, 0)])
+def test_scores_may_leave_the_scale_by_a_quarter_of_it(mean, fits):
+    assert (beyond(torch.tensor([mean]), mean, (0, 1)) == "") == bool(fits)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import math
 import random
 import socket
 from dataclasses import replace
+from types import SimpleNamespace
 from urllib.error import HTTPError
 
 import numpy as np
@@ -254,6 +255,8 @@ def test_show_takes_a_batch_and_an_array():
 def test_show_says_what_it_takes():
     with pytest.raises(ImageError, match="what preprocess made, 3 x H x W floats, not 4 x 5 x 3"):
         PLAIN.show(torch.zeros(4, 5, 3))
+    with pytest.raises(ImageError, match="what preprocess made, 3 x H x W floats, not 3 x 5"):
+        PLAIN.show(torch.zeros(3, 5))
     assert PLAIN.show(torch.zeros(1, 4, 5)).shape == (4, 5, 3)
 
 
@@ -284,6 +287,7 @@ X = torch.tensor([-1.0, 0.0, 3.0]).view(3, 1, 1).expand(3, 2, 5)
         ),
         (transforms.Normalize(0.5, 0.25), X / 3, (5 / 12, 0.5, 0.75)),
         (lambda photo: photo, X, (0, 0.25, 1)),  # stretched
+        (SimpleNamespace(show=lambda x: (2 - x).movedim(0, -1)), X, (3, 2, -1)),  # its own way
         (None, X.clamp(0, 0.5), (0, 0, 0.5)),  # a picture already
         (transforms.Normalize([0.5] * 4, [0.5] * 4), torch.cat([X, X[:1]]), (0.25,) * 3),  # grey
     ],
@@ -310,6 +314,14 @@ def test_what_a_network_read_is_shown_as_its_transform_says(way_in, x, colour):
 )
 def test_the_crop_is_put_back_in_its_place(size, box):
     assert PLAIN.crop_box(size) == box
+
+
+def test_a_box_holds_its_upper_and_left_edge_and_not_its_lower_and_right_one():
+    """Of 256 x 256 the network sees 16 to 240: its first pixel's middle is at 16.5."""
+    seen = PLAIN.region_mask((17.5, 16.5, 20.5, 18.5), (256, 256))
+    expected = torch.zeros(224, 224, dtype=torch.bool)
+    expected[0:2, 1:4] = True
+    assert torch.equal(seen, expected)
 
 
 def test_a_photo_smaller_than_the_crop_is_put_back_where_it_was_padded():

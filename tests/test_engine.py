@@ -9,6 +9,7 @@ from torch import nn
 
 from course_utils import ForwardPass, GradCAM
 from course_utils.errors import ImageError, LayerError
+from course_utils.methods.backward import backward
 
 ONE_HOT = torch.eye(3)
 
@@ -684,6 +685,41 @@ def test_sums_of_half_precision_are_made_in_float32(head):
         model[-1 if head == "gap" else -2].weight.fill_(1)
     seen = ForwardPass(model.half(), torch.zeros(1, 3, 1, 2).half(), "0")
     assert float(seen.evidence(torch.eye(2))[0, 0, 0, 0]) == (4096 + 1 / 8) / 2
+
+
+class Slow(torch.autograd.Function):
+    """3 x, of which the gradients of several questions cannot be had at once."""
+
+    @staticmethod
+    def forward(context, x):
+        return 3 * x
+
+    @staticmethod
+    def backward(context, gradient):
+        return 3 * gradient * float(gradient.isfinite().all())  # asks for a number
+
+
+TINY_HALF = 2.0**-14  # float16 holds nothing below 2^-24, and 65504 at most
+
+
+@pytest.mark.parametrize("last, times", [(lambda y: y, 1), (Slow.apply, 3)])
+def test_in_float16_every_question_has_a_scale_of_its_own(last, times):
+    """y = 2^-14 (A_0 + 2 A_1); of v = 1, of 2^-14 and of 2^14 all gradients are exact."""
+    A = torch.ones(1, 2, dtype=torch.float16, requires_grad=True)
+    y = last((A * torch.tensor([1.0, 2.0]).half()) * TINY_HALF).sum(1, keepdim=True)
+    v = torch.tensor([1.0, TINY_HALF, -1 / TINY_HALF]).view(3, 1, 1)
+    found = backward(y, A, v)
+    expected = times * v * torch.tensor([1.0, 2.0]) * TINY_HALF
+    assert found.dtype == torch.float32 and torch.equal(found, expected)
+
+
+def test_in_float16_what_overflows_is_scaled_down_only_so_far_that_the_small_stays():
+    """y = 2^20 A_0 + 2^-13 A_1: 2^20 overflows, and 2^-13 times 2^-14 would be nothing."""
+    A = torch.ones(1, 2, dtype=torch.float16, requires_grad=True)
+    y = (A * torch.tensor([1024.0, 2.0**-13]).half())[:, :, None]
+    y = torch.cat([y[:, :1] * 1024, y[:, 1:]], 1).sum(1)
+    found = backward(y, A, torch.ones(1, 1, 1))
+    assert found.tolist() == [[[2.0**20, 2.0**-13]]]
 
 
 # Layers that cannot be explained

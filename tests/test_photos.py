@@ -187,6 +187,21 @@ def test_what_a_stream_gives_in_parts_is_read_to_its_end():
     assert load_photo(Pipe(encoded(Image.new("RGB", (30, 20), BLUE)))).size == (30, 20)
 
 
+def test_a_stream_without_an_end_is_read_as_far_as_the_limit(monkeypatch):
+    monkeypatch.setattr(photos, "MAX_BYTES", 1000)
+
+    class Endless:
+        given = 0
+
+        def read(self, size):
+            assert self.given <= 1000, "read on behind the limit"
+            self.given += min(size, 300)
+            return b"x" * min(size, 300)
+
+    with pytest.raises(ValueError, match="The open file is larger than 0.001 MB"):
+        load_photo(Endless())
+
+
 def test_a_path_in_bytes_is_said_to_be_one(tmp_path):
     with pytest.raises(ValueError, match="a path in bytes will not do"):
         load_photo(os.fsencode(tmp_path / "a.png"))

@@ -35,11 +35,8 @@ class Patches:
 
 
 def _starts(length: int, step: int) -> list[int]:
-    """0, step, 2 step ... and, if the last patch would leave a rest, one more that ends at the
-    edge.
-    """
-    starts = list(range(0, length - SIDE + 1, step))
-    return starts if starts[-1] == length - SIDE else [*starts, length - SIDE]
+    """0, step, 2 step ... and one that ends at the edge."""
+    return [*range(0, length - SIDE, step), length - SIDE]
 
 
 def cut(pixels: Tensor, step: int = SIDE) -> Patches:
