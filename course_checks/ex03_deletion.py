@@ -324,4 +324,27 @@ COMPARE_MISTAKES = (
         share=0.5,
     ),
     Mistake("map and control have changed places.", lambda a, b: compare(b, a)),
+    Mistake(
+        "these are percentages. Give shares from 0 to 1, and the advantage in logits.",
+        lambda a, b: {key: 100 * value for key, value in compare(a, b).items()},
+    ),
+    *(
+        Mistake(
+            "this is rounded. Round when you print, not before.",
+            lambda a, b, digits=digits: {k: round(v, digits) for k, v in compare(a, b).items()},
+        )
+        for digits in (2, 3, 4)
+    ),
+    Mistake(
+        "a rise is a change *above* 0: you counted those below.",
+        lambda a, b: compare(a, b) | {"rises": _share(a < 0), "control rises": _share(b < 0)},
+    ),
+    Mistake(
+        "the advantage is a difference of mean *changes*, in logits, not of shares.",
+        lambda a, b: compare(a, b) | {"advantage": _share(a > 0) - _share(b > 0)},
+    ),
+    Mistake(
+        "this is the sum over the questions: take the mean.",
+        lambda a, b: compare(a, b) | {"advantage": (a - b).sum().item()},
+    ),
 )

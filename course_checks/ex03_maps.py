@@ -54,6 +54,10 @@ def _share_of_maximum(values: Tensor) -> Tensor:
 
 AGAINST_MISTAKES = (
     Mistake(
+        "this is S itself, with its sign: negate before the ReLU, and keep what is positive.",
+        signed,
+    ),
+    Mistake(
         "this is Grad-CAM, what speaks *for* the class: you forgot to negate.",
         lambda A, g: signed(A, g).relu(),
     ),
@@ -310,7 +314,7 @@ REBUILD_MISTAKES = (
         lambda f, m, a, n: f - a,
     ),
     Mistake(
-        "you added what speaks against. Take it off.",
+        "what speaks against comes out positive. Take it off, and keep its sign.",
         lambda f, m, a, n: _scaled(f, m) + _scaled(a, n),
     ),
     Mistake(

@@ -247,6 +247,10 @@ WHICH_MISTAKES = (
         _changed(strength=lambda s, grad: _strength(s, grad).clamp(min=WEAK / 1000)),
     ),
     Mistake(
+        "it is the weakest map of all. Its strength must be above 0, and the most spread out wins.",
+        _changed(every_strength=True, spread=lambda s, grad: -s.amax((1, 2))),
+    ),
+    Mistake(
         "the strength is the largest value of the map *with its sign*: you took absolute values.",
         _changed(
             strength=lambda s, grad: s.abs().amax((1, 2)) / grad.max(),

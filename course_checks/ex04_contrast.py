@@ -143,7 +143,14 @@ VECTOR = Part(
             lambda *case: _by_formula(*case).transpose(0, 1).contiguous(),
         ),
     ),
-    failures=(("device", "Build everything from the logits, so that it lies where they lie."),),
+    failures=(
+        ("device", "Build everything from the logits, so that it lies where they lie."),
+        (
+            "must match the size",
+            "`F.one_hot(numbers, classes)` needs to be told how many classes there are. And has "
+            "each part an axis of length 1 where the other has its rows?",
+        ),
+    ),
 )
 
 
@@ -216,6 +223,10 @@ MAPS = Part(
             "all classes count alike here, as in a plain mean. Each has to count by its"
             " probability.",
             lambda maps, logits, q: maps.mean(dim=1, keepdim=True) - maps[:, q],
+        ),
+        Mistake(
+            "this is the plain sum of all class maps. Each has to count by its probability.",
+            lambda maps, logits, q: maps.sum(dim=1, keepdim=True) - maps[:, q],
         ),
         Mistake(
             "the class maps are weighted with the logits. Make probabilities of them first.",
@@ -380,6 +391,10 @@ IDENTITY_MISTAKES = (
             _gaps(claimed, given, y)
             | {"cancel": float(_largest(torch.einsum("nq,nqij->nij", y.softmax(1), given)))}
         ),
+    ),
+    Mistake(
+        "the two numbers have changed places.",
+        lambda *case: dict(zip(("cancel", "from table"), _gaps(*case).values())),
     ),
     Mistake(
         "your right side has the wrong sign: it is what all believe in, *minus* S^Q.",

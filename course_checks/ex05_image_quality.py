@@ -103,6 +103,10 @@ PATCHES = Part(
     draws=_patch_cases,
     reference=_patchwise,
     axes="P, K, h, w",
+    failures=(
+        ("and 'list'", "q is a list: make a tensor of it, `torch.tensor(q)`."),
+        ("must match the size", "Have factors and maps the same four axes, P, K, h, w (hint 2)?"),
+    ),
     mistakes=(
         Mistake(
             "all patches share one factor, that of the mean score. That is the trap again: use "

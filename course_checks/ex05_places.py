@@ -355,6 +355,10 @@ FIND_MISTAKES = (
         _split_by_photo,
     ),
     Mistake(
+        "you count from 1. The first row and the first column have the number 0.",
+        _moved(lambda corner, height, width: [corner[0] + 1, corner[1] + 1]),
+    ),
+    Mistake(
         "this is the window's middle: give its corner.",
         _moved(lambda corner, height, width: [corner[0] + height // 2, corner[1] + width // 2]),
     ),

@@ -115,6 +115,12 @@ TRAP = Part(
             lambda e, s, q: _global_maps(e, s, q[:1] * len(q)),
         ),
         Mistake(
+            "a map whose largest value lies below 1 was not divided by it: only 0 is left so.",
+            lambda e, s, q: torch.stack(
+                [(one := (2 * (s - x) * e).relu()) / one.max().clamp(min=1) for x in q]
+            ),
+        ),
+        Mistake(
             "the maps are not divided by their maxima.",
             lambda e, s, q: (torch.tensor([2 * (s - x) for x in q])[:, None, None] * e).relu(),
         ),

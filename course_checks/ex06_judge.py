@@ -175,6 +175,7 @@ DELETION = Part(
             "Expected 3D (unbatched) or 4D",
             "Put the pictures of all steps into one batch, steps x 3 x H x W.",
         ),
+        ("got 3D input", "Put the pictures of all steps into one batch, steps x 3 x H x W."),
         ("out of bounds", "The places are counted in the flattened map, 0 to H * W - 1."),
         (
             "must match the size",

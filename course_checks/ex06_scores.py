@@ -92,6 +92,8 @@ AREA_MISTAKES = (
             _of_kept(lambda kept: _under((kept.mean(0) / kept[:, 0].mean())[None]))),
     Mistake("a margin below 0 counts as it is: Q has overtaken P, and the area may fall below 0.",
             _of_kept(lambda kept: _under(_relative(kept).clamp(min=0)))),
+    Mistake("a margin below 0 counts as it is, with its sign.",
+            _of_kept(lambda kept: _under(_relative(kept).abs()))),
     Mistake("the area under the curve is wanted, not the one above it.",
             _of_kept(lambda kept: 1 - _under(_relative(kept)))),
     Mistake("this is the sum over the images. Take their mean.",
@@ -203,7 +205,13 @@ def _unsorted(scores: dict, limit: float) -> dict[str, Any]:
 
 
 _SIGN = "a map that turned over did notice something: mind the sign of the similarity."
-VERDICT_MISTAKES = (
+VERDICT_MISTAKES = (  # of "best" alone first: what is wrong with a list is seen in the list
+    Mistake("the best hits most often: you took the one with the fewest hits.",
+            _ruled(key=lambda row: (row["pointing"], row["area"]))),
+    Mistake("of those that hit equally often, the smaller area wins (deletion: lower is better).",
+            _ruled(key=lambda row: (-row["pointing"], -row["area"]))),
+    Mistake("hits come first. The area decides only between methods that hit equally often.",
+            _ruled(key=lambda row: (row["area"], -row["pointing"]))),
     Mistake(_SIGN, _ruled(above=lambda value, limit: abs(value) > limit)),
     Mistake("a method whose similarity *is* the limit is not above it.",
             _ruled(above=lambda value, limit: value >= limit)),
@@ -212,12 +220,6 @@ VERDICT_MISTAKES = (
     Mistake("who ignores even the network is out already: each method stands in one list at most.",
             _ruled(apart=False)),
     Mistake("the right names, but not sorted.", _unsorted),
-    Mistake("the best hits most often: you took the one with the fewest hits.",
-            _ruled(key=lambda row: (row["pointing"], row["area"]))),
-    Mistake("of those that hit equally often, the smaller area wins (deletion: lower is better).",
-            _ruled(key=lambda row: (-row["pointing"], -row["area"]))),
-    Mistake("hits come first. The area decides only between methods that hit equally often.",
-            _ruled(key=lambda row: (row["area"], -row["pointing"]))),
     Mistake("it has fine figures, but it is out by rule 1 or 2.", _ruled(best_of_all=True)),
     Mistake("the two lists have changed places.",
             lambda scores, limit: (found := _verdict(scores, limit)) | {
@@ -272,4 +274,5 @@ VERDICT = Part(
     reference=_verdict,
     mistakes=VERDICT_MISTAKES,
     explains=_verdict_says,
+    failures=(("empty sequence", "Can it be that no method is left? Then the best is None."),),
 )

@@ -123,7 +123,7 @@ class Part:
             return Verdict(0.0, f"{error} {self._wanted(case)}")
         if answer is None and not self.is_value:
             return Verdict(0.0, f"`{self.answer}` returned None: {self._of_none(case)}")
-        if answer is None or answer == [] or answer == {}:
+        if answer is None or ((answer == [] or answer == {}) and not self._is_word(case)):
             return NOT_ATTEMPTED
         if isinstance(answer, Failure):
             return self._failed(answer)
@@ -134,9 +134,12 @@ class Part:
         return replace(verdict, given=brief(in_form_of(answer, about.right)))
 
     def _of_none(self, case: Case) -> str:
-        if self.reference and type(self.right(case)) is str:  # None may be meant
+        if self._is_word(case):  # None may be meant
             return "the answer is a string in this case. Or is a `return` missing?"
         return "is its `return` missing?"
+
+    def _is_word(self, case: Case) -> bool:
+        return bool(self.reference) and type(self.right(case)) is str
 
     def _wanted(self, case: Case) -> str:
         return f"`{self.answer}` must give {kind(self.right(case))}." if self.reference else ""

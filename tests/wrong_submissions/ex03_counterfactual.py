@@ -175,6 +175,30 @@ WRONG = (
         0.75,
         "question by question",
     ),
+    Wrong(
+        "ex03_against", ("-gradient.mean", "gradient.mean"), 0, "S itself", also=((".relu()", ""),)
+    ),
+    Wrong(
+        "ex03_compare",
+        ("(changes > controls).float()", "100 * (changes > controls).float()"),
+        0.75,
+        "these are percentages",
+    ),
+    Wrong(
+        "ex03_compare",
+        (
+            "(changes > controls).float().mean().item()",
+            "round((changes > controls).float().mean().item(), 2)",
+        ),
+        0.75,
+        "this is rounded",
+    ),
+    Wrong(
+        "ex03_compare",
+        ("(changes.mean() - controls.mean())", "(changes - controls).sum()"),
+        0.75,
+        "the sum over the questions",
+    ),
     # the same slip in all lines at once
     Wrong("ex03_violations", (".amax(dim=(1, 2))", ".mean(dim=(1, 2))"), 0, "the mean", lines=2),
     Wrong("ex03_violations", (".amax(dim=(1, 2))", ".sum(dim=(1, 2))"), 1.5, "the sum", lines=2),

@@ -197,4 +197,24 @@ WRONG = (
     Wrong("ex04_identities", (".abs().max()", ".abs().sum()"), 0, "the sum of all", lines=2),
     Wrong("ex04_identities", (".abs().max()", "[0].abs().max()"), 0, "only the first", lines=2),
     Wrong("ex04_identities", ("softmax(dim=1)", "softmax(dim=0)"), 0, "mind the axis"),
+    Wrong("ex04_maps", (_SUM, "table.sum(dim=1)"), 0, "the plain sum of all class maps"),
+    Wrong(
+        "ex04_vector",
+        ("F.one_hot(torch.tensor(Q), classes)", "F.one_hot(torch.tensor(Q))"),
+        0.75,
+        "how many classes there are",
+    ),
+    Wrong(
+        "ex04_identities",
+        ('{"from table": (maps - right)', '{"cancel": (maps - right)'),
+        1.5,
+        "have changed places",
+        also=(('"cancel": total', '"from table": total'),),
+    ),
+    Wrong(
+        "ex04_which",
+        ("best(places, rival & weak)", "best(-strength, rival)"),
+        2.67,
+        "the weakest map of all",
+    ),
 )

@@ -188,4 +188,32 @@ WRONG = (
     Wrong("ex05_find", ("(-evidence).relu()", "evidence.abs()"), 0, "of *any* sign"),
     Wrong("ex05_find", ("(-evidence).relu()", "evidence.square()"), 0, "squares lose the sign"),
     Wrong("ex05_find", ('return "nowhere"', "return None"), 2.25, "the answer is a string"),
+    Wrong(
+        "ex05_trap",
+        ("torch.where(largest > 0, largest, 1.0)", "largest.clamp(min=1)"),
+        0.75,
+        "lies below 1 was not divided",
+    ),
+    Wrong(
+        "ex05_patches",
+        ("(scores[:, None] - torch.tensor(q))", "(scores[:, None] - q)"),
+        0,
+        "make a tensor of it",
+    ),
+    Wrong(
+        "ex05_patches",
+        ("factors[:, :, None, None] * maps[:, None]", "factors * maps"),
+        0,
+        "the same four axes",
+    ),
+    Wrong(
+        "ex05_find",
+        (
+            "return list(divmod(sums.argmax().item(), sums.shape[1]))",
+            "return [1 + n for n in divmod(sums.argmax().item(), sums.shape[1])]",
+        ),
+        0,
+        "you count from 1",
+    ),
+    Wrong("ex05_find", ('return "nowhere"', "return []"), 2.25, "expected a string"),
 )

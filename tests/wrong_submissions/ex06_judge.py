@@ -133,7 +133,7 @@ WRONG = (
         1.8,
         "one list at most",
     ),
-    Wrong("ex06_verdict", (", default=None", ""), 2.4, "your code stopped with ValueError"),
+    Wrong("ex06_verdict", (", default=None", ""), 2.4, "Can it be that no method is left?"),
     # the same slip in all lines at once
     Wrong("ex06_verdict", ("> limit", ">= limit"), 2.4, "is not above it", lines=2),
     Wrong("ex06_verdict", ("sorted(", "list("), 2.8, "not sorted", lines=2),
@@ -150,5 +150,18 @@ WRONG = (
         0,
         "did notice",
         also=(('scores[name]["other Q"] >', 'scores[name]["other Q"] <'),),
+    ),
+    Wrong(
+        "ex06_verdict",
+        ('(-scores[name]["pointing"], scores[name]["area"])', 'scores[name]["area"]'),
+        2.8,
+        "hits come first",
+    ),
+    Wrong("ex06_area", ("kept / kept[:, :1]", "(kept / kept[:, :1]).abs()"), 1, "with its sign"),
+    Wrong(
+        "ex06_deletion",
+        ("y = network(pictures)", "y = torch.stack([network(one) for one in pictures])"),
+        0,
+        "into one batch",
     ),
 )
