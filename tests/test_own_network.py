@@ -3,12 +3,14 @@
 import json
 import re
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from course_utils import ContrastCAM, GradCAM, load_classifier
-from course_utils.birds import draw
+from course_utils.birds import VALUES, draw
 from course_utils.explorers.quiz_questions import OWN_NETWORK
 
 LECTURE = "A2_your_own_network.ipynb"
@@ -61,3 +63,76 @@ def test_the_rubric_adds_up_to_twenty_points(root):
     text = (root / "docs" / "project.md").read_text()
     rows = re.findall(r"^\| \*\*.+\*\* \|", text, re.MULTILINE)
     assert "Twenty points" in text and 4 * len(rows) == 20
+
+
+@pytest.fixture(scope="module")
+def birds():
+    """One of the ten draws of which the lecture tells counts beside those of its own."""
+    dice, flock = np.random.default_rng(1), []
+    for seed in range(1000, 1200):
+        parts = {part: str(dice.choice(values)) for part, values in VALUES.items()}
+        parts["legs"] = str(dice.choice(VALUES["legs"], p=[0.5, 0.25, 0.25]))
+        flock.append(draw("stork", seed, **parts))
+    return flock
+
+
+@pytest.fixture(scope="module")
+def pixels(birds):
+    stacked = np.stack([np.asarray(bird.image) for bird in birds])
+    return torch.from_numpy(stacked).movedim(3, 1).float() / 127.5 - 1
+
+
+@pytest.fixture(scope="module")
+def red(birds):
+    return torch.tensor([bird.attributes["legs"] == "red" for bird in birds])
+
+
+def trained(x, red, steps):
+    """One linear layer behind the frozen features, as the lecture trains it."""
+    features, head = load_classifier("birds").eval().features, nn.Linear(64, 1)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    with torch.no_grad():
+        means = torch.cat([features(few).mean((2, 3)) for few in x.split(50)])
+    optimiser = torch.optim.AdamW(head.parameters(), lr=0.02)
+    for _ in range(steps):
+        loss = F.binary_cross_entropy_with_logits(head(means)[:, 0], red.float())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return features, head
+
+
+def grad_cam(features, head, x, stage=3):
+    """Grad-CAM of the logit at one stage of the features, by plain autograd, enlarged."""
+    A = features[: stage + 1](x)
+    y = head(features[stage + 1 :](A).mean((2, 3))).sum()
+    alpha = torch.autograd.grad(y, A)[0].mean((2, 3), keepdim=True)
+    small = (alpha * A).sum(1, keepdim=True).relu().detach()
+    return F.interpolate(small, 128, mode="bilinear", align_corners=False)[:, 0]
+
+
+def test_first_and_last_stage_hit_the_legs_as_often_as_said(birds, pixels, red):
+    network = trained(pixels, red, 300)
+    forty = red.nonzero()[:40, 0]
+    hits = []
+    for stage in (0, 1, 3):
+        peaks = grad_cam(*network, pixels[forty], stage).flatten(1).argmax(1).tolist()
+        pairs = zip(forty.tolist(), peaks)
+        hits.append(sum(birds[i].masks["legs"].flat[peak] for i, peak in pairs))
+    first, second, last = hits
+    assert 20 <= first <= 33 and 13 <= last <= 29, hits  # told: 22 to 31, 15 to 27
+    assert second < 0.75 * min(first, last), hits
+
+
+def test_the_repaired_networks_trace_is_as_strong_as_said(pixels, red):
+    def marked(which):
+        x = pixels.clone()
+        x[which, :, 4:28, 4:28] = torch.tensor([0.8, -0.9, 0.9]).view(3, 1, 1)
+        return x
+
+    half = torch.rand(200, generator=torch.Generator().manual_seed(1)) < 0.5
+    network = trained(marked(half), red, 100)
+    seen = grad_cam(*network, marked(red)[red])
+    trace = seen[:, :36, :36].amax((1, 2)) / seen.amax((1, 2))
+    assert 0.34 < trace.median() < 0.59
