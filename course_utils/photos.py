@@ -129,8 +129,10 @@ def load_photo(source) -> Image.Image:
         return as_rgb(source)
     if not isinstance(source, (str, os.PathLike)):
         kind = type(source).__name__
+        cure = " Of an upload: .value[0]['content']." * isinstance(source, (tuple, dict))
         raise TypeError(
             f"A photo is a name, a path, an address, bytes, a PIL image or an array, not {kind}."
+            f"{cure}"
         )
     text = source.strip() if isinstance(source, str) else os.fsdecode(source)
     if not text:

@@ -245,6 +245,8 @@ def test_what_is_no_source_is_refused_by_its_type():
     with pytest.raises(TypeError, match="a path, an address, .* not dict") as error:
         load_photo({})
     sentence(error)
+    with pytest.raises(TypeError, match=r"upload: \.value\[0\]\['content'\]"):
+        load_photo(({"name": "cat.png", "content": memoryview(b"")},))
 
 
 @pytest.mark.parametrize("name", ["", "  "])

@@ -464,3 +464,8 @@ def test_damaged_exif_does_not_keep_a_whole_picture_from_being_read(data):
 def test_a_little_below_0_is_said_to_be_no_number_from_0_to_1(low):
     with pytest.raises(ValueError, match=r"not from 0 to 1: clip it"):
         as_pixels(np.array([[low, 1.0]]))
+
+
+def test_bytes_of_a_file_in_an_array_are_told_how_to_be_read():
+    with pytest.raises(ValueError, match=r"\.tobytes\(\) gives them as such"):
+        as_rgb(np.frombuffer(content(Image.new("L", (2, 2))), np.uint8))

@@ -109,9 +109,10 @@ def test_a_table_is_read_too(tmp_path):
         ('"seen; by",mos,reference,type,level\n40,5.5,1,2,3\n', {(1, 2, 3): 5.5}),
         ("sep=;\nreference;type;level;mos\n1;2;3;5,5\n", {(1, 2, 3): 5.5}),
         ("1.0,2.0,3.0,5.5\n", {(1, 2, 3): 5.5}),
+        (",,,\n1,2,3,5.5\n , ,,\n1,2,4,5\n,,,\n", {(1, 2, 3): 5.5, (1, 2, 4): 5}),
     ],
     ids=["mos first", "more columns", "no header", "semicolons", "both", "quoted", "tabs", "marks"]
-    + ["Excel's mark", "floats"],
+    + ["Excel's mark", "floats", "emptied rows"],
 )
 @pytest.mark.parametrize("name", ["mos.csv", "MOS.CSV"])
 def test_a_table_is_read_by_the_names_of_its_columns(tmp_path, name, text, scores):
@@ -128,6 +129,9 @@ def test_a_table_is_read_by_the_names_of_its_columns(tmp_path, name, text, score
         ("reference,type,level,mos\n1,2,3,5,5\n", "Line 2 .* cannot be read: '1,2,3,5,5'"),
         ("1,2,3\n", "Line 1 .* cannot be read"),
         ("1.5,2,3,4\n", "Line 1 .* cannot be read"),
+        (f"1,2,3,4\n1,2,4,{'5' * 200_000}\n", "Line 2 .* cannot be read: '1,2,4,5{94}[.]{3}'"),
+        (f"{'x' * 200_000}\n1,2,3,4\n", "names the columns 'x{100}[.]{3}'"),
+        ("1,2,3,4\n1,2,4,5\0\n", "no text, or in an unknown encoding"),
     ],
 )
 def test_a_table_that_leaves_doubt_is_refused(tmp_path, text, words):

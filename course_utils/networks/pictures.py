@@ -174,6 +174,8 @@ def _wrong_shape(values: np.ndarray) -> str:
         return f"{said}: .movedim(0, -1) (np.moveaxis) puts the channels last. {CURE}"
     if values.ndim == 4:
         return f"{said}, several at once: pick one, such as images[0]. {CURE}"
+    if values.ndim == 1 and values.dtype == np.uint8:
+        return f"{said} bytes: if they are a file's content, .tobytes() gives them as such."
     return f"{said}. {CURE}"
 
 

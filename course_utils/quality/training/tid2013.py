@@ -69,23 +69,28 @@ def read_scores(file: Path) -> dict[Key, float]:
     if content.startswith(b"PK\x03\x04"):  # as .xlsx and .ods begin
         raise ScoresError(f"{file} is a spreadsheet's own file: save it as CSV, and give that one.")
     utf_16 = content[:2] in (BOM_UTF16_LE, BOM_UTF16_BE)  # as spreadsheets save "Unicode text"
-    lines = content.decode("utf-16" if utf_16 else "utf-8-sig", errors="replace").splitlines()
+    text = content.decode("utf-16" if utf_16 else "utf-8-sig", errors="replace")
+    if "\0" in text:
+        raise ScoresError(f"{file} is no text, or in an unknown encoding: save it as CSV in UTF-8.")
+    lines = text.splitlines()
     table = file.suffix.lower() in (".csv", ".tsv")
     rows = _rows_of_table(lines, file) if table else _rows_of_list(lines)
-    form = ",".join(COLUMNS) if table else "5.51429 I01_01_1.bmp"
+    form = ",".join(COLUMNS) if table else "5.51429 I01_01_1.bmp (a table's name ends in .csv)"
     scores = {}
     for number, found in rows:
-        where, line = f"Line {number} of {file}", lines[number - 1]
-        key, mos = _read_row(
-            found, f"{where} cannot be read: {line!r}. It should look like: {form}"
-        )
-        _check_range(key, mos, f"{where} is out of range: {line!r}.")
+        where, line = f"Line {number} of {file}", _short(lines[number - 1])
+        key, mos = _read_row(found, f"{where} cannot be read: {line}. It should look like: {form}")
+        _check_range(key, mos, f"{where} is out of range: {line}.")
         if key in scores:
-            raise ScoresError(f"{where} scores a picture for the second time: {line!r}.")
+            raise ScoresError(f"{where} scores a picture for the second time: {line}.")
         scores[key] = mos
     if not scores:
         raise ScoresError(f"{file} holds no scores.")
     return scores
+
+
+def _short(line: str) -> str:
+    return repr(line if len(line) <= 200 else f"{line[:100]}...")
 
 
 Row = tuple[int, list[str]]  # number of the line; reference, type, level, MOS (fewer: a bad line)
@@ -101,14 +106,14 @@ def _rows_of_list(lines: list[str]) -> Iterator[Row]:
 def _rows_of_table(lines: list[str], file: Path) -> Iterator[Row]:
     if lines and lines[0].lower().startswith("sep="):  # by which Excel is told the mark
         lines = ["", *lines[1:]]
-    first = next((line for line in lines if line.strip()), "")
+    first = next((line for line in lines if line.strip(";\t, ")), "")
     # what parts the line most often; a decimal comma or a mark within quotes parts less
     mark = max(";\t,", key=lambda mark: len(_fields(first, mark)))
     order, width, begun = list(range(len(COLUMNS))), len(COLUMNS), False
     for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
         fields = _fields(line, mark)
+        if not any(fields):  # as spreadsheets leave rows that were emptied
+            continue
         if not begun and not any(field[:1].isdigit() for field in fields):
             order, width = _order(fields, f"The first line of {file}", line), len(fields)
         else:
@@ -117,7 +122,10 @@ def _rows_of_table(lines: list[str], file: Path) -> Iterator[Row]:
 
 
 def _fields(line: str, mark: str) -> list[str]:
-    return [field.strip() for field in next(csv.reader([line], delimiter=mark), [])]
+    try:
+        return [field.strip() for field in next(csv.reader([line], delimiter=mark), [])]
+    except csv.Error:  # of a field as long as no score is
+        return [line]
 
 
 def _order(names: list[str], where: str, line: str) -> list[int]:
@@ -126,7 +134,8 @@ def _order(names: list[str], where: str, line: str) -> list[int]:
     wrong = [name for name in COLUMNS if names.count(name) != 1]
     if wrong:
         raise ScoresError(
-            f"{where} names the columns {line!r}; once each it should name: {', '.join(COLUMNS)}."
+            f"{where} names the columns {_short(line)}; once each it should name: "
+            f"{', '.join(COLUMNS)}."
         )
     return [names.index(name) for name in COLUMNS]
 
