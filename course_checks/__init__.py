@@ -42,13 +42,18 @@ def parts(assignment: str) -> tuple[Part, ...]:
 def solved(name: str) -> bool:
     """Whether a part's check passed in this session: cells that use your function ask this first.
 
+    If not, a line is printed, so that an empty cell is no riddle.
+
     Args:
         name: of the part, "ex02_weights".
 
     Raises:
         AttributeError: no such part.
     """
-    return passed(__getattr__(name).part)
+    is_passed = passed(__getattr__(name).part)
+    if not is_passed:
+        print(f"… This cell waits until the check of {name} says 'right' (again, after a restart).")
+    return is_passed
 
 
 def __getattr__(name: str) -> Check:

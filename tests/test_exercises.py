@@ -300,6 +300,13 @@ def test_solved_knows_the_parts_names():
         checks.solved("ex00_nothing")
 
 
+def test_a_cell_that_waits_says_for_which_part(capsys, monkeypatch):
+    monkeypatch.setattr("course_checks.report._passed", {"ex01_top"})
+    assert checks.solved("ex01_top") and not capsys.readouterr().out
+    assert not checks.solved("ex01_asked")
+    assert "waits until the check of ex01_asked says 'right'" in capsys.readouterr().out
+
+
 def test_code_that_works_in_place_changes_its_own_copy_only():
     case = ({"a": [1, 2]}, torch.zeros(2))
 
