@@ -115,7 +115,9 @@ SECOND = [
     new_markdown_cell("Without a heading.", metadata={"slideshow": {"slide_type": "subslide"}}),
     new_code_cell("for_home = 1\nprint('at home')", metadata={"tags": ["fold-on-slides"]}),
     new_code_cell("import sys\nfor n in range(9):\n    print('row', n)\n    sys.stdout.flush()"),
-    new_code_cell("print('holds: A claim.')"),
+    new_code_cell(
+        "print('holds: A claim.')\nprint('holds: Another one,\\n       as long. (1 photo)')"
+    ),
     new_markdown_cell(
         "## Questions\n\n" + "A line.\n\n" * 14 + "Which one?\n\n"
         "<details><summary>This one.</summary>\n\nYes.\n\n</details>",
@@ -372,6 +374,7 @@ def test_on_slides_a_claim_that_holds_is_set_small(site, chromium):
     size = "e => parseFloat(getComputedStyle(e).fontSize)"
     claim = view.get_by_text("holds: A claim.", exact=True).evaluate(size)
     assert claim < 0.9 * view.get_by_text("at home", exact=True).evaluate(size)
+    assert view.get_by_text("holds: Another one, as long. (1 photo)", exact=True).count() == 1
     view.close()
 
 

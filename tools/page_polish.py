@@ -89,7 +89,8 @@ def mark_claims(soup: BeautifulSoup) -> None:
     for text in soup.select_one("main").find_all(string=re.compile("^holds: ", re.MULTILINE)):
         if not text.find_parent(class_="outputs"):
             continue
-        _mark(soup, text, text, "(?m:^holds: .*$)", "claim")
+        whole = text.replace("\n       ", " ")  # a claim's further lines
+        _mark(soup, text, whole, "(?m:^holds: .*$)", "claim")
 
 
 def _mark(soup: BeautifulSoup, place: NavigableString, text: str, words: str, name: str) -> None:

@@ -3,8 +3,11 @@
 `docs/claims.md` is the list of them, made by tools/claims_table.py from the calls in the notebooks.
 """
 
+from textwrap import fill
+
 from torch import nn
 
+WIDTH = 90  # JupyterLab breaks longer lines inside words
 MEASURED_ON = "efficientnet_lite0"  # the network for which the lectures' words were written
 
 
@@ -45,10 +48,14 @@ class Claims:
             AssertionError: it does not hold though nothing was changed (`strict`).
         """
         if true and true == true:  # NaN counts as true, and equals nothing
-            print(f"holds: {sentence} ({on})")
+            _print(f"holds: {sentence} ({on})")
         elif self.strict:
             raise AssertionError(f"This claim no longer holds: {sentence} (measured on {on})")
         else:
             self.failed.append(sentence)
             here = "after your change" if self.name == MEASURED_ON else f"for {self.name}"
-            print(f"DOES NOT HOLD {here}: {sentence} ({on})")
+            _print(f"DOES NOT HOLD {here}: {sentence} ({on})")
+
+
+def _print(words: str) -> None:
+    print(fill(words, WIDTH, subsequent_indent=" " * len("holds: ")))
