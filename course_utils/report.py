@@ -286,18 +286,29 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+def _check_output(output: Path) -> None:
+    """Raise a NoReport before the photos are asked, rather than behind them."""
+    table = output.with_suffix(".csv")
+    if output.is_dir():
+        raise NoReport(f"{output} is a folder: give the page another name.")
+    if table.exists() and not (table.is_file() and page.is_table(table)):
+        raise NoReport(f"{table}, where the table goes, is there and no report's: give another -o.")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The exit status: 0; 1 if there is no report; 130 if it was interrupted."""
     asked = parser()
     options = asked.parse_args(arguments)
     if bool(options.folder) == bool(options.merge):
         asked.error("give a folder of photos, or --merge and the files of its parts")
-    if Path(options.output).suffix.lower() not in (".html", ".htm"):
-        asked.error(f"the report is a page: -o {Path(options.output).stem}.html")
+    output = Path(options.output)
+    if output.suffix.lower() not in (".html", ".htm"):
+        asked.error(f"the report is a page: -o {output.stem}.html")
     run = None
     try:
+        _check_output(output)
         if options.merge:
-            write(merged(options.merge), Path(options.output))
+            write(merged(options.merge), output)
             return 0
         with folder_of(options.folder) as folder:
             run = Run(options, folder)

@@ -263,6 +263,44 @@ def test_parts_merge_to_the_same_bytes(folder, whole, tmp_path, capsys):
     parts[0].write_bytes(parts[0].read_bytes().rsplit(b"\n", 2)[0] + b"\n")
     assert main(["--merge", *map(str, parts), "-o", str(output)]) == 1
     assert "part-1-of-2.jsonl is not finished" in capsys.readouterr().err
+    whole_part = parts[1].read_bytes()
+    parts[1].write_bytes(whole_part[:-9])  # a copy that broke off
+    assert main(["--merge", *map(str, parts[::-1]), "-o", str(output)]) == 1
+    assert "part-2-of-2.jsonl is damaged" in capsys.readouterr().err
+    lines = whole_part.splitlines(keepends=True)
+    parts[1].write_bytes(lines[0] + lines[-1])
+    assert main(["--merge", *map(str, parts[::-1]), "-o", str(output)]) == 1
+    assert "part-2-of-2.jsonl lacks some of its photos" in capsys.readouterr().err
+
+
+def test_a_row_that_is_no_row_any_more_is_damage(monkeypatch, folder, tmp_path, capsys):
+    output = tmp_path / "report.html"
+    interrupted(monkeypatch, folder, output, 2)
+    state = output.with_suffix(".unfinished.jsonl")
+    state.write_bytes(state.read_bytes().replace(b'"thumb"', b"\xff", 1))
+    assert main([str(folder), "--network", "birds", "-o", str(output)]) == 1
+    assert "unfinished.jsonl is damaged, as where it was cut off" in capsys.readouterr().err
+
+
+def test_a_table_that_is_no_reports_is_not_written_over(folder, tmp_path, capsys):
+    (tmp_path / "birds.csv").write_text("photo,species\n")
+    (tmp_path / "folder.html").mkdir()
+    for name, said in [("birds.html", "birds.csv, where the"), ("folder.html", "is a folder")]:
+        assert main([str(folder), "--network", "birds", "-o", str(tmp_path / name)]) == 1
+        assert said in capsys.readouterr().err
+    assert (tmp_path / "birds.csv").read_text() == "photo,species\n"
+
+
+def test_no_name_in_the_table_is_a_formula(folder, tmp_path):
+    (tmp_path / "photos").mkdir()
+    names = ["=HYPERLINK(A1).png", " @SUM(A1).png", "-1.png", "ibis=1.png"]
+    for name in names:
+        (tmp_path / "photos" / name).write_bytes((folder / "more" / "ibis.png").read_bytes())
+    found = made(tmp_path / "photos", tmp_path / "report.html")
+    cells = {f"'{name}" for name in names[:3]} | {"ibis=1.png"}
+    assert {row["file"] for row in found["table"]} == cells
+    assert {row["file"] for row in found["rows"]} == set(names)  # on the page they are text
+    made(tmp_path / "photos", tmp_path / "report.html")  # its own table is written over
 
 
 # --- networks of other people ---------------------------------------------------------------------

@@ -93,7 +93,7 @@ def _scan(path: Path) -> tuple[str | None, dict, dict, int]:
             if line.startswith(b'{"settings"'):
                 begin, end = line.decode().rstrip("\n"), place + len(line)
             elif line.startswith(b'{"done"'):
-                about = json.loads(line)["done"]
+                about = _read(line, path)["done"]
                 done[about["key"]], rows[about["key"]] = about, waiting
                 waiting, end = [], place + len(line)
             elif line.startswith(b'{"finished"'):
@@ -106,7 +106,17 @@ def _scan(path: Path) -> tuple[str | None, dict, dict, int]:
 
 def _row_at(file, place: int) -> dict:
     file.seek(place)
-    return json.loads(file.readline())
+    return _read(file.readline(), file.name)
+
+
+def _read(line: bytes, path: Path | str) -> dict:
+    try:
+        return json.loads(line)
+    except ValueError:
+        raise ValueError(
+            f"{path} is damaged, as where it was cut off: get it again, or take it away and ask "
+            "anew."
+        ) from None
 
 
 # --- several files as one -------------------------------------------------------------------------
@@ -157,22 +167,21 @@ def merged(paths: list[Path]) -> Whole:
 
     Raises:
         ValueError: a file that is no part, an unfinished or missing part, one given twice, or parts
-            of different reports; with a sentence that names it.
+            of different reports, or a damaged one; with a sentence that names it.
     """
     files, parts, common = [], {}, {}
     for path in paths:
         if not path.is_file():
             raise ValueError(f"There is no file {path}: give what `--part i/n` wrote.")
-        try:
-            begin, _, _, _ = _scan(path)
-            last = _last_line(path)
-        except ValueError:
-            begin = None
+        begin, done, _, _ = _scan(path)
         if begin is None:
             raise ValueError(f"{path} is no part of a report: give what `--part i/n` wrote.")
+        last = _last_line(path)
         if "finished" not in last:
             raise ValueError(f"{path} is not finished: the same command with --part goes on.")
         end = last["finished"]
+        if not done.keys() >= set(end["keys"]):
+            raise ValueError(f"{path} lacks some of its photos: get it again, or ask anew.")
         i, n = end["part"]
         for what, value in ("questions or networks", begin), ("photos", end["photos"]), ("cuts", n):
             if common.setdefault(what, value) != value:
@@ -194,4 +203,4 @@ def _last_line(path: Path) -> dict:
     with path.open("rb") as file:
         for line in file:
             last = line
-    return json.loads(last)
+    return _read(last, path)

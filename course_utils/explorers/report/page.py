@@ -62,7 +62,19 @@ def write_table(path: Path, rows: Whole) -> None:
     with _whole(path, newline="") as file:
         table = csv.writer(file)
         table.writerow(COLUMNS)
-        table.writerows([column(row) for column in COLUMNS.values()] for row in rows)
+        table.writerows([_plain(column(row)) for column in COLUMNS.values()] for row in rows)
+
+
+def _plain(cell):
+    """A cell that no spreadsheet takes for a formula: file and class names are anybody's."""
+    formula = isinstance(cell, str) and cell.lstrip().startswith(("=", "+", "-", "@"))
+    return f"'{cell}" if formula else cell
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file is the table of a report."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return file.readline().rstrip("\n") == ",".join(COLUMNS)
 
 
 def write_page(path: Path, rows: Whole, table: str) -> None:
