@@ -521,6 +521,15 @@ def test_the_sentences_of_methods_beside_an_empty_grad_cam_hold_no_nan():
     assert found.result == 0 and found.said == "Empty: no positive evidence."
 
 
+def test_counterfactual_cam_says_how_weak_it_is():
+    """S^0 = (10, -0.5) / 2 at the two places, S^1 = (10, 0) / 2: nothing against class 1."""
+    network = Stack(identity(), torch.tensor([[1.0, -1, 0], [1, 0, 0]]))
+    x = torch.tensor([[10.0, 0], [0, 0.5], [0, 0]])[None, :, None]  # 1 x 3 x 1 x 2
+    found = METHODS["Counterfactual-CAM"](network, x, 0)
+    assert found.result == pytest.approx(0.05) and found.said == "Weak: 5 % of Grad-CAM's peak."
+    assert METHODS["Counterfactual-CAM"](network, x, 1).said == ""
+
+
 @pytest.mark.parametrize("name", ["Inverted Representations", "CEM"])
 def test_pictures_are_shown_also_where_preprocess_is_any_function(name):
     network = Stack(identity(), torch.tensor([[1.0, 0, 0], [0, 1, 0]]))

@@ -3,11 +3,20 @@
 -S^P: Grad-CAM with the pooled gradients negated
 """
 
+import torch
+
+from ..maps import relative_strength
+from ..strength import strength_in_words
 from .asked import Answer, Asked, mapped
 
 
 def counterfactual_cam(asked: Asked) -> Answer:
-    """Map: -S^P (given a Q, S^Q - S^P), signed: what speaks *against* P."""
+    """Map: -S^P (given a Q, S^Q - S^P), signed: what speaks *against* P. `result`: its strength."""
     about = asked.name(asked.p) + ("" if asked.q is None else f" against {asked.name(asked.q)}")
     title = f"What if {about}'s evidence were absent?"
-    return mapped(asked, -asked.seen.evidence(asked.v[None])[0, 0], [title])
+    e_p = asked.v.clamp(min=0)
+    against, for_p = asked.seen.evidence(torch.stack([-asked.v, e_p]))[:1].split(1, dim=1)
+    strength = float(relative_strength(against, for_p))
+    words = strength_in_words(strength)
+    said = f"{words[0].upper()}{words[1:]}." if strength else ""  # an empty map says it itself
+    return mapped(asked, against[0, 0], [title], result=strength, said=said)
