@@ -126,8 +126,8 @@ def untrained(name: str, layer: str, **how: Any) -> Callable[[], Network]:
     return make
 
 
-# The first two beside all libraries and with memory, the others beside two, as far as these can:
-# they read no layer of tokens, nor one whose channels come last.
+# The first two beside all libraries and with memory, the others beside two. Where a layer holds
+# tokens or has its channels last, alone: captum reads none, torchcam wants a function for it.
 COMPARED = {"resnet50": resnet50, "efficientnet_lite0": efficientnet_lite0}
 CONVOLUTIONS: dict[str, Any] = {"sample": 32, "peers": (TorchCAM, Captum)}
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {

@@ -31,8 +31,9 @@ difference is within the noise and the table says *tie*: always with this course
   resolution, but grad-cam always enlarges them to the image's.
 - ~ marks a few classes measured and multiplied: ten where each class is a forward pass of its own,
   otherwise 32.
-- captum and torchcam read no layer of tokens (vit_b_16, vit_small) nor one whose channels come last
-  (swin_t): there the course stands alone.
+- Where the layer holds tokens (vit_b_16, vit_small) or has its channels last (swin_t) the course is
+  measured alone. captum reads no such layer; torchcam and grad-cam do where one hands them a
+  function that makes a grid of it (`reshape_transform`). The course finds the grid by itself.
 - *Closed form off*: what the course costs where the head is more than pooling and one linear layer.
 - *Weights frozen by hand*: with `requires_grad_(False)` on the whole network (captum) or on all but
   the target layer (the other two, which fail when everything is frozen), so that PyTorch keeps and
