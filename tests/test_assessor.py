@@ -14,7 +14,7 @@ from course_utils.quality import Assessor, ScaleWarning, distort, load, load_ass
 from course_utils.quality.assessor import as_tensor
 from course_utils.quality.network import BASE, QualityNet, weighted_mean
 from course_utils.quality.patches import cut, lay_back
-from course_utils.quality.reading import PatchScores, beyond
+from course_utils.quality.reading import PatchScores, beyond, check
 from course_utils.quality.wadiqam import BosseNet
 
 
@@ -230,8 +230,21 @@ def test_the_map_of_a_patch_sums_to_its_score_and_the_constant(assessor, photo, 
 
 
 def test_a_constant_that_would_turn_the_signs_is_refused():
-    with pytest.raises(ValueError, match="base=-1: below 0 the signs"):
+    with pytest.raises(ValueError, match="base=-1 must be .* 1000: below 0 the signs"):
         load_assessor(base=-1)
+
+
+@pytest.mark.parametrize("base", [1e30, float("nan"), "1", None])
+def test_a_constant_in_which_the_score_is_lost_is_refused(base):
+    with pytest.raises(ValueError, match="must be a number from 0 to 1000"):
+        load_assessor(base=base)
+
+
+def test_weights_whose_sum_is_too_large_make_no_score():
+    ones = torch.ones(4)
+    with pytest.raises(ImageError, match="NaN or infinity"):
+        check(ones, 1e38 * ones)
+    check(ones, 1e37 * ones)
 
 
 def test_the_constant_moves_the_maps_and_no_score(assessor, photo, damaged):

@@ -133,6 +133,11 @@ def test_a_region_of_another_kind_is_refused_in_a_sentence(region):
         distort(np.zeros((16, 16), np.uint8), "blur", 3, region)
 
 
+def test_a_level_from_a_tensor_is_that_level(photo):
+    made = distort(photo, "blur", torch.tensor(3))
+    assert made.level == 3 and made.target == LEVELS[3]
+
+
 @pytest.mark.parametrize("kind, level", [(["blur"], 3), ("blur", [3]), ("blur", {})])
 def test_one_kind_and_one_level(kind, level):
     with pytest.raises(ValueError, match="There is no distortion|does not exist"):

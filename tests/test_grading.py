@@ -577,6 +577,17 @@ def test_commas_in_what_a_cell_printed_are_no_pieces():
     assert parse(json.dumps({"cells": [cell]}).encode()).code() == ["1"]
 
 
+def test_lines_without_line_breaks_are_lines_and_it_is_said():
+    def read(*lines):
+        return parse(json.dumps({"cells": [{"cell_type": "code", "source": lines}]}).encode())
+
+    split = read("def half(x):", "    return x / 2")
+    assert split.code() == ["def half(x):\n    return x / 2"]
+    assert "no line breaks" in split.remarks[0]
+    for whole in (read("def half(x):\n", "    return x / 2"), read("x = 1")):
+        assert not whole.remarks and "\n\n" not in whole.code()[0]
+
+
 TASK, GIVEN = "## 6. In your own words  \r\n\n*(5 points)*", {"## Where you are", "## A title"}
 
 

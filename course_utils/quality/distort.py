@@ -83,8 +83,10 @@ def distort(photo, kind: str, level: int, region: Region | None = None, seed: in
     """
     if kind not in list(KINDS):
         raise ValueError(f"There is no distortion '{kind}'.{closest(kind, KINDS)} {_all_kinds()}")
-    if level not in list(LEVELS):
+    known = [one for one in LEVELS if one == level]  # also of a tensor, which no dict finds
+    if not known:
         raise ValueError(f"Level {level!r} does not exist: levels are 1 (weak) to 5 (severe).")
+    level = known[0]
     if not isinstance(seed, Integral) or seed < 0:
         raise ValueError(f"seed={seed!r} must be a whole number from 0.")
     reference = np.asarray(as_rgb(photo))

@@ -12,6 +12,8 @@ from .network import BASE, QualityNet
 # data/quality.md says how each does
 FILES = {True: "quality_reference", False: "quality_no_reference"}
 
+LARGEST = 1000  # base
+
 
 @in_float32()
 def load_assessor(reference: bool = True, base: float = BASE) -> Assessor:
@@ -20,7 +22,7 @@ def load_assessor(reference: bool = True, base: float = BASE) -> Assessor:
     Args:
         reference: True for one that compares a photo with its undistorted reference, False for one
             that scores a photo alone.
-        base: the constant b in its quality maps, 0 or more. It cancels in every score, but not in
+        base: the constant b in its quality maps, 0 to 1000. It cancels in every score, but not in
             the evidence: lecture 5 tries b = 0 and b = 1 beside the course's own.
 
     Returns:
@@ -29,7 +31,7 @@ def load_assessor(reference: bool = True, base: float = BASE) -> Assessor:
     Raises:
         WeightsError: its weights are missing or damaged.
         TypeError: a photo or a name was given in place of True or False.
-        ValueError: a negative base.
+        ValueError: a base below 0, or so large that float32 loses the score in it.
     """
     if not isinstance(reference, int | np.bool_):
         raise TypeError(
@@ -37,8 +39,11 @@ def load_assessor(reference: bool = True, base: float = BASE) -> Assessor:
             f"not {a_kind_of(reference)}. The reference photo itself comes later: "
             "load_assessor().score(photo, reference)."
         )
-    if not base >= 0:  # q_i + b is what a patch's map adds up to
-        raise ValueError(f"base={base}: below 0 the signs of the evidence would be turned around.")
+    if not isinstance(base, (int, float, np.number)) or not 0 <= base <= LARGEST:
+        raise ValueError(
+            f"base={base!r} must be a number from 0 to {LARGEST}: below 0 the signs of the "
+            "evidence would be turned around, and far above nothing is left of a score beside it."
+        )
     name = FILES[bool(reference)]
     network = QualityNet(bool(reference), base)
     learned = {

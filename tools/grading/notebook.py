@@ -150,6 +150,11 @@ def parse(content: bytes) -> Notebook:
     kernel = _text(_inside(whole, "metadata", "kernelspec", "name"))
     if kernel not in ("", "python3"):
         remarks.append(f"Its kernel is called {quoted(kernel, 40)}; it was run as Python 3.")
+    if any(_unbroken(cell.get("source")) for cell in found if isinstance(cell, dict)):
+        remarks.append(
+            "In cells of several lines the file has no line breaks, so that Jupyter shows one long "
+            "line; they were read as lines. Hand in what Jupyter itself has saved."
+        )
     if len(found) > MOST_CELLS:
         remarks.append(
             f"It holds {len(found)} cells: those after the first {MOST_CELLS} were not looked at. "
@@ -186,9 +191,16 @@ def _inside(value, *names: str):
 def _text(value) -> str:
     """A text, also one that is kept as a list of lines; "" for anything else."""
     if isinstance(value, list):
-        value = "".join(line for line in value if isinstance(line, str))
+        lines = [line for line in value if isinstance(line, str)]
+        value = ("\n" if _unbroken(value) else "").join(lines)
     # lone surrogates are valid JSON, but no text that could be written anywhere
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
+
+
+def _unbroken(value) -> bool:
+    """Whether it is a list of lines without line breaks, as programs write that split at them."""
+    lines = [line for line in value if isinstance(line, str)] if isinstance(value, list) else []
+    return len(lines) > 1 and not any("\n" in line for line in lines)
 
 
 def _doubles(cells: tuple[Cell, ...]) -> list[str]:
