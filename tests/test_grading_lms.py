@@ -415,6 +415,15 @@ def test_moodles_worksheet_comes_back_with_one_column_changed(tmp_path):
     assert "“Eve”" in done.said[0] and "“Bo”" in done.said[1]
 
 
+def test_a_text_handed_in_online_may_be_as_long_as_it_likes(tmp_path):
+    csv.field_size_limit(131072)  # as Python begins
+    sheet = MOODLE_SHEET.replace('"Submitted",,', f'"Submitted, {"x" * 140_000}",,')
+    origins = {"Ann 101": moodle("101")}
+    done = filled(tmp_path, sheet, [grade("Ann 101", 1)], marked(Ann_101=2), origins)
+    wanted = sheet.replace('",,20.00,Yes,"M', '",3,20.00,Yes,"M')
+    assert done.filled == 1 and done.content.decode() == wanted
+
+
 def test_canvas_gradebook_comes_back_with_one_column_and_the_points_changed(tmp_path):
     grades = [grade("leeann_201", 12.5), grade("Bo", 15)]
     marks = ByHand({("leeann_201", WHY): 4, ("Bo", WHY): 5})

@@ -112,6 +112,7 @@ def _decoded(content: bytes) -> tuple[str, str]:
 
 def _cells(text: str) -> list[list[Cell]]:
     """All cells with their places; the delimiter is what the first line has most of."""
+    csv.field_size_limit(max(len(text), csv.field_size_limit()))  # Moodle's "Online text" is long
     first = re.match(r"[^\r\n]*", text)[0]
     delimiter = max(",;\t", key=first.count)
     rows, row, at = [], [], int(text.startswith("\ufeff"))
