@@ -146,7 +146,7 @@ def grades(*keys: str) -> list[dict]:
 
 def written(path: Path, *keys: str) -> list[dict]:
     update(path, grades(*keys), ASSIGNMENT, read(path, ASSIGNMENT))
-    return list(csv.DictReader(path.open(newline="")))
+    return list(csv.DictReader(path.open(encoding="utf-8", newline="")))
 
 
 @pytest.fixture

@@ -122,7 +122,8 @@ def test_a_photo_whose_name_is_no_text_is_asked_as_the_others(folder, tmp_path):
     name = os.fsdecode(b"caf\xe9.png")  # as old archives give them
     (tmp_path / name).write_bytes((folder / "more" / "ibis.png").read_bytes())
     report = made(tmp_path, tmp_path / "report.html")
-    assert [row["file"] for row in report["table"]] == ["caf\\udce9.png"]
+    read = "caf\\udce9.png" if "\udce9" in name else "café.png"  # as a Latin-1 machine reads it
+    assert [row["file"] for row in report["table"]] == [read]
 
 
 @pytest.fixture(autouse=True)
@@ -137,9 +138,9 @@ def made(folder: Path, output: Path, *options: str, network: str = "birds") -> d
 
 
 def contents(output: Path) -> dict:
-    page = output.read_text()
+    page = output.read_text(encoding="utf-8")
     rows = re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1]
-    with output.with_suffix(".csv").open(newline="") as file:
+    with output.with_suffix(".csv").open(encoding="utf-8", newline="") as file:
         table = list(csv.DictReader(file))
     return {"page": page, "rows": json.loads(rows), "table": table}
 
