@@ -39,6 +39,21 @@ def test_of_layers_side_by_side_the_one_that_all_of_them_read_is_explained(layer
     assert f"but for 'layers.{last}', one of several that read it" in found.layer_reason
 
 
+class Chosen(SideBySide):
+    """Of each place's channels a softmax keeps the largest: no attention of its rows."""
+
+    def forward(self, x):
+        a = self.f(x)
+        a = a * a.softmax(dim=1)
+        return self.fc(torch.cat([layer(a).flatten(1) for layer in self.layers], dim=1))
+
+
+def test_a_softmax_over_channels_is_no_attention():
+    model = Chosen(nn.ModuleList(map(nn.AdaptiveMaxPool2d, (1, 2, 4))))
+    model(images())
+    assert_explains(model, images(), "f")
+
+
 def test_a_tower_beside_others_is_explained_itself():
     towers = [nn.Sequential(nn.Conv2d(6, 3, 3), nn.ReLU(), nn.Conv2d(3, 3, 3)) for _ in "12"]
     model = SideBySide(nn.ModuleList(towers))
@@ -223,3 +238,37 @@ class AlongRows(nn.Module):
 
 def test_rows_that_attend_are_no_heads():
     assert_explains(AlongRows(), images(), "norm", lambda a: a.movedim(-1, 1))
+
+
+class Gated(nn.Module):
+    """Of what is seen at each place a sigmoid, a module of its own, says how much is read."""
+
+    def __init__(self, gate):
+        super().__init__()
+        torch.manual_seed(0)
+        self.f, self.says, self.gate = nn.Conv2d(3, 6, 4, 4), nn.Conv2d(6, 6, 1), gate
+        self.fc = nn.Linear(6, 4)
+
+    def forward(self, x):
+        a = self.f(x)
+        return self.fc((a * self.gate(self.says(a))).mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize("gate", [nn.Sigmoid(), nn.Hardsigmoid(), nn.Softmax2d()])
+def test_a_gate_that_is_a_module_gives_way_to_what_it_weighs(gate):
+    reason = assert_explains(Gated(gate), images(), "f").layer_reason
+    assert "but for 'gate', by which others are weighed" in reason
+
+
+class SigmoidBetween(Gated):
+    """The sigmoid's places are read by a linear layer, beside what they come from."""
+
+    def forward(self, x):
+        a = self.f(x)
+        return self.fc(a.mean(dim=(2, 3))) + self.row(self.gate(self.says(a)).flatten(1))
+
+
+def test_a_sigmoid_between_layers_is_no_gate():
+    model = SigmoidBetween(nn.Sigmoid())
+    model.row = nn.Linear(384, 4)
+    assert_explains(model, images(), "gate")

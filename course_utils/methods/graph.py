@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 from math import inf, prod
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 
-def graph_nodes(output: Tensor, without: Sequence[Any] = ()) -> Iterator[Any]:
-    """Every node of a graph, once; without some, given as nodes or leaves, and those that only
-    they read."""
-    nodes: list[Any] = [output.grad_fn]
+def graph_nodes(output: Any, without: Sequence[Any] = ()) -> Iterator[Any]:
+    """Every node of the graph of a tensor or of a node, once; without some, given as nodes or
+    leaves, and those that only they read."""
+    nodes: list[Any] = [getattr(output, "grad_fn", output)]
     seen: set[Any] = {None, *without}
     while nodes:
         node = nodes.pop()
@@ -48,6 +48,7 @@ _HANDED_ON = (  # operations that give what they read, in another shape, order o
     "(Clone|Alias|(Unsafe)?View|Reshape.*|T|Transpose|Permute|Unsqueeze|Squeeze|Expand|Slice|Split.*"
     "|MaskedFill|.*BatchNorm)Backward"
 )
+_SOFT = "(Safe)?Softmax|(Hards|S)igmoid"
 
 
 def only_weighs(tensor: Tensor, readers: Readers, soft: bool = False) -> bool:
@@ -55,11 +56,15 @@ def only_weighs(tensor: Tensor, readers: Readers, soft: bool = False) -> bool:
     or to say where others are sampled, as the offsets of a deformable convolution do.
 
     Args:
-        soft: whether a softmax may have come before it, as before an attention's weights; these
-            are multiplied image by image, not by a matrix of the network's.
+        soft: whether a softmax may have come before it, as before an attention's weights; these,
+            and what a softmax or sigmoid itself gave, are not multiplied by a matrix of the
+            network's.
     """
-    follow, weighs = [(node_of(tensor), soft)], False
+    made = _before(tensor.grad_fn, _HANDED_ON)
     product = "BmmBackward" if soft else "(Mul|.*mm)Backward"
+    if made is not None and re.match(_SOFT, made.name()):
+        soft, product = True, "(Mul|Bmm)Backward"
+    follow, weighs = [(node_of(tensor), soft)], False
     for here, soft in follow:
         for node, place in readers.get(here, []):
             name, others = node.name(), len(node.next_functions) - 1
@@ -68,7 +73,7 @@ def only_weighs(tensor: Tensor, readers: Readers, soft: bool = False) -> bool:
                 weighs = True
             elif re.match(_HANDED_ON, name) or alone and re.match("(Mul|Div)Backward", name):
                 follow.append((node, soft))
-            elif re.match("(Safe)?Softmax|Sigmoid", name):
+            elif re.match(_SOFT, name):
                 follow.append((node, True))
             elif soft:
                 weighs |= bool(re.match(product, name, re.IGNORECASE))
@@ -110,15 +115,18 @@ def axes_of(saved: Sequence[int], count: int) -> list[int]:
 
 
 def attended(node: Any) -> tuple[int, ...]:
-    """How many tokens an attention reads and gives; nothing of other operations.
+    """How many tokens an attention reads and gives; nothing of other operations, such as a softmax
+    over channels.
 
     Keys and values may be fewer than the tokens that ask, as where they are pooled.
     """
     if "ScaledDotProduct" in node.name():  # N x heads x T x d
         return node._saved_query.shape[-2], node._saved_key.shape[-2]
     shape = node._input_metadata[0].shape
-    softmax = node.name().startswith(("Softmax", "SafeSoftmax"))
-    return tuple(shape[-2:]) if softmax and len(shape) > 2 else ()
+    if not node.name().startswith(("Softmax", "SafeSoftmax")) or len(shape) < 3:
+        return ()
+    (axis,) = axes_of((node._saved_dim,), len(shape))
+    return tuple(shape[-2:]) if axis >= len(shape) - 2 else ()
 
 
 def heads_of(node: Any, images: int) -> set[tuple[int, int]]:
@@ -133,12 +141,49 @@ def heads_of(node: Any, images: int) -> set[tuple[int, int]]:
 def asked_by_weights(attention: Any) -> bool:
     """Whether an attention's queries are weights of the network, as those that merge tokens are."""
     tokens, reads = attended(attention)[0], attention.next_functions[:1]
+    asks = reads
     if "ScaledDotProduct" not in attention.name():  # a softmax of q k^T, or of its transpose
-        passed, node = f"{_HANDED_ON}|(Mul|Div|Add|MaskedFill)Backward", reads[0][0]
-        while node is not None and re.match(passed, node.name()):
-            node = node.next_functions[0][0]
+        node = _before(reads[0][0], f"{_HANDED_ON}|(Mul|Div|Add|MaskedFill)Backward")
         reads = node.next_functions if node and re.match("(Bmm|Mm)Backward", node.name()) else ()
-    return any(tokens in _weight(node) for node, _ in reads)
+        # no matrix that mixes heads
+        asks = reads[:1] if reads and node._input_metadata[0].shape[-2] == tokens else ()
+    alone = any(_of_weights_alone(node) for node, _ in asks)
+    return alone or any(tokens in _weight(node) for node, _ in reads)
+
+
+def merged_by(product: Any) -> int:
+    """How many tokens a product makes of others, each a sum of all of them by what a linear layer
+    or a convolution says, as TokenLearner's and the slots of a soft mixture of experts; else 0.
+    """
+    if not product.name().startswith("BmmBackward"):
+        return 0
+    for (node, _), count in zip(product.next_functions, product._input_metadata[0].shape[1:]):
+        soft = _before(node, f"{_HANDED_ON}|(Mul|Div)Backward")
+        if soft is None or not re.match(_SOFT, soft.name()):
+            continue
+        said = _before(soft.next_functions[0][0], f"{_HANDED_ON}|(Mul|Div|Add)Backward")
+        if said is None or not re.match("(Addmm|Mm|Convolution)Backward", said.name()):
+            continue
+        channels = said._input_metadata[0].shape[1]
+        others = prod(soft._input_metadata[0].shape[1:]) // count
+        if channels == count != others and others > 1:
+            return count
+    return 0
+
+
+def _before(node: Any, passed: str) -> Any:
+    """The first operation before that is not of these kinds; None where a leaf is reached."""
+    while node is not None and re.match(passed, node.name()):
+        node = node.next_functions[0][0]
+    return node
+
+
+def _of_weights_alone(node: Any) -> bool:
+    """Whether an operation reads nothing but weights of the network; None: frozen ones."""
+    nodes = list(graph_nodes(node))
+    leaves = [n.variable for n in nodes if hasattr(n, "variable")]
+    read = any(begins(n) for n in nodes if not re.match("(Mul|Div)Backward", n.name()))
+    return not read and all(isinstance(leaf, nn.Parameter) for leaf in leaves)
 
 
 def _weight(node: Any) -> Sequence[int]:
@@ -190,11 +235,11 @@ def _reads_channels_as_places(convolution: Any) -> bool:
             if axes[1] > 1:
                 return True
         elif not re.match("(Unsafe|Reshape|.*View|.*mm)Backward|.*Mm", name):
-            follow += [(*following, _before(node, axes)) for following in node.next_functions]
+            follow += [(*following, _axes_before(node, axes)) for following in node.next_functions]
     return False
 
 
-def _before(node: Any, axes: tuple[int, ...]) -> tuple[int, ...]:
+def _axes_before(node: Any, axes: tuple[int, ...]) -> tuple[int, ...]:
     """The same axes, of a node's output, in the order in which its input holds them."""
     order = list(range(len(axes)))
     if node.name().startswith("Permute"):

@@ -240,7 +240,10 @@ def _prefix_tokens(model: nn.Module) -> int | None:
 
 
 def _of_the_images_shape(tokens: int, size: Sequence[int]) -> tuple[int, ...] | None:
-    """h x w for so many tokens, in the proportions of an H x W image."""
+    """h x w for so many tokens, in the proportions of an H x W image; of a cube, a cube."""
+    if len(size) == 3 and len(set(size)) == 1:
+        side = round(max(0, tokens) ** (1 / 3))
+        return (side,) * 3 if side**3 == tokens > 1 else None
     if len(size) != 2:
         return None
     h = round((max(0, tokens) * size[0] / size[1]) ** 0.5)
@@ -321,7 +324,7 @@ def _joined(grid: Sequence[int], earlier: Sequence[int], counts: Iterable[int]) 
     Rows or columns of the earlier one, joined or not, are as many as its side at most: a grid of no
     more places was joined once, or several times as the numbers of tokens between the two show.
     """
-    for m in (2, 4, 8, 16, 32):
+    for m in (2, 4, 8, 16, 32) if len(grid) == 2 else ():  # not known of volumes
         if all(part in (side // m, -(-side // m)) for part, side in zip(grid, earlier)):
             least, most = prod(2 * side - 1 for side in grid), 4 * prod(grid)
             once = m == 2 or prod(grid) > max(earlier)

@@ -26,6 +26,7 @@ from .graph import (
     channels_become_places,
     graph_nodes,
     heads_of,
+    merged_by,
     picks,
 )
 from .grids import find_fold, tokens_first
@@ -243,9 +244,10 @@ def _note_attentions(watched: Watched, y: Tensor) -> None:
         counts = attended(node)
         found += [(node._sequence_nr(), count) for count in counts]
         watched.heads |= heads_of(node, watched.n) if counts else set()
-        if counts and asked_by_weights(node):
-            begun = watched.merged.get(counts[0], node._sequence_nr())
-            watched.merged[counts[0]] = min(begun, node._sequence_nr())
+        merged = counts[0] if counts and asked_by_weights(node) else merged_by(node)
+        if merged:
+            begun = watched.merged.get(merged, node._sequence_nr())
+            watched.merged[merged] = min(begun, node._sequence_nr())
         if picks(node):
             watched.picked = min(watched.picked, node._sequence_nr())
     watched.attentions = {tokens: begin for begin, tokens in sorted(found)}
