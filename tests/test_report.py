@@ -494,6 +494,26 @@ def test_the_digest_knows_weights_and_not_addresses():
     assert one.digest() != before
 
 
+def test_the_digest_knows_what_a_function_of_ones_own_does(tmp_path):
+    """A report that was stopped to mend the preparation went on with answers of before."""
+    path, digests = tmp_path / "mine.py", []
+    for mean in (0.4, 0.5, 0.5):
+        path.write_text(MINE.format(mean))
+        sys.modules.pop("_report_mine", None)
+        digests.append(networks.load(f"{path}:load").digest())
+    assert digests[0] != digests[1] == digests[2]
+
+
+MINE = """
+import torch
+
+def load():
+    network = torch.nn.Sequential(torch.nn.Flatten())
+    network.preprocess = lambda photo: torch.zeros(3, 2, 2) - {}
+    return network
+"""
+
+
 def test_ranks_correlate_as_worked_out_by_hand():
     a = torch.tensor([[[1.0, 2.0], [3.0, 4.0]]])
     assert asking.rank_correlation(a, a * 7).item() == pytest.approx(1)

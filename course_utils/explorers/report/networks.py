@@ -40,16 +40,30 @@ class Reported:
     said: list[str] = field(default_factory=list)
 
     def digest(self) -> str:
-        """Another one for other weights, layers, names or preparation: kept answers are its own."""
+        """Another one for other weights, layers, names, preparation or code of one's own: kept
+        answers are its own."""
         made_of = (self.network, self.preprocess, names_in(self.network))
         about = " ".join(re.sub(r" at 0x[0-9a-f]+", "", repr(one)) for one in made_of)
         digest = hashlib.sha256(about.encode())
+        for path in _own_files(self.network, self.preprocess):
+            digest.update(path.read_bytes())
         for name, value in self.network.state_dict().items():
             digest.update(name.encode())
             if isinstance(value, Tensor) and not value.is_sparse and not value.is_quantized:
                 value = value.detach().cpu().contiguous().flatten()
                 digest.update(value.view(torch.uint8).numpy())
         return digest.hexdigest()
+
+
+def _own_files(network: nn.Module, preprocess: Callable) -> list[Path]:
+    """The files that define the network's parts and its preparation, but for installed packages'.
+
+    Whoever stops a report to mend one of them wants no answers of before.
+    """
+    prepares = preprocess if hasattr(preprocess, "__module__") else type(preprocess)
+    modules = {kind.__module__ for kind in [prepares, *map(type, network.modules())]}
+    files = {getattr(sys.modules.get(name), "__file__", None) for name in modules}
+    return sorted(Path(f) for f in files if f and "site-packages" not in Path(f).parts)
 
 
 def load(name: str, place: str | Path = ".") -> Reported:
