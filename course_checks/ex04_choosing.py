@@ -88,7 +88,7 @@ def _which_case(seed: int, number: int, h: int, w: int) -> tuple:
     -1), but one is empty.
     """
     rng = dice(seed, 30 + number)
-    classes, h = 14 + 2 * number + seed % 3, h + seed % 2
+    classes, h = 16 + 2 * number + seed % 3, h + seed % 2
     _, maps = scene(rng, classes, h, w, {})
     grad, noise = maps[2], torch.randn(h, w, generator=rng)
     wanted = {
@@ -103,9 +103,12 @@ def _which_case(seed: int, number: int, h: int, w: int) -> tuple:
         wanted |= {
             7: _weak_map(rng, h, w, 0.05, spread),
             9: _weak_map(rng, h, w, 0.08, spread),
-            3: _weak_map(rng, h, w, 0.095, 2, low=spread + 5),  # pale in more places
+            3: _weak_map(rng, h, w, 0.07, 2, low=spread + 5),  # pale in more places
             5: _weak_map(rng, h, w, 0.02, 3, apart=True),  # in more pieces
             12: _weak_map(rng, h, w, 0.01, 2),  # weaker
+            0: _weak_map(rng, h, w, 0.095, 3),  # stronger
+            14: _weak_map(rng, h, w, 0.025, 4),  # the largest of those whose peak is below 0.1
+            15: _weak_map(rng, h, w, 0.05, 1),  # smaller
         }
     if number == 2:  # the near Q is the unreadable one, too
         wanted[4] = _weak_map(rng, h, w, 0.06, spread + 3)
@@ -288,17 +291,13 @@ WHICH_MISTAKES = (
         _changed(rho=lambda s, grad: _rank(s.relu(), grad.relu())),
     ),
     Mistake(
-        "you compared only this map after the ReLU. The rank correlation is that of the "
-        "*signed* maps.",
+        "you compared the maps after the ReLU. The rank correlation is that of the *signed* maps.",
         _changed(rho=lambda s, grad: _rank(s.relu(), grad)),
     ),
     Mistake(
-        "you looked for the lowest rank correlation, or forgot a sign: the *highest* is wanted.",
+        "you looked for the lowest rank correlation, or for the largest size: the *highest* is "
+        "wanted, and a map that is turned over is not alike.",
         _changed(rho=lambda s, grad: -_rank(s, grad)),
-    ),
-    Mistake(
-        "you took the largest size of the correlation. A map that is turned over is not alike.",
-        _changed(rho=lambda s, grad: _rank(s, grad).abs()),
     ),
     Mistake(
         "a far Q has a probability below 1 / classes; this one has more.", _changed(every_p=True)
@@ -364,7 +363,7 @@ def _weak_says(q: int, right: int, every: Tensor, grad: Tensor) -> str:
 
 WHICH = Part(
     name="ex04_which",
-    visible=-5,
+    visible=-2,
     title="A near, a far and an unreadable Q",
     points=4,
     answer="choose_contrasts",

@@ -25,7 +25,8 @@ def _pointing_cases(seed: int) -> list[tuple]:
         masks = torch.zeros(n, h, w, dtype=torch.bool)
         for i in range(n):
             row, column = (int(torch.randint(6, size - 6, (), generator=rng)) for size in (h, w))
-            masks[i, row : row + 2, column : column + 3] = True
+            # a part 7 wide has its middle more than 5 from a peak that is 2 beside it
+            masks[i, row : row + 2, column : column + (7 if number == 1 else 3)] = True
             # 3 and 4 away is exactly 5 by Pythagoras; 4 and 4 away is nearly 5.7
             away = [(0, 0), (-3, -4), (-4, -4), (0, -2)][(i + turn) % 4]
             maps[i, row + away[0], column + away[1]] = 3.0

@@ -154,4 +154,72 @@ WRONG = (
     ),
     # the same slip in all lines at once
     Wrong("ex01_choose", ("categories[row[", "categories[order[0]["), 1, "the first one", lines=3),
+    # known mistakes that none of these makes
+    Wrong(
+        "ex01_top", ("[categories[c], p]", "[categories[c], 100 * p]"), 0, "these are percentages"
+    ),
+    Wrong("ex01_choose", ("row[-1]", "row[-2]"), 1.5, "is the last but one"),
+    Wrong(
+        "ex01_choose",
+        ("categories[row[-1]]", "categories[-1]"),
+        1.5,
+        "the last *column* of the table",
+    ),
+    Wrong(
+        "ex01_choose",
+        (
+            '"near Q": categories[row[1]], "far Q": categories[row[-1]]',
+            '"near Q": categories[row[-1]], "far Q": categories[row[1]]',
+        ),
+        0.9,
+        "near and far have changed places",
+    ),
+    Wrong(
+        "ex01_choose",
+        (
+            '"P": categories[row[0]], "near Q": categories[row[1]], "far Q": categories[row[-1]]',
+            '"P": row[0], "near Q": row[1], "far Q": row[-1]',
+        ),
+        1.5,
+        "these are class numbers",
+    ),
+    Wrong(
+        "ex01_sensible",
+        (
+            "if why not in categories or rather_than not in categories:\n"
+            '            answers.append("no such class")\n'
+            "        elif why == rather_than:\n"
+            '            answers.append("same class")',
+            "if why == rather_than:\n"
+            '            answers.append("same class")\n'
+            "        elif why not in categories or rather_than not in categories:\n"
+            '            answers.append("no such class")',
+        ),
+        1.5,
+        "ask first whether the network knows the words",
+    ),
+    Wrong(
+        "ex01_sensible",
+        (" or rather_than not in categories", ""),
+        1.5,
+        "only P was looked up",
+        also=(
+            (
+                "categories.index(rather_than)",
+                "categories.index(rather_than) if rather_than in categories else row.argmin()",
+            ),
+        ),
+    ),
+    Wrong(
+        "ex01_sensible",
+        ("why not in categories or ", ""),
+        1.5,
+        "only Q was looked up",
+        also=(
+            (
+                "row[categories.index(why)] > row",
+                "(row[categories.index(why)] if why in categories else -1e9) > row",
+            ),
+        ),
+    ),
 )

@@ -253,4 +253,67 @@ WRONG = (
         "negative places are counted",
         also=(("where(total > 0, total", "where(total != 0, total"),),
     ),
+    # known mistakes that none of these makes
+    Wrong(
+        "ex02_weights",
+        ("dim=(2, 3)", "dim=(2, 3), keepdim=True"),
+        1,
+        "Drop the two axes of length 1",
+    ),
+    Wrong(
+        "ex02_evidence",
+        ('"nk,nkij->nij"', '"nk,nkij->nkij"'),
+        0.6,
+        "still have to be summed over the channels",
+    ),
+    Wrong(
+        "ex02_map",
+        ("large.amax(dim=(1, 2), keepdim=True)", "S.amax(dim=(1, 2), keepdim=True)"),
+        1.88,
+        "maximum of the *small* map",
+    ),
+    Wrong(
+        "ex02_map",
+        (
+            "return large / torch.where(largest > 0, largest, 1)",
+            "return (large / torch.where(largest > 0, largest, 1))[:, None]",
+        ),
+        1.5,
+        "drop the axis of length 1: expected (N, H, W)",
+    ),
+    Wrong(
+        "ex02_overlay",
+        ("(1 - a) * image + a * colour", "(image + a * colour).clamp(max=1)"),
+        0.6,
+        "cut the sum at 1",
+    ),
+    Wrong(
+        "ex02_overlay",
+        ("(1 - a) * image + a * colour", "255 * ((1 - a) * image + a * colour)"),
+        1,
+        "the colours run from 0 to 255 here",
+    ),
+    Wrong(
+        "ex02_overlay",
+        ("(1 - a) * image", "(1 - opacity) * image"),
+        0.6,
+        "the colour is faded a second time",
+    ),
+    Wrong(
+        "ex02_pipeline",
+        (
+            "return torch.stack(maps, dim=1)",
+            "maps = torch.stack(maps, dim=1)\n"
+            "    return maps / maps.amax(dim=(1, 2, 3), keepdim=True)",
+        ),
+        1.25,
+        "each map has its own maximum",
+        also=(
+            (
+                "maps.append(drawn_map(S, x.shape[-2:]))",
+                "maps.append(F.interpolate(S.relu()[:, None], size=x.shape[-2:], "
+                "mode='bilinear', align_corners=False)[:, 0])",
+            ),
+        ),
+    ),
 )

@@ -228,4 +228,86 @@ WRONG = (
         0,
         "k is a whole number",
     ),
+    # known mistakes that none of these makes
+    Wrong(
+        "ex03_against",
+        (
+            '    return torch.einsum("nk,nkij->nij", alpha, A).relu()',
+            '    S = torch.einsum("nk,nkij->nij", alpha, A).relu()\n'
+            "    return S / S.amax(dim=(1, 2), keepdim=True).clamp(min=1e-9)",
+        ),
+        1.5,
+        "you divided by the maximum",
+    ),
+    Wrong(
+        "ex03_violations",
+        ("(map_for - map_against - S).abs()", "(S - map_for + map_against)"),
+        2.62,
+        "has lost half of its gaps",
+    ),
+    Wrong(
+        "ex03_violations",
+        ("(map_for * map_against)", "torch.maximum(map_for, map_against)"),
+        1.5,
+        "is the larger map, not the product",
+    ),
+    Wrong(
+        "ex03_violations",
+        ("(map_for - map_against - S)", "(map_for + map_against - S.abs())"),
+        2.25,
+        "compares the maps' sum with |S|",
+    ),
+    Wrong(
+        "ex03_delete",
+        ("int(share * flat.shape[1])", "round(share * flat.shape[1])"),
+        2.62,
+        "You rounded to the nearest whole number",
+    ),
+    Wrong(
+        "ex03_delete",
+        ("int(share * flat.shape[1])", "-int(-share * flat.shape[1] // 1)"),
+        2.25,
+        "You rounded up",
+    ),
+    Wrong("ex03_delete", ("fill, x)", "fill[:1], x)"), 1.88, "each has a fill of its own"),
+    Wrong(
+        "ex03_delete",
+        (
+            "    highest = flat.topk(int(share * flat.shape[1]), dim=1).indices\n"
+            "    mask = torch.zeros_like(flat, dtype=torch.bool).scatter_(1, "
+            "highest, True) & (flat > 0)\n",
+            "    mask = torch.zeros_like(flat, dtype=torch.bool)\n"
+            "    for one, row in zip(mask, flat):\n"
+            "        one[row.topk(int(share * (row > 0).sum())).indices] = True\n",
+        ),
+        2.62,
+        "k is a share of *all* pixels",
+    ),
+    Wrong(
+        "ex03_change",
+        ("return change[torch.arange(len(x)), P]", "return change[torch.arange(len(x)), P].mean()"),
+        0.6,
+        "give one number for each image",
+    ),
+    Wrong(
+        "ex03_control",
+        (
+            "largest = large.amax(dim=(1, 2), keepdim=True)",
+            "largest = S.abs().amax(dim=(1, 2), keepdim=True)",
+        ),
+        1.33,
+        "largest |S| of the *small* map",
+    ),
+    Wrong(
+        "ex03_control",
+        ("align_corners=False", "align_corners=True"),
+        1.33,
+        "this is `align_corners=True`",
+    ),
+    Wrong(
+        "ex03_control",
+        ('mode="bilinear", align_corners=False', 'mode="nearest"'),
+        1.33,
+        "these are blocks",
+    ),
 )

@@ -217,4 +217,52 @@ WRONG = (
         2.67,
         "the weakest map of all",
     ),
+    # known mistakes that none of these makes
+    Wrong(
+        "ex04_which",
+        ("strength = peak / table[P].max()", "strength = peak"),
+        2.67,
+        "you compared the peak itself",
+    ),
+    Wrong(
+        "ex04_which",
+        (
+            "    places = (maps >= peak[:, None, None] / 2).sum(dim=(1, 2))",
+            "    from scipy.ndimage import label\n"
+            "    halves = maps >= peak[:, None, None] / 2\n"
+            "    places = torch.tensor([label(half.numpy())[1] for half in halves])",
+        ),
+        2.67,
+        "you counted *pieces*",
+    ),
+    Wrong(
+        "ex04_which",
+        ("(maps >= peak[:, None, None] / 2)", "(maps > 0)"),
+        2.67,
+        "you counted all positive places",
+    ),
+    Wrong(
+        "ex04_which",
+        ("best(places, rival & weak)", "best(strength, rival & weak)"),
+        2.67,
+        "the strongest of the weak maps",
+    ),
+    Wrong(
+        "ex04_which",
+        ("best(places, rival & weak)", "best(-places, rival & weak)"),
+        2.67,
+        "the most concentrated of the weak maps",
+    ),
+    Wrong(
+        "ex04_which",
+        ("best(rho,", "best(-rho,"),
+        2.67,
+        "you looked for the lowest rank correlation",
+    ),
+    Wrong(
+        "ex04_which",
+        ("best(rho,", "best(rho.abs(),"),
+        2.67,
+        "or for the largest size: the *highest*",
+    ),
 )

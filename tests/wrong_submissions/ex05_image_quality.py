@@ -216,4 +216,17 @@ WRONG = (
         "you count from 1",
     ),
     Wrong("ex05_find", ('return "nowhere"', "return []"), 2.25, "expected a string"),
+    # known mistakes that none of these makes
+    Wrong(
+        "ex05_picture",
+        (
+            "return torch.stack([red, 1 - v.abs(), blue], dim=-1)",
+            "return 255 * torch.stack([red, 1 - v.abs(), blue], dim=-1)",
+        ),
+        1,
+        "the colours run from 0 to 255 here",
+    ),
+    Wrong(
+        "ex05_picture", ("blue], dim=-1)", "blue], dim=1)"), 1, "the axis of the colours comes last"
+    ),
 )

@@ -164,4 +164,90 @@ WRONG = (
         0,
         "into one batch",
     ),
+    # known mistakes that none of these makes
+    Wrong(
+        "ex06_pointing",
+        ("double().square().sum(dim=1).min().sqrt()", "double().square().sum(dim=1).min()"),
+        1.31,
+        "your distance is squared",
+    ),
+    Wrong(
+        "ex06_pointing",
+        (
+            "            continue",
+            "            hits[n] = float(not mask.any())\n            continue",
+        ),
+        2.62,
+        "There is nothing to hit: a miss",
+    ),
+    Wrong(
+        "ex06_pointing",
+        (
+            "(mask.nonzero() - peak).double()",
+            "(mask.nonzero().double().mean(0, keepdim=True) - peak)",
+        ),
+        0.75,
+        "to the part's middle",
+    ),
+    Wrong(
+        "ex06_deletion",
+        ("order = evidence.flatten()", "order = evidence.relu().flatten()"),
+        1.33,
+        "went through a ReLU before it was sorted",
+    ),
+    Wrong(
+        "ex06_deletion",
+        ("order = evidence.flatten()", "order = evidence.abs().flatten()"),
+        1.33,
+        "you sorted by absolute values",
+    ),
+    Wrong("ex06_deletion", ("rank < count", "rank <= count"), 0, "one place too many is removed"),
+    Wrong(
+        "ex06_deletion",
+        (
+            "rank = rank.view(evidence.shape)",
+            "e = evidence.flatten()\n"
+            "    heights = e.sort(descending=True).values\n"
+            "    reached = [(e >= heights[c - 1]).sum() if c else 0 for c in counts]\n"
+            "    rank = rank.view(evidence.shape)",
+        ),
+        2.67,
+        "A step removes exactly `count`",
+        also=(("for count in counts]", "for count in reached]"),),
+    ),
+    Wrong(
+        "ex06_deletion",
+        ("for count in counts]", "for count in torch.tensor(counts).cumsum(0)]"),
+        0,
+        "Each begins with x anew",
+    ),
+    Wrong(
+        "ex06_alike",
+        ("found = torch.zeros(len(before))", "found = torch.ones(len(before))"),
+        2.62,
+        "has no ranking: 0, not 1",
+    ),
+    Wrong(
+        "ex06_alike",
+        ("average_ranks(one.flatten())", "one.flatten().argsort(stable=True).double()"),
+        0,
+        "gives the order of the places, not their ranks",
+    ),
+    Wrong(
+        "ex06_alike",
+        ("zip(before, after)", "zip(before[:1].expand_as(after), after)"),
+        0,
+        "Compare image n with image n",
+    ),
+    Wrong(
+        "ex06_alike",
+        (
+            "found = torch.zeros(len(before))",
+            "before, after = before.flatten()[None], after.flatten()[None]\n"
+            "    found = torch.zeros(1)",
+        ),
+        0,
+        "one number for the whole batch?",
+        also=(("    return found", "    return found[0]"),),
+    ),
 )
