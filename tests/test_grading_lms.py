@@ -465,6 +465,19 @@ def test_students_are_matched_by_number_login_or_address_and_never_by_likeness(t
     assert worksheet.filled == 1
 
 
+def test_where_three_hand_ins_fit_one_row_none_is_filled_in(tmp_path):
+    names = ["ann", "ANN", "s1"]
+    done = filled(
+        tmp_path,
+        CANVAS_BOOK,
+        [grade(name, number) for number, name in enumerate(names, 1)],
+        ByHand({(name, WHY): 1 for name in names}),
+        {},
+    )
+    assert done.filled == 0 and '"Lee, Ann",201,s1,ann,"A; B",3,,' in done.content.decode()
+    assert "Not filled, since more than one row or hand-in fits: “ANN”, “ann”, “s1”" in done.said[0]
+
+
 def test_a_file_that_is_no_export_or_has_no_column_is_a_sentence(tmp_path):
     with pytest.raises(roster.NoRoster, match="neither Moodle's grading worksheet"):
         filled(tmp_path, "name,mark\nann,1\n", [], ByHand(), {})

@@ -5,15 +5,18 @@ import fcntl
 import io
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import grade
 import pytest
 from grading import batch, by_hand
 from grading.assignment import Assignment, Text
-from grading.by_hand import read, update
+from grading.by_hand import ByHand, read, update
 from grading.collect import Submission, collect
-from grading.table import safe, to_csv
+from grading.table import safe, table, to_csv
+
+from course_checks.part import Part
 
 NAME = "ex04_contrast"
 ASSIGNMENT = Assignment("ex99_tiny", (), (Text("ex99_why", 5, "", ""), Text("ex99_how", 3, "", "")))
@@ -188,6 +191,65 @@ def test_a_file_without_its_columns_is_left_as_it_is(tmp_path, content):
     with pytest.raises(ValueError, match="has no column .*Nothing was written"):
         read(path, ASSIGNMENT)
     assert path.read_text() == content
+
+
+@pytest.mark.parametrize(
+    "cell, mark",
+    [("0", 0), ("5", 5), ("2,5", 2.5), ("-0.5", None), ("5.01", None), ("nan", None), ("?", None)],
+)
+def test_a_mark_by_hand_lies_between_nothing_and_the_texts_points(tmp_path, cell, mark):
+    path = tmp_path / "by_hand.csv"
+    path.write_text(f'key,ex99_why,ex99_how\nann,"{cell}",\n')
+    found = read(path, ASSIGNMENT)
+    assert found.marks == ({} if mark is None else {("ann", "ex99_why"): mark})
+    said = [f"by_hand.csv, line 2: '{cell}' is no mark from 0 to 5."]
+    assert found.complaints == (said if mark is None else [])
+
+
+def test_the_total_is_the_parts_and_the_hand_marks_and_empty_while_one_is_missing():
+    """ann: 1.25 + 2.5 and 4 + 1; bo has one mark, and wrote nothing else; cy's is missing."""
+    parts = [{"name": "a", "marks": 1.25}, {"name": "b", "marks": 2.5}]
+    rest = dict(parts=parts, trouble="", remarks=[])
+    texts = {"ann": ("words", "more"), "bo": ("words", ""), "cy": ("words", "more")}
+    graded = [
+        dict(key=key, student=key, texts=dict(zip(("ex99_why", "ex99_how"), both)), **rest)
+        for key, both in texts.items()
+    ]
+    marks = ByHand({("ann", "ex99_why"): 4, ("ann", "ex99_how"): 1, ("bo", "ex99_why"): 0.5})
+    marks.marks["cy", "ex99_how"] = 3
+    two = tuple(Part(name, name, 4, name, lambda seed: []) for name in "ab")
+    made = table(graded, replace(ASSIGNMENT, parts=two), marks)
+    rows = [row.split(",") for row in made.splitlines()]
+    head = "student a b automatic ex99_why ex99_how|by hand|total (of 16)|remarks"
+    assert rows[0] == [*head.split("|")[0].split(), *head.split("|")[1:]]
+    assert rows[1:] == [
+        ["ann", "1.25", "2.5", "3.75", "4", "1", "5", "8.75", ""],
+        ["bo", "1.25", "2.5", "3.75", "0.5", "0", "0.5", "4.25", ""],
+        ["cy", "1.25", "2.5", "3.75", "", "3", "", "", ""],
+    ]
+
+
+def test_a_mark_for_an_answer_that_seems_empty_counts():
+    found = ByHand({("ann", "ex99_why"): 2, ("ann", "ex99_how"): 1.5})
+    assert found.of(grades("ann")[0], ASSIGNMENT) == 3.5
+
+
+def test_answers_that_were_handed_in_anew_are_complained_about_until_they_are_read(marked):
+    path, _ = marked
+    anew = [{**one, "texts": {"ex99_why": "other words", "ex99_how": ""}} for one in grades("ann")]
+    for _ in range(2):
+        found = read(path, ASSIGNMENT)
+        update(path, anew, ASSIGNMENT, found)
+        assert "ann has handed in other answers than those that you marked" in found.complaints[0]
+    rows = list(csv.DictReader(path.open(newline="", encoding="utf-8")))
+    rows[0][by_hand.READ] = ""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        out = csv.DictWriter(file, rows[0])
+        out.writeheader()
+        out.writerows(rows)
+    found = read(path, ASSIGNMENT)
+    update(path, anew, ASSIGNMENT, found)
+    assert found.complaints == [] and found.marks == {("ann", "ex99_why"): 2.5}
 
 
 def test_marks_of_nobody_are_complained_about_and_kept(tmp_path):

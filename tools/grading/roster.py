@@ -183,7 +183,7 @@ def _matched(table, head: dict[str, int], system: str, grades: list[dict], origi
     numbers = _index(table, head["Identifier" if system == "moodle" else "ID"], _digits)
     columns = [head[name] for name in LOGINS if name in head]
     logins = [_index(table, column, _login) for column in columns]
-    found, nobody, doubled = _Matched(), [], []
+    found, nobody, doubled, taken = _Matched(), [], [], set()
     for grade in grades:
         origin = origins.get(grade["student"], {})
         id = origin.get("id", "") if origin.get("system") == system else grade["student"]
@@ -193,12 +193,13 @@ def _matched(table, head: dict[str, int], system: str, grades: list[dict], origi
             rows = next(filter(None, (index.get(student) for index in logins)), None)
         if not rows:
             nobody.append(grade["student"])
-        elif len(rows) > 1 or rows[0] in found.rows:
+        elif len(rows) > 1 or rows[0] in taken:
             doubled.append(grade["student"])
             if rows[0] in found.rows:
                 doubled.append(found.rows.pop(rows[0])["student"])
         else:
             found.rows[rows[0]] = grade
+            taken.add(rows[0])
     if nobody:
         found.said.append(
             f"Not in the roster, by number, login or address: {_all(nobody)}. "
