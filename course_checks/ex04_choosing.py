@@ -88,7 +88,7 @@ def _which_case(seed: int, number: int, h: int, w: int) -> tuple:
     -1), but one is empty.
     """
     rng = dice(seed, 30 + number)
-    classes, h = 16 + 2 * number + seed % 3, h + seed % 2
+    classes, h = 17 + 2 * number + seed % 3, h + seed % 2
     _, maps = scene(rng, classes, h, w, {})
     grad, noise = maps[2], torch.randn(h, w, generator=rng)
     wanted = {
@@ -109,6 +109,7 @@ def _which_case(seed: int, number: int, h: int, w: int) -> tuple:
             0: _weak_map(rng, h, w, 0.095, 3),  # stronger
             14: _weak_map(rng, h, w, 0.025, 4),  # the largest of those whose peak is below 0.1
             15: _weak_map(rng, h, w, 0.05, 1),  # smaller
+            16: -0.5 - torch.rand(h, w, generator=rng),  # the lowest: and of a large size
         }
     if number == 2:  # the near Q is the unreadable one, too
         wanted[4] = _weak_map(rng, h, w, 0.06, spread + 3)
@@ -363,7 +364,7 @@ def _weak_says(q: int, right: int, every: Tensor, grad: Tensor) -> str:
 
 WHICH = Part(
     name="ex04_which",
-    visible=-2,
+    visible=-7,
     title="A near, a far and an unreadable Q",
     points=4,
     answer="choose_contrasts",

@@ -265,4 +265,10 @@ WRONG = (
         2.67,
         "or for the largest size: the *highest*",
     ),
+    Wrong(
+        "ex04_which",
+        ("peak = maps.amax(dim=(1, 2))", "maps = maps.abs()\n    peak = maps.amax(dim=(1, 2))"),
+        2.67,
+        "*with its sign*: you took absolute values",
+    ),
 )
