@@ -43,10 +43,6 @@ def against(A: Tensor, gradient: Tensor) -> Tensor:
     return signed(A, gradient).clamp(max=0).abs()
 
 
-def _by_maximum(A: Tensor, gradient: Tensor) -> Tensor:
-    return -torch.einsum("nk,nkij->nij", gradient.amax((2, 3)), A)
-
-
 def _share_of_maximum(values: Tensor) -> Tensor:
     largest = values.amax((1, 2), keepdim=True)
     return values / largest.where(largest > 0, 1)
@@ -112,10 +108,6 @@ AGAINST_MISTAKES = (
     Mistake(
         "you cut the gradient at zero before taking its mean over the places.",
         lambda A, g: torch.einsum("nk,nkij->nij", (-g).relu().mean((2, 3)), A),
-    ),
-    Mistake(
-        "the weight of a channel is the *mean* of its gradient over the places, not the maximum.",
-        lambda A, g: _by_maximum(A, g).relu(),
     ),
     Mistake(
         "the weight is the *mean* over the places; this is their sum.",

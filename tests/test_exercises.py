@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from functools import cache
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,10 @@ from test_notebooks import NOTEBOOK_SECONDS, code_cells, run_under_nbval
 
 import course_checks as checks
 from course_checks import ASSIGNMENTS
-from course_checks.answers import to_bytes
+from course_checks.answers import Failure, to_bytes
+from course_checks.comparing import ready
 from course_checks.drawing import VISIBLE
+from course_checks.known import known
 from course_checks.networks import built
 from course_checks.part import Part, Verdict, call
 from course_checks.report import Check, filled, judge, marks, passed, sentence, without_luck
@@ -260,6 +263,18 @@ def test_a_part_knows_three_mistakes_and_is_tried_with_three_wrong_submissions(a
     assert part.marker is not None or len(part.mistakes) >= 3
     mine = [wrong for wrong in assignment.wrong if wrong.part == part.name]
     assert len({wrong.edit for wrong in mine}) >= 3
+
+
+@each_part
+def test_no_two_known_mistakes_are_one_answer(assignment, part):
+    """Else who makes one of them is told the other."""
+    for seed in (VISIBLE, SEEDS[0]) if part.reference else ():
+        made = [[answer for _, answer in known(part, case).mistakes()] for case in part.cases(seed)]
+        for (n, one), (m, other) in combinations(enumerate(part.mistakes), 2):
+            pairs = [(answers[n], answers[m]) for answers in made]
+            stops = any(isinstance(answer, Failure) for pair in pairs for answer in pair)
+            if one.says != other.says and not stops:
+                assert not all(part.is_close(*map(ready, pair)) for pair in pairs), (one, other)
 
 
 @each_wrong

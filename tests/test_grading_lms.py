@@ -81,6 +81,37 @@ def test_canvas_flat_files_come_in_and_the_last_attempt_wins(tmp_path, made):
     assert taken(source, tmp_path / "s") == {"leeann_201": "second", "boba_202": "late"}
 
 
+@pytest.mark.parametrize(
+    "files, wins",
+    [
+        ({"lee_201_9055_ex04_contrast-1.ipynb": "", "lee_201_9001_ex04_contrast.ipynb": ""}, 0),
+        ({"lee_201_9001_ex04_contrast.ipynb": "", "lee_201_9055_notes.ipynb": ""}, 0),
+        ({"Lee_7_assignsubmission_file_/a/ex04_contrast.ipynb": "",
+          "Lee_7_assignsubmission_file_/b/ex04_contrast.ipynb": ""}, 1),
+        ({"Lee_7_assignsubmission_file_/ex04_contrast.ipynb": "",
+          "Lee_7_assignsubmission_file_/notes.ipynb": ""}, 0),
+    ],
+    ids=["the later attempt", "the named one", "the later file", "the named file"],
+)  # fmt: skip
+def test_of_several_notebooks_one_is_taken(tmp_path, files, wins):
+    """Each file of the zip is a minute younger than the one before."""
+    source = zipped(tmp_path / "a.zip", {name: str(n) for n, name in enumerate(files)})
+    assert list(taken(source, tmp_path / "submitted").values()) == [str(wins)]
+
+
+def test_a_notebook_that_is_too_large_is_not_cut_to_one_that_is_not(tmp_path):
+    source = zipped(tmp_path / "a.zip", {"lee_201_9001_ex04_contrast.ipynb": "x" * (MOST + 9)})
+    assert len(taken(source, tmp_path / "submitted")["lee_201"]) > MOST
+
+
+def test_solutions_are_left_out_and_that_is_said(tmp_path):
+    files = {"ann/ex04_contrast.ipynb": "ann", "ann/solutions/ex04_contrast.ipynb": "the course's"}
+    told = lms.take(folder(tmp_path / "a", files), NAME, tmp_path / "submitted", MOST)
+    assert told.said == ["1 files below a folder 'solutions' were left out."]
+    told = lms.take(folder(tmp_path / "b", {"bo/ex04_contrast.ipynb": "bo"}), NAME, tmp_path, MOST)
+    assert told.said == []
+
+
 def test_nbgraders_folders_and_its_exchange_come_in(tmp_path):
     plain = folder(
         tmp_path / "a", {f"submitted/ann/{NAME}/{NAME}.ipynb": "a", f"bo/{NAME}/x.ipynb": "b"}
@@ -476,6 +507,38 @@ def test_where_three_hand_ins_fit_one_row_none_is_filled_in(tmp_path):
     )
     assert done.filled == 0 and '"Lee, Ann",201,s1,ann,"A; B",3,,' in done.content.decode()
     assert "Not filled, since more than one row or hand-in fits: “ANN”, “ann”, “s1”" in done.said[0]
+
+
+@pytest.mark.parametrize(
+    "column, many",
+    [
+        ("Exercise ex04: contrasts (8)", 1),
+        ("EX04 (8)", 1),
+        ("ex040 other (8)", 0),
+        ("hex04 (8)", 0),
+        ("ex04_contrast (8),Contrast of ex04 (9)", 1),  # the full name is surer than the number
+        ("ex04 Contrast (8),ex04_contrast (9)", 2),
+        ("ex04 first try (8),ex04 again (9)", 2),
+    ],
+)
+def test_canvas_column_is_told_by_the_full_name_or_by_the_number_as_a_word(tmp_path, column, many):
+    text = CANVAS_BOOK.replace("ex04 Contrast (8)", column)
+    ask = [grade("bo", 2)], ByHand({("bo", WHY): 1}), {}
+    if many == 1:
+        assert "A,,3,  7.5" in filled(tmp_path, text, *ask).content.decode()
+    else:
+        with pytest.raises(roster.NoRoster, match=f"{many or 'no'} columns are called"):
+            filled(tmp_path, text, *ask)
+
+
+@pytest.mark.parametrize(
+    "there, other, mark", [("3.00", "20.00", "16.5"), ('"3,00"', '"20,00"', '"16,5"'),
+                           ('"3,00"', "20.00", "16.5")],
+)  # fmt: skip
+def test_a_mark_is_written_as_this_file_writes_numbers(tmp_path, there, other, mark):
+    text = MOODLE_SHEET.replace("20.00", other).replace(",3.00,", f",{there},")
+    done = filled(tmp_path, text, [grade("a", 12.5)], ByHand({("a", WHY): 4}), {"a": moodle("101")})
+    assert done.content.decode() == text.replace('"Submitted",,', f'"Submitted",{mark},')
 
 
 def test_a_file_that_is_no_export_or_has_no_column_is_a_sentence(tmp_path):

@@ -229,6 +229,12 @@ def test_the_total_is_the_parts_and_the_hand_marks_and_empty_while_one_is_missin
     ]
 
 
+def test_rows_that_a_spreadsheet_left_empty_are_nobodys(tmp_path):
+    path = tmp_path / "by_hand.csv"
+    path.write_text("key,ex99_why,ex99_how\nann,1,2\n,,\n,,\n")
+    assert read(path, ASSIGNMENT).complaints == []
+
+
 def test_a_mark_for_an_answer_that_seems_empty_counts():
     found = ByHand({("ann", "ex99_why"): 2, ("ann", "ex99_how"): 1.5})
     assert found.of(grades("ann")[0], ASSIGNMENT) == 3.5
