@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import stat
 import unicodedata
 import zipfile
@@ -97,6 +98,15 @@ def test_of_several_notebooks_one_is_taken(tmp_path, files, wins):
     """Each file of the zip is a minute younger than the one before."""
     source = zipped(tmp_path / "a.zip", {name: str(n) for n, name in enumerate(files)})
     assert list(taken(source, tmp_path / "submitted").values()) == [str(wins)]
+
+
+def test_of_two_notebooks_of_one_name_the_younger_is_taken(tmp_path):
+    """Whatever their folders are called."""
+    files = {f"ann/{at}/ex04_contrast.ipynb": at for at in "ab"}
+    source = folder(tmp_path / "x", files)
+    for name, age in zip(files, (2000, 1000)):
+        os.utime(source / name, (age, age))
+    assert taken(source, tmp_path / "submitted") == {"ann": "a"}
 
 
 def test_a_notebook_that_is_too_large_is_not_cut_to_one_that_is_not(tmp_path):
