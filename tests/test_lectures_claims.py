@@ -42,7 +42,7 @@ class TestClaims:
     def test_a_long_claim_has_lines_that_jupyterlab_does_not_break(self, capsys):
         Claims(network(MEASURED_ON))("Grass is green, " * 9, True, on="7 lawns")
         lines = capsys.readouterr().out.splitlines()
-        assert len(lines) == 2 and all(len(line) <= 90 for line in lines)
+        assert len(lines) == 2 and all(len(line) <= 100 for line in lines)
 
     def test_what_no_longer_holds_stops_in_words(self):
         with pytest.raises(AssertionError, match=r"Grass is green\. \(measured on 7 lawns\)"):

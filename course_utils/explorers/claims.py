@@ -7,7 +7,7 @@ from textwrap import fill
 
 from torch import nn
 
-WIDTH = 90  # JupyterLab breaks longer lines inside words
+WIDTH = 100  # JupyterLab breaks longer lines inside words
 MEASURED_ON = "efficientnet_lite0"  # the network for which the lectures' words were written
 
 

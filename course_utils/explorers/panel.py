@@ -82,7 +82,7 @@ def upload(label: str, accept: str) -> w.FileUpload:
 
 def grid(controls: list[w.Widget]) -> w.Box:
     """Controls in as many columns as the page is wide: one on a phone."""
-    columns = "repeat(auto-fit, minmax(min(17em, 100%), 1fr))"
+    columns = "repeat(auto-fit, minmax(min(20em, 100%), 1fr))"
     return w.Box(controls, layout=w.Layout(display="grid", grid_template_columns=columns))
 
 
