@@ -233,6 +233,9 @@ def test_exercise_3_the_deletion_study(network):
     assert "0.38 against 0.04, and it wins in 10 of 14" in said
     assert mosaics[:, :2].mean(0).tolist() == pytest.approx([0.38, 0.04], abs=0.02)
     assert (mosaics[:, 0] > mosaics[:, 1]).sum() == 10
+    assert "the control does next to nothing" in text("ex03_counterfactual", "control-note")
+    palace = mosaics[2 * ring.index("china")]  # beside the motorcycle, as in the note
+    assert palace[0] > 0.7 and abs(palace[1]) < 0.2
 
 
 def test_exercise_3_little_speaks_against_the_tripod(network, see):
