@@ -344,6 +344,20 @@ def test_the_table_of_lectures_tells_the_minutes_of_the_notebook(path):
     assert row and int(row[1]) == minutes(path)
 
 
+@pytest.mark.parametrize("path", LECTURES, ids=lambda path: path.stem)
+def test_reading_leaves_a_tenth_to_two_thirds_of_the_time(path):
+    """120 words, 8 lines of visible code, or one prediction a minute, as the page says."""
+    needed = 0.0
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        source, about = "".join(cell["source"]), cell["metadata"]
+        if cell["cell_type"] == "markdown" and "instructor" not in about.get("tags", []):
+            needed += len(source.split("## References")[0].split()) / 120
+        elif cell["cell_type"] == "code" and not about.get("jupyter", {}).get("source_hidden"):
+            lines = sum(bool(line.strip()) for line in source.split("\n"))
+            needed += 1 if source.startswith("my_") else lines / 8
+    assert 0.1 < 1 - needed / minutes(path) < 0.7
+
+
 @pytest.mark.parametrize("path", LECTURES[1:], ids=lambda path: path.stem)
 def test_a_lecture_says_what_matters_most_and_what_may_be_skipped(path):
     said = words(path)
