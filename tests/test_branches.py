@@ -272,3 +272,24 @@ def test_a_sigmoid_between_layers_is_no_gate():
     model = SigmoidBetween(nn.Sigmoid())
     model.row = nn.Linear(384, 4)
     assert_explains(model, images(), "gate")
+
+
+class Template(nn.Module):
+    """The same layers read the image and a template that is the network's own."""
+
+    def __init__(self, view):
+        super().__init__()
+        torch.manual_seed(0)
+        self.f, self.fc = nn.Conv2d(3, 6, 4, 4), nn.Linear(6, 4)
+        self.register_buffer("template", images(3)[2:])
+        self.view = nn.Identity() if view else lambda a: a
+
+    def forward(self, x):
+        seen = self.view(self.f(x)) - self.f(self.template)
+        return self.fc(seen.relu().mean(dim=(2, 3)))
+
+
+def test_layers_that_read_a_template_too_are_said_to_run_twice():
+    with pytest.raises(LayerError, match=r"'f' 2 times.*self.view = nn.Identity\(\)"):
+        GradCAM(Template(view=False))(images())
+    assert_explains(Template(view=True), images(), "view")

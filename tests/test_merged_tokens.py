@@ -82,6 +82,35 @@ def test_tokens_that_are_made_of_all_places_are_none(make, frozen):
     assert_explains(Few(make()).requires_grad_(not frozen), images(), "f")
 
 
+class Talking(nn.Module):
+    """A block whose heads a matrix mixes before the softmax: its weights are no queries."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.read = nn.LayerNorm(8), nn.Linear(8, 24)
+        self.mix, self.write = nn.Parameter(torch.randn(2, 2)), nn.Linear(8, 8)
+
+    def forward(self, tokens):
+        q, k, v = self.read(self.norm(tokens)).unflatten(2, (3, 2, 4)).permute(2, 0, 3, 1, 4)
+        weights = torch.einsum("nhij,hg->ngij", q @ k.mT, self.mix).softmax(dim=-1)
+        return tokens + self.write((weights @ v).transpose(1, 2).flatten(2))
+
+
+class OfTokens(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.f, self.blocks = nn.Conv2d(3, 8, 4, 4), nn.Sequential(Talking(), Talking())
+        self.fc = nn.Linear(8, 4)
+
+    def forward(self, x):
+        return self.fc(self.blocks(self.f(x).flatten(2).mT).mean(dim=1))
+
+
+def test_a_matrix_that_mixes_heads_asks_nothing():
+    assert_explains(OfTokens().eval(), images(), "blocks.1.norm", patches(8))
+
+
 class Joined(nn.Module):
     """Patches joined 2 x 2, as Swin does: sixteen of 64, which are places."""
 

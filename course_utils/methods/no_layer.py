@@ -89,6 +89,9 @@ def _no_grid(model: nn.Module, x: Inputs, watched: Watched) -> str:
     folded = _one_axis_more(name, watched, len(size)) or _views_folded(name, images, size, watched)
     if folded is not None:
         return folded
+    again = _on_others_too(watched, len(size))
+    if again:
+        return _repeated(name, again, watched, images)
     names = f"This network has: {', '.join([n for n in modules if n][:12])}."
     if max(map(len, watched.shapes.values())) < 3:
         return f"{_of_rows(name, x, watched)} {names}"
@@ -184,6 +187,13 @@ def _one_by_one(images: Tensor, watched: Watched) -> str:
     grids = [n for n, s in shapes if len(s) == images.dim() - 1 == 4 and prod(s[2:]) > 1]
     again = (n for n in reversed(grids) if watched.runs[n] > 1 and n not in watched.inside)
     return next((n for n in again if watched.shapes[n][0] == watched.n), "")
+
+
+def _on_others_too(watched: Watched, sides: int) -> str:
+    """The last layer with places that also runs on what is no input, as a template; "" if none."""
+    grids = [n for n, s in watched.shapes.items() if len(s) == sides + 2 and prod(s[2:]) > 1]
+    again = [n for n in grids if watched.runs[n] > 1 and n not in watched.inside]
+    return again[-1] if again else ""
 
 
 def _repeated(name: str, again: str, watched: Watched, images: Tensor) -> str:
