@@ -30,7 +30,7 @@ from course_utils.errors import ImageError, WeightsError
 from course_utils.methods.classes import class_indices
 from course_utils.networks import classifiers, preprocess
 from course_utils.networks.classifiers import OFFLINE, imagenet_categories, torchvision_names
-from course_utils.networks.preprocess import Preprocess, shown
+from course_utils.networks.preprocess import Preprocess, shown, way_back
 
 SMALL = "shufflenet_v2_x0_5"  # torchvision's smallest download
 
@@ -211,6 +211,14 @@ def test_a_thin_photo_takes_no_memory(size, monkeypatch):
     enlarged.clear()
     padded = Preprocess(224, 256, (0, 0, 0), (1, 1, 1))(noise(size))
     assert padded.shape == (3, 256, 256) and sorted(enlarged[0]) == [224, 256]
+
+
+def test_a_small_crop_of_a_huge_photo_takes_no_memory():
+    """Enlarged as a whole, it would be one of 100 000 x 150 000."""
+    photo = noise((3, 2))
+    seen = Preprocess(100_000, 10, (0, 0, 0), (1, 1, 1))(photo)
+    middle = torch.from_numpy(np.array(photo)[:, 1]).float().mean(0) / 255  # of the two rows
+    assert seen.shape == (3, 10, 10) and torch.allclose(seen[:, 5, 5], middle, atol=0.02)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
@@ -581,6 +589,21 @@ def test_a_package_without_its_file_is_named_with_the_cure(monkeypatch):
 def test_a_preprocess_that_could_prepare_no_photo_says_what_it_takes(change):
     with pytest.raises(ValueError, match="takes two whole numbers from 1, three numbers each"):
         Preprocess(**{"resize": 10, "crop": 5, "mean": (0, 0, 0), "std": (1, 1, 1)} | change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"mean": (123.7, 116.3, 103.5)}, {"mean": (float("nan"),) * 3}, {"std": (math.inf,) * 3}],
+)
+def test_mean_and_std_of_0_to_255_are_to_be_divided(change):
+    with pytest.raises(ValueError, match="values from 0 to 1: divide by 255 what"):
+        Preprocess(**{"resize": 10, "crop": 5, "mean": (0, 0, 0), "std": (1, 1, 1)} | change)
+
+
+def test_a_transform_of_0_to_255_has_no_known_way_back():
+    """Its `show` would be white all over."""
+    assert way_back(transforms.Normalize((123.7, 116.3, 103.5), (58.4, 57.1, 57.4))) is None
+    assert way_back(transforms.Normalize((0.5,) * 3, (0.5,) * 3)) is not None
 
 
 def test_mean_and_std_may_be_tensors_and_the_way_torchvisions_own(recwarn):

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..errors import ImageError, a_kind_of
 from .pictures import as_rgb, is_picture
 
-THIN = 8  # times as long as wide: from there on, only what will be seen is enlarged
+THIN = 8  # times as long as wide, or as the crop: then only what will be seen is enlarged
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Preprocess:
         interpolation: "bicubic" or "bilinear", antialiased by PIL.
 
     Raises:
-        ValueError: sizes that are no whole numbers from 1, not three numbers (no std of 0), or an
-            interpolation that PIL has not.
+        ValueError: sizes that are no whole numbers from 1, not three numbers (no std of 0), a mean
+            beyond 1, or an interpolation that PIL has not.
     """
 
     resize: int
@@ -55,6 +55,11 @@ class Preprocess:
                 "Preprocess(resize, crop, mean, std, interpolation) takes two whole numbers from "
                 "1, three numbers each (no std of 0), and bilinear or bicubic, such as "
                 f"Preprocess(256, 224, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)); not {self}."
+            )
+        if not all(abs(m) <= 1 for m in self.mean) or not all(map(math.isfinite, self.std)):
+            raise ValueError(
+                f"mean={self.mean} and std={self.std} must be those of values from 0 to 1: divide "
+                "by 255 what was measured on 0 to 255."
             )
 
     def __call__(self, photo) -> Tensor:
@@ -83,7 +88,7 @@ class Preprocess:
                 "classifier.preprocess(load_photo(...))."
             )
         photo = as_rgb(photo)
-        if max(photo.size) > THIN * min(photo.size):
+        if max(photo.size) > THIN * min(photo.size) or self.resize > THIN * self.crop:
             return self._crop_thin(photo)
         photo = TF.resize(photo, self.resize, InterpolationMode(self.interpolation))
         return TF.center_crop(photo, [self.crop, self.crop])
@@ -204,5 +209,6 @@ def way_back(preprocess: Any) -> Callable[[Tensor], Tensor] | None:
         if None not in scale:
             mean, std = (torch.as_tensor(v, device="cpu").flatten().tolist() for v in scale)
             if len(mean) == len(std) in (1, 3):  # of one number: the same for all channels
-                return Preprocess(1, 1, tuple(mean * 3)[:3], tuple(std * 3)[:3]).show
+                with suppress(ValueError):  # not of values from 0 to 1
+                    return Preprocess(1, 1, tuple(mean * 3)[:3], tuple(std * 3)[:3]).show
     return None
