@@ -159,7 +159,8 @@ def _proof_case(seed: int, number: int, k: int, h: int, w: int) -> tuple:
         q[2] = s  # neither side
     q = [q[i] for i in torch.randperm(k, generator=rng).tolist()]
     below, above = _groups(s, q)
-    if number == 0:
+    if number == 0:  # from the first map it is far to the higher one alone
+        maps = 0.15 + 0.2 * maps
         _set_apart(maps, above[3], above[1], rng)
     if number == 1:  # the difference that matters is negative
         maps = maps[:1].expand_as(maps).clone()
@@ -264,13 +265,13 @@ PROOF = Part(
             "same side; q = s belongs to neither.",
             lambda maps, s, q: (maps.amax(dim=0) - maps.amin(dim=0)).max().item(),
         ),
+        Mistake(_FIRST, _over_pairs(_from_first)),
         Mistake(_NO_SIZE, _over_pairs(_from_first, lambda gaps: _upwards(gaps).clamp(min=0))),
         Mistake(_NO_SIZE, _over_pairs(_from_first, _upwards)),
         Mistake(_NO_SIZE, _over_pairs(_all_pairs, lambda gaps: _upwards(gaps).clamp(min=0))),
         Mistake(_NO_SIZE, _over_pairs(_all_pairs, _upwards)),
         Mistake(_NO_SIZE, _over_pairs(_all_pairs, lambda gaps: _upwards(-gaps))),
         Mistake(_NO_SIZE, _over_pairs(_neighbours, lambda gaps: _upwards(gaps).clamp(min=0))),
-        Mistake(_FIRST, _over_pairs(_from_first)),
         Mistake(_BESIDE, _over_pairs(_neighbours)),
         Mistake(_ONE_SIDE, _over_pairs(_all_pairs, of_sides=min)),
         Mistake(_ONE_SIDE, _over_pairs(_all_pairs, of_sides=lambda found: found[0])),

@@ -229,4 +229,36 @@ WRONG = (
     Wrong(
         "ex05_picture", ("blue], dim=-1)", "blue], dim=1)"), 1, "the axis of the colours comes last"
     ),
+    Wrong(
+        "ex05_proof",
+        (
+            "spread = maps[side].amax(dim=0) - maps[side].amin(dim=0)\n"
+            "            largest = max(largest, spread.max().item())",
+            "largest = max(largest, (maps[side] - maps[side[0]]).abs().max().item())",
+        ),
+        1.6,
+        "with the first one of its side only",
+    ),
+    Wrong(
+        "ex05_proof",
+        (
+            "spread = maps[side].amax(dim=0) - maps[side].amin(dim=0)\n"
+            "            largest = max(largest, spread.max().item())",
+            "largest = max(largest, (maps[side][1:] - "
+            "maps[side][:-1]).abs().amax().item() if len(side) > 1 else 0.0)",
+        ),
+        1.2,
+        "you compared neighbours only",
+    ),
+    Wrong(
+        "ex05_proof",
+        (
+            "spread = maps[side].amax(dim=0) - maps[side].amin(dim=0)\n"
+            "            largest = max(largest, spread.max().item())",
+            "largest = max([largest, *((maps[a] - maps[b]).max().item() for a in "
+            "side for b in side if a < b)])",
+        ),
+        1.6,
+        "take its size before the maximum",
+    ),
 )
