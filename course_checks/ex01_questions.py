@@ -28,6 +28,7 @@ def _sensible_case(seed: int, n: int, classes: int) -> Case:
     order = logits.argsort(dim=1, descending=True).tolist()
     first, second, third, last = ([names[row[at]] for row in order] for at in (0, 1, 2, -1))
     logits[4, order[4][2]] = logits[4, order[4][1]]  # these two are equally probable
+    logits[7] -= 20  # all of them below 0
     questions = [
         (first[0], last[0]), (third[1], third[1]), (second[2], "dahlia"), (last[3], first[3]),
         (second[4], third[4]), ("dahlia", last[5]), ("peony", "peony"), (second[7], last[7]),
@@ -75,6 +76,11 @@ def _same_first(row: dict, p: str, q: str) -> str:
 def _only_predicted(row: dict, p: str, q: str) -> str:
     said = _one_sensible(row, p, q)
     return "P is not preferred" if said == "sensible" and row[p] < max(row.values()) else said
+
+
+def _only_positive(row: dict, p: str, q: str) -> str:
+    said = _one_sensible(row, p, q)
+    return "P is not preferred" if said == "sensible" and row[p] <= 0 else said
 
 
 def _one_known(row: dict, p: str, q: str, asked: str) -> str:
@@ -128,6 +134,11 @@ _SENSIBLE_MISTAKES = (
         "P need not be the predicted class. 'Why the second, rather than the last?' is a fair "
         "question: compare P with Q only.",
         _with(_only_predicted),
+        share=0.3,
+    ),
+    Mistake(
+        "a logit below 0 is no refusal: P is preferred wherever its logit is larger than Q's.",
+        _with(_only_positive),
         share=0.3,
     ),
 )

@@ -90,6 +90,7 @@ PARTS = (
     ),
     Part(
         name="ex03_compare",
+        visible=-14,
         title="map against control",
         points=1,
         answer="compare_with_control",

@@ -265,7 +265,8 @@ def cases_compare(seed: int) -> list[Case]:
     """
     cases = []
     for k, n in enumerate((13, 17 if seed % 2 else 11, 19)):
-        changes, controls = random(seed + k, n) + 0.3, random(seed + k + 3, n)
+        more = (0.4, -0.8, 0.4)[k]  # in one case the control does more
+        changes, controls = random(seed + k, n) + more, random(seed + k + 3, n)
         changes[seed % n], controls[(seed + 1) % n] = 0, 0
         controls[(seed + 2) % n] = changes[(seed + 2) % n] = 0.5
         cases.append((changes, controls))
@@ -312,6 +313,10 @@ COMPARE_MISTAKES = (
         "the advantage is a difference: the map's mean change *minus* the control's.",
         lambda a, b: compare(a, b) | {"advantage": a.mean().item()},
         share=0.5,
+    ),
+    Mistake(
+        "the advantage has lost its sign: where the control does more, it is below 0.",
+        lambda a, b: compare(a, b) | {"advantage": abs(compare(a, b)["advantage"])},
     ),
     Mistake(
         "'wins' compares the map with the control, question by question, not with 0.",

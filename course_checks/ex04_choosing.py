@@ -35,6 +35,8 @@ def scene(rng: torch.Generator, classes: int, h: int, w: int, wanted: dict[int, 
     """
     logits = 0.3 * torch.randn(classes, generator=rng)
     logits[2], logits[4], logits[1], logits[0] = 4.0, 3.2, 2.8, -2.0
+    logits[10] = 1.5  # below the mean probability, 1 / classes, but above most
+    logits[17] = logits[18] = -1.0
     maps = torch.randn(classes, h, w, generator=rng) * 0.2
     maps[2] += torch.rand(h, w, generator=rng) * 2 - 0.9
     if wanted:
@@ -76,6 +78,11 @@ def _weak_map(
     return values.view(h, w)
 
 
+def _bent(values: Tensor) -> Tensor:
+    """Of the same ranks, but less like them by its values."""
+    return torch.where(values > 0, 3 * values, values / 2)
+
+
 def _which_cases(seed: int) -> list[tuple]:
     return [
         _which_case(seed, number, *size)
@@ -88,36 +95,46 @@ def _which_case(seed: int, number: int, h: int, w: int) -> tuple:
     -1), but one is empty.
     """
     rng = dice(seed, 30 + number)
-    classes, h = 17 + 2 * number + seed % 3, h + seed % 2
+    classes, h = 20 + 2 * number + seed % 3, h + seed % 2
     _, maps = scene(rng, classes, h, w, {})
-    grad, noise = maps[2], torch.randn(h, w, generator=rng)
+    grad, noise = maps[2], torch.randn(3, h, w, generator=rng)
     wanted = {
         1: 0.9 * grad,  # closest of all to Grad-CAM, but too probable to be far
         6: -0.9 * grad,  # turned over
-        10: 0.9 * grad + 0.05 * noise,  # far
+        10: _bent(grad + 0.05 * noise[0]),  # far
+        17: _bent(grad + 0.1 * noise[1]),  # second, and less probable
+        18: 0.9 * grad + 0.15 * noise[2],  # closer by its values
         11: torch.where(grad > 0, grad, -torch.rand(h, w, generator=rng)),  # only drawn alike
         8: -0.02 - 0.05 * torch.rand(h, w, generator=rng),  # nothing positive
     }
+
+    def weak(strength: float, half: int, **how) -> Tensor:
+        return _weak_map(rng, h, w, strength * grad.max().item(), half, **how)
+
     if number != 1:
         spread = 5 + number
         wanted |= {
-            7: _weak_map(rng, h, w, 0.05, spread),
-            9: _weak_map(rng, h, w, 0.08, spread),
-            3: _weak_map(rng, h, w, 0.07, 2, low=spread + 5),  # pale in more places
+            7: weak(0.08, spread),
+            9: weak(0.04, spread),
+            3: weak(0.07, 2, low=spread + 5),  # pale in more places
             5: _weak_map(rng, h, w, 0.02, 3, apart=True),  # in more pieces
             12: _weak_map(rng, h, w, 0.01, 2),  # weaker
-            0: _weak_map(rng, h, w, 0.095, 3),  # stronger
+            0: weak(0.095, 3),  # stronger
             14: _weak_map(rng, h, w, 0.025, 4),  # the largest of those whose peak is below 0.1
-            15: _weak_map(rng, h, w, 0.05, 1),  # smaller
+            15: weak(0.05, 1),  # smaller
             16: -0.5 - torch.rand(h, w, generator=rng),  # the lowest: and of a large size
+            19: weak(0.035, 4),  # the first
         }
     if number == 2:  # the near Q is the unreadable one, too
-        wanted[4] = _weak_map(rng, h, w, 0.06, spread + 3)
+        wanted[4] = weak(0.06, spread + 3)
     if number == 0:  # P's own map is weak, too, and pale in more places
-        wanted[2] = _weak_map(rng, h, w, 0.06, spread + 3)
-    wanted[13] = _weak_map(rng, h, w, 0.18, 9 + number)  # pale in the most places, but not weak
+        wanted[2] = weak(0.06, spread + 3)
+    wanted[13] = weak(0.12, 9 + number)  # pale in the most places, but not weak
     logits, maps = scene(dice(seed, 30 + number), classes, h, w, wanted)
-    order = torch.randperm(classes, generator=rng)
+    order = torch.randperm(classes, generator=rng).tolist()
+    places = sorted(map(order.index, (19, 4, 7, 9)))
+    for place, q in zip(places, (19, 4, 7, 9)):  # the answer is never the first weak one
+        order[place] = q
     return logits[order], 3 * maps[order]  # so that a peak is not a strength by itself
 
 
@@ -208,6 +225,13 @@ def _rank(s: Tensor, grad: Tensor) -> Tensor:
     return (ranks[:-1] @ ranks[-1]).round(decimals=9)
 
 
+def _of_values(s: Tensor, grad: Tensor, mean: bool) -> Tensor:
+    """Pearson's correlation with Grad-CAM's map; without the `mean` taken off, the cosine."""
+    flat = torch.cat([s, grad[None]]).flatten(1).double()
+    flat = F.normalize(flat - mean * flat.mean(dim=1, keepdim=True), dim=1)
+    return flat[:-1] @ flat[-1]
+
+
 @remembering
 def _strength(s: Tensor, grad: Tensor) -> Tensor:
     return s.amax((1, 2)).clamp(min=0) / grad.max()
@@ -234,6 +258,12 @@ RULES = _Rules(contrasts, _strength, _at_half, _rank)
 
 def _changed(**rules) -> Callable[..., dict[str, int]]:
     return replace(RULES, **rules).choose
+
+
+def _far_below(most: float, logits: Tensor, maps: Tensor) -> int:
+    p, rivals = _rivals(logits, False)
+    rho = _rank(contrasts(logits, maps), _of_predicted(logits, maps))
+    return _best(rho, rivals & (p < most), False)
 
 
 def _differences(logits: Tensor, maps: Tensor) -> Tensor:
@@ -270,6 +300,11 @@ WHICH_MISTAKES = (
         _changed(spread=lambda s, grad: (s > 0).flatten(1).sum(1)),
     ),
     Mistake(
+        "you counted the places that reach half of Grad-CAM's maximum, which no weak map does. "
+        "Those count that reach half of the map's *own* maximum.",
+        _changed(spread=lambda s, grad: _reaching(s, grad.max().expand(len(s)) / 2)),
+    ),
+    Mistake(
         "you counted *pieces*, as the lecture does. Here places are counted.",
         _changed(spread=_pieces),
     ),
@@ -296,6 +331,14 @@ WHICH_MISTAKES = (
         _changed(rho=lambda s, grad: _rank(s.relu(), grad)),
     ),
     Mistake(
+        "you compared the maps' values. Compare their *ranks*: `rank_correlation` does.",
+        _changed(rho=lambda s, grad: _of_values(s, grad, mean=True)),
+    ),
+    Mistake(
+        "you compared the maps' values. Compare their *ranks*: `rank_correlation` does.",
+        _changed(rho=lambda s, grad: _of_values(s, grad, mean=False)),
+    ),
+    Mistake(
         "you looked for the lowest rank correlation, or for the largest size: the *highest* is "
         "wanted, and a map that is turned over is not alike.",
         _changed(rho=lambda s, grad: -_rank(s, grad)),
@@ -304,9 +347,17 @@ WHICH_MISTAKES = (
         "a far Q has a probability below 1 / classes; this one has more.", _changed(every_p=True)
     ),
     Mistake(
+        "a far Q has a probability below 1 / classes; you took a smaller bound.",
+        lambda logits, maps: RULES.choose(logits, maps) | {"far": _far_below(0.01, logits, maps)},
+    ),
+    Mistake(
         "this is P itself, the predicted class. Q has to be another one.", _changed(with_p=True)
     ),
     Mistake("of two that are equally good, the lower number wins.", _changed(last=True)),
+    Mistake(
+        "a map is weak if its strength is below 0.1; you took a smaller bound.",
+        _changed(strength=lambda s, grad: 2 * _strength(s, grad)),
+    ),
     Mistake(
         "your contrast maps are negated: S_CE(Q) is what all believe in, *minus* S^Q.",
         _changed(maps=lambda logits, maps: -contrasts(logits, maps)),
@@ -364,7 +415,7 @@ def _weak_says(q: int, right: int, every: Tensor, grad: Tensor) -> str:
 
 WHICH = Part(
     name="ex04_which",
-    visible=-7,
+    visible=-11,
     title="A near, a far and an unreadable Q",
     points=4,
     answer="choose_contrasts",

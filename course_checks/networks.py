@@ -48,6 +48,12 @@ def hooks_on(modules: list[nn.Module]) -> int:
     return sum(len(getattr(module, kind)) for module in modules for kind in kinds)
 
 
+def settings_of(modules: list[nn.Module]) -> tuple[list, list]:
+    """What must stay as it is: the modules' modes, and which parameters are to be trained."""
+    parameters = (p for module in modules for p in module.parameters(recurse=False))
+    return [module.training for module in modules], [p.requires_grad for p in parameters]
+
+
 class Guarded(nn.Sequential):
     """Stops at a gradient that is written into its parameters, and at a hook left behind.
 

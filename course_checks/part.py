@@ -17,7 +17,7 @@ from .answers import AnswerError, Failure, plain
 from .comparing import brief, close, difference, in_form_of, kind, number, shown
 from .drawing import drawn
 from .known import Known, known
-from .networks import built, hooks_on, modules_of
+from .networks import built, hooks_on, modules_of, settings_of
 from .settings import are_changed, as_at_the_start
 
 Case = tuple  # the arguments of one call of the learner's function
@@ -256,7 +256,8 @@ def call(function: Any, case: Case) -> Any:
 def _called(function: Any, case: Case, settings: AbstractContextManager) -> Any:
     with as_at_the_start():
         given = _copies(built(case))
-        before = _copies(given), hooks_on(modules_of(given))
+        modules = modules_of(given)
+        before = _copies(given), hooks_on(modules), settings_of(modules)
     try:
         with settings:
             answer = function(*given)
@@ -272,12 +273,22 @@ def _called(function: Any, case: Case, settings: AbstractContextManager) -> Any:
         return Failure(type(error).__name__, str(error)[:300], line)
 
 
-def _changed(function: Any, given: Case, before: Case, hooks: int) -> str:
+def _changed(function: Any, given: Case, before: Case, hooks: int, settings: tuple) -> str:
     """What the function did to its arguments, as a sentence; "" if nothing."""
     if hooks_on(modules_of(given)) > hooks:
         return (
             "a hook is still on the network: keep what `register_...hook` returns, and call "
             "its `remove()`."
+        )
+    modes, trained = settings_of(modules_of(given))
+    if modes != settings[0]:
+        return (
+            "the network is in another mode than before (`train()`, `eval()`): leave it as it is."
+        )
+    if trained != settings[1]:
+        return (
+            "`requires_grad` of the network's parameters is another one than before: leave it as "
+            "it is, somebody may be training the network."
         )
     code = getattr(function, "__code__", None)
     for place, (now, then) in enumerate(zip(given, before)):

@@ -105,9 +105,11 @@ def _without_false_names(verdicts: Sequence[Verdict], constant: list[str]) -> li
     """A constant is no known mistake, though it meets one in some case: it must meet it in all."""
     made = list(verdicts)
     for key in constant:
-        named = [set(v.names) for v in made if v.share < 1 and (not key or key not in v.right)]
-        fits = set.intersection(*named) if named else set()
         begins = f'"{key}": ' if key else ""
+        wrong = [v for v in made if v.share < 1 and (not key or key not in v.right)]
+        # names of another key say nothing about this one
+        named = [set(v.names) for v in wrong if not v.names or v.says.startswith(begins)]
+        fits = set.intersection(*named) if named else set()
         made = [_with_names_of(verdict, fits, begins) for verdict in made]
     return made
 

@@ -249,6 +249,31 @@ def test_a_hook_left_behind_is_found(kind):
     assert judge(part, f)[0].says.startswith("a hook is still on the network")
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda network: network.train(), "the network is in another mode than before"),
+        (lambda network: network.pool.train(), "the network is in another mode than before"),
+        (lambda network: network.head.requires_grad_(False), "`requires_grad` of the network's"),
+    ],
+)
+def test_a_network_that_is_left_otherwise_is_found(change, says):
+    part = Part("ex99_left", "left", 1, "f", lambda seed: [(Network("small"),)], forward)
+
+    def f(network):
+        answer = forward(network)
+        change(network)
+        return answer
+
+    def back_again(network):
+        answer = f(network)
+        network.eval().requires_grad_(True)
+        return answer
+
+    assert judge(part, f)[0].says.startswith(says)
+    assert judge(part, back_again)[0].share == 1
+
+
 # --- what a notebook sets for all of torch --------------------------------------------------------
 
 

@@ -123,6 +123,12 @@ WRONG = (
         0,
         "letter by letter",
     ),
+    Wrong(
+        "ex01_sensible",
+        ("row[categories.index(why)] >", "0 < row[categories.index(why)] >"),
+        0.9,
+        "a logit below 0 is no refusal",
+    ),
     Wrong("ex01_sensible", ("] > row", "] < row"), 0, "P and Q have changed places"),
     Wrong("ex01_sensible", ("] > row", "] >= row"), 1.5, "`>`, not `>=`"),
     Wrong(

@@ -65,6 +65,12 @@ WRONG = (
         "`.grad` stays empty",
     ),
     Wrong(
+        "ex02_capture",
+        ("handle.remove()", "handle.remove()\n    model.requires_grad_(False)"),
+        0,
+        "`requires_grad` of the network's parameters",
+    ),
+    Wrong(
         "ex02_weights",
         ("gradient.mean(dim=(2, 3))", "gradient.amax(dim=(2, 3))"),
         0,

@@ -168,6 +168,12 @@ WRONG = (
         "ex03_compare", ("(changes > controls)", "(changes >= controls)"), 0.75, "a tie is no win"
     ),
     Wrong("ex03_compare", ("- controls.mean()", ""), 0.75, "*minus* the control's"),
+    Wrong(
+        "ex03_compare",
+        ("(changes.mean() - controls.mean())", "(changes.mean() - controls.mean()).abs()"),
+        0.92,
+        "the advantage has lost its sign",
+    ),
     Wrong("ex03_compare", ("changes > controls", "controls > changes"), 0.75, "the control's wins"),
     Wrong(
         "ex03_compare",

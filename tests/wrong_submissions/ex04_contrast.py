@@ -140,6 +140,23 @@ WRONG = (
         "the weakest map, but not the most spread",
     ),
     Wrong("ex04_which", ("rival & weak", "weak"), 3.67, "this is P itself"),
+    Wrong(
+        "ex04_which",
+        (
+            "rank_correlation(maps, table[P])",
+            "torch.corrcoef(torch.cat([table[P][None], maps]).flatten(1))[0, 1:]",
+        ),
+        2.67,
+        "Compare their *ranks*",
+    ),
+    Wrong("ex04_which", ("p < 1 / len(p)", "p < 0.01"), 2.67, "you took a smaller bound"),
+    Wrong(
+        "ex04_which",
+        ("peak[:, None, None] / 2", "table[P].max() / 2"),
+        2.67,
+        "which no weak map does",
+    ),
+    Wrong("ex04_which", ("strength < 0.1", "strength < 0.05"), 2.67, "you took a smaller bound"),
     Wrong("ex04_which", ("nonzero()[0]", "nonzero()[-1]"), 3.33, "the lower number wins"),
     Wrong(
         "ex04_which",
