@@ -107,12 +107,23 @@ def _which_case(seed: int, number: int, h: int, w: int) -> tuple:
         11: torch.where(grad > 0, grad, -torch.rand(h, w, generator=rng)),  # only drawn alike
         8: -0.02 - 0.05 * torch.rand(h, w, generator=rng),  # nothing positive
     }
+    wanted |= _weak_maps(rng, grad, number)
+    logits, maps = scene(dice(seed, 30 + number), classes, h, w, wanted)
+    order = torch.randperm(classes, generator=rng).tolist()
+    places = sorted(map(order.index, (19, 4, 7, 9)))
+    for place, q in zip(places, (19, 4, 7, 9)):  # the answer is never the first weak one
+        order[place] = q
+    return logits[order], 3 * maps[order]  # so that a peak is not a strength by itself
+
+
+def _weak_maps(rng: torch.Generator, grad: Tensor, number: int) -> dict[int, Tensor]:
+    """The maps of case `number` that are weak, or nearly; strengths are of Grad-CAM's map."""
+    (h, w), spread, wanted = grad.shape, 5 + number, {}
 
     def weak(strength: float, half: int, **how) -> Tensor:
         return _weak_map(rng, h, w, strength * grad.max().item(), half, **how)
 
     if number != 1:
-        spread = 5 + number
         wanted |= {
             7: weak(0.08, spread),
             9: weak(0.04, spread),
@@ -130,12 +141,7 @@ def _which_case(seed: int, number: int, h: int, w: int) -> tuple:
     if number == 0:  # P's own map is weak, too, and pale in more places
         wanted[2] = weak(0.06, spread + 3)
     wanted[13] = weak(0.12, 9 + number)  # pale in the most places, but not weak
-    logits, maps = scene(dice(seed, 30 + number), classes, h, w, wanted)
-    order = torch.randperm(classes, generator=rng).tolist()
-    places = sorted(map(order.index, (19, 4, 7, 9)))
-    for place, q in zip(places, (19, 4, 7, 9)):  # the answer is never the first weak one
-        order[place] = q
-    return logits[order], 3 * maps[order]  # so that a peak is not a strength by itself
+    return wanted
 
 
 @dataclass(frozen=True)
