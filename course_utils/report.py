@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -318,12 +319,12 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"\nInterrupted.{kept}", file=sys.stderr)
         return 130
     except TypeError as error:
-        if "output=" not in str(error):
+        line = traceback.extract_tb(error.__traceback__)[-1].line or ""
+        if not line.startswith("raise"):  # nothing that was said on purpose
             raise
         wrapped = "course_utils.methods.as_classes.AsClasses(network, output=...)"
-        print(
-            f"No report: {error} In a report: let module:function give {wrapped}.", file=sys.stderr
-        )
+        cure = f" In a report: let module:function give {wrapped}." * ("output=" in str(error))
+        print(f"No report: {error}{cure}", file=sys.stderr)
         return 1
     except (NoReport, ClassError, LayerError, WeightsError, ValueError, OSError) as error:
         print(f"No report: {error}", file=sys.stderr)

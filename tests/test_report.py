@@ -98,6 +98,19 @@ def as_they_are():
     network.preprocess = lambda photo: torch.rand(3, photo.height, photo.width)
     return network
 
+class Winner(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = load_classifier("birds")
+        self.preprocess = self.inner.preprocess
+
+    def forward(self, x):
+        return self.inner(x).argmax(1)
+
+class Mistaken(Winner):
+    def forward(self, x):
+        return self.inner(x) + "a word"
+
 def in_bytes():
     network = as_they_are()
     network.preprocess = lambda photo: torch.zeros(3, 9, 9, dtype=torch.uint8)
@@ -395,6 +408,7 @@ def test_several_classes_at_once_have_probabilities_of_their_own(folder, tmp_pat
         (["--network", "{own}:fails"], "fails() failed (KeyError: 'weights'; line "),
         (["--network", "{own}:needs"], "needs() failed (TypeError: needs() missing 1 required"),
         (["--network", "{own}:Named"], "let module:function give course_utils.methods.as_classes"),
+        (["--network", "{own}:Winner"], "as argmax does, through which no gradient passes"),
         (["--network", "{own}:in_bytes"], "3 x 9 x 9 uint8 of the photo, and must make one"),
         (["--network", "no_such_module:load"], "cannot be imported"),
         (["--network", "birds", "--why", "herron"], "Did you mean 'heron'"),
@@ -406,6 +420,11 @@ def test_what_cannot_be_asked_is_a_sentence(own, folder, tmp_path, capsys, optio
     assert main([str(folder), "-o", str(tmp_path / "r.html"), *options]) == 1
     said = capsys.readouterr().err
     assert words in said and "Traceback" not in said
+
+
+def test_a_mistake_in_a_networks_code_is_shown_where_it_is(own, folder, tmp_path):
+    with pytest.raises(TypeError, match="unsupported operand"):
+        main([str(folder), "--network", f"{own}:Mistaken", "-o", str(tmp_path / "r.html")])
 
 
 def test_a_network_that_returns_more_is_wrapped_as_the_sentence_says(own, folder, whole, tmp_path):

@@ -304,7 +304,7 @@ def _check_read_rightly(image: Image.Image) -> None:
         raise ValueError("its palette is written in 8 bits in place of 16, and would be black")
     if image.format == "JPEG2000":
         _check_jpeg_2000(image)
-    if tags.get(254, 0) & 1:
+    if tags.get(254) in (1, 3):
         small = "{} x {}".format(*image.size)
         said = f"The TIFF begins with a small copy of another picture, {small} pixels: it is read."
         warn_outside(said, UserWarning)
