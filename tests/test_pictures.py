@@ -469,3 +469,21 @@ def test_a_little_below_0_is_said_to_be_no_number_from_0_to_1(low):
 def test_bytes_of_a_file_in_an_array_are_told_how_to_be_read():
     with pytest.raises(ValueError, match=r"\.tobytes\(\) gives them as such"):
         as_rgb(np.frombuffer(content(Image.new("L", (2, 2))), np.uint8))
+
+
+CLEAR = np.dstack([BYTES, np.zeros_like(GREY)])
+
+
+@pytest.mark.parametrize("opacity", [0, 1])
+def test_a_picture_that_is_transparent_all_over_is_not_white_in_silence(opacity):
+    clear = np.dstack([BYTES, np.full_like(GREY, opacity)])
+    for picture in (Image.fromarray(clear), content(Image.fromarray(clear)), clear / 255):
+        with pytest.warns(UserWarning, match="transparent all over"):
+            assert np.asarray(as_rgb(picture)).min() >= 254
+
+
+def test_the_cure_for_a_transparent_picture_shows_its_colours(recwarn):
+    shown = as_rgb(Image.fromarray(CLEAR).convert("RGBA").convert("RGB"))
+    assert np.array_equal(np.asarray(shown), BYTES)
+    as_rgb(np.dstack([BYTES, np.where(GREY == GREY[0, 0], 255, 0).astype(np.uint8)]))  # one is seen
+    assert not recwarn

@@ -39,7 +39,7 @@ def as_rgb(picture, label: str = "What you gave") -> Image.Image:
         TypeError: neither an image, bytes, an array nor a tensor.
 
     Warns:
-        UserWarning: damaged EXIF; a TIFF that begins with a small copy; as `as_pixels`.
+        UserWarning: damaged EXIF; a TIFF that begins with a small copy; and as `as_pixels`.
     """
     if isinstance(picture, memoryview) and picture.ndim > 1:  # of an array, not of a file
         picture = np.asarray(picture)
@@ -85,7 +85,8 @@ def as_pixels(picture) -> np.ndarray:
         TypeError: no picture at all.
 
     Warns:
-        UserWarning: so dark that its white may be another, such as 4095 (12 bits).
+        UserWarning: so dark that its white may be another, such as 4095 (12 bits), or transparent
+            all over.
     """
     if isinstance(picture, _WHOLE):
         return np.asarray(as_rgb(picture)) / 255.0
@@ -113,6 +114,7 @@ def _levels(picture) -> np.ndarray:
         )
     values = values / white
     if values.shape[2] in (2, 4):  # laid on white
+        _say_if_clear(values[..., -1].max())
         values = values[..., :-1] * values[..., -1:] + (1 - values[..., -1:])
     return np.clip(values, 0, 1, out=values)
 
@@ -226,6 +228,16 @@ def _say_if_dark(high: float, white: float) -> None:
         warn_outside(said, UserWarning)
 
 
+def _say_if_clear(opacity: float) -> None:
+    """Warn where at most so much (0 to 1) of any pixel is seen."""
+    if opacity <= 1 / 255:
+        said = (
+            "The picture is transparent all over, so that white is seen: leave its opacity out, "
+            'as picture.convert("RGBA").convert("RGB") of a PIL image does, if it is not meant.'
+        )
+        warn_outside(said, UserWarning)
+
+
 def _upright_rgb(image: Image.Image) -> Image.Image:
     if not all(image.size):
         raise ValueError("it has no pixels")
@@ -241,6 +253,7 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
         image = image.convert("LA")
     if image.has_transparency_data or image.mode == "RGBa":
         image = image.convert("RGBA")
+        _say_if_clear(image.getchannel("A").getextrema()[1] / 255)
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("RGB")
 
