@@ -487,3 +487,9 @@ def test_the_cure_for_a_transparent_picture_shows_its_colours(recwarn):
     assert np.array_equal(np.asarray(shown), BYTES)
     as_rgb(np.dstack([BYTES, np.where(GREY == GREY[0, 0], 255, 0).astype(np.uint8)]))  # one is seen
     assert not recwarn
+
+
+@pytest.mark.filterwarnings("ignore:The picture.s brightest value")
+@pytest.mark.parametrize("dtype", ["<u2", ">u2"])
+def test_dark_16_bits_are_dark_whatever_byte_comes_first(dtype):
+    assert as_pixels(np.array([[0, 255]], dtype)).max() == 255 / 65535

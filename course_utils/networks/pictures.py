@@ -145,6 +145,7 @@ def _as_array(picture) -> np.ndarray:
             values = values.astype(float)
     if values.dtype.kind == "f" and values.dtype.itemsize not in (4, 8):
         values = values.astype(float)  # float16 ends below white, longdouble cannot be drawn
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)  # of FITS: high byte first
     if values.dtype.kind not in "buif":
         raise ValueError(f"A picture's pixels are real numbers, but these are {values.dtype}.")
     return values
