@@ -34,7 +34,7 @@ def _pointing_cases(seed: int) -> list[tuple]:
                 maps[i, row, column] = -9.0 if away != (0, 0) else 3.0
         if number == 2:
             maps[0] = -maps[0].abs() - 0.1  # empty: no positive point
-            maps[0][masks[0]] = 0.0
+            maps[0][masks[0]] = -0.05  # the highest
         if number == 3:
             masks[1] = False  # the part is hidden
             maps[0] = 0.0

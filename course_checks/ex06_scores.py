@@ -210,6 +210,8 @@ VERDICT_MISTAKES = (  # of "best" alone first: what is wrong with a list is seen
             _ruled(key=lambda row: (row["pointing"], row["area"]))),
     Mistake("of those that hit equally often, the smaller area wins (deletion: lower is better).",
             _ruled(key=lambda row: (-row["pointing"], -row["area"]))),
+    Mistake("of those that hit equally often, the smaller area wins (deletion: lower is better).",
+            _ruled(key=lambda row: (-row["pointing"],))),
     Mistake("hits come first. The area decides only between methods that hit equally often.",
             _ruled(key=lambda row: (row["area"], -row["pointing"]))),
     Mistake(_SIGN, _ruled(above=lambda value, limit: abs(value) > limit)),

@@ -189,6 +189,15 @@ def test_too_many_files_and_too_many_bytes_are_refused(tmp_path, monkeypatch):
         lms.take(source, NAME, tmp_path / "s", MOST)
 
 
+def test_a_students_zip_of_too_many_files_is_not_opened(tmp_path, monkeypatch):
+    many = zipped(tmp_path / "i.zip", {f"{n}.txt": "" for n in range(9)}).read_bytes()
+    files = {"Eve_1_assignsubmission_file_/x.zip": many, "Bo_2_assignsubmission_file_/a.ipynb": "b"}
+    monkeypatch.setattr(lms, "MOST_FILES", 8)
+    done = lms.take(zipped(tmp_path / "s.zip", files), NAME, tmp_path / "s", MOST)
+    assert done.changes == {"Bo_2": "new"}
+    assert "x.zip” was left out: it holds more than 8 files." in "".join(done.said)
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\3\4 no zip", b"text"])
 def test_what_is_no_zip_is_a_sentence(tmp_path, content):
     (tmp_path / "s.zip").write_bytes(content)

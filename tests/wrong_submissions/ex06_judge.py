@@ -133,6 +133,13 @@ WRONG = (
         1.8,
         "one list at most",
     ),
+    Wrong(
+        "ex06_verdict",
+        ('(-scores[name]["pointing"], scores[name]["area"])', '-scores[name]["pointing"]'),
+        2.8,
+        "lower is better",
+    ),
+    Wrong("ex06_pointing", ("one_map.max() <= 0", "one_map.max() == 0"), 2.62, "An empty map is"),
     Wrong("ex06_verdict", (", default=None", ""), 2.4, "Can it be that no method is left?"),
     # the same slip in all lines at once
     Wrong("ex06_verdict", ("> limit", ">= limit"), 2.4, "is not above it", lines=2),

@@ -36,6 +36,7 @@ from .notebook import quoted, shown
 from .store import write, write_bytes
 
 MOST_FILES, MOST_BYTES = 50_000, 4_000_000_000  # of one export: then it is no class's
+ENTRY = b"PK\x01\x02"  # how each file's entry in a zip's table begins
 MOODLE = re.compile(r"(?P<place>(?P<name>.+?)_(?P<id>\d+)_assignsubmission_[a-z]+_?)")
 MOODLE_FLAT = re.compile(MOODLE.pattern + r"(?P<rest>.+)")
 CANVAS = re.compile(r"(?P<name>[^/]+?)(?P<late>_LATE)?_(?P<id>\d+)_(?P<file>\d+)_(?P<rest>[^/]+)")
@@ -449,6 +450,8 @@ def _inner(file: File, most: int) -> list[File]:
     content, zip_name = file.read(2 * most + 1), file.parts[-1]
     if len(content) > 2 * most:
         raise Refused(f"it is larger than {2 * most / 1e6:.0f} MB.")
+    if content.count(ENTRY) > MOST_FILES:  # before each of them takes a kilobyte of memory
+        raise Refused(f"it holds more than {MOST_FILES} files.")
     inner = zipfile.ZipFile(io.BytesIO(content))
     entries = [entry for entry in inner.infolist() if not entry.is_dir()]
     entries.sort(key=lambda entry: not NOTEBOOK.fullmatch(entry.filename))
