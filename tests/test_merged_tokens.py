@@ -9,6 +9,7 @@ from test_strangers import assert_explains, images, patches
 from tiny_networks import by_autograd
 from torch import nn
 
+from course_utils.errors import LayerError
 from course_utils.methods.cams import GradCAM
 
 
@@ -141,6 +142,22 @@ class Cube(nn.Module):
         tokens = torch.cat([self.start.expand(len(x), -1, -1), self.f(cut[:, 0])], dim=1)
         attended = F.scaled_dot_product_attention(tokens, tokens, tokens)
         return self.fc(self.norm(attended).mean(dim=1))
+
+
+@pytest.mark.parametrize("class_token", [0, 1])
+def test_of_patches_whose_grid_nothing_shows_the_call_is_spelled(class_token):
+    x = torch.randn(2, 1, 8, 12, 16, generator=torch.Generator().manual_seed(3))
+    model = Cube(class_token).eval()
+    with pytest.raises(LayerError, match="how those of the image lie in d x h x w") as error:
+        GradCAM(model)(x)
+    said = str(error.value)
+    call = said[said.index("GradCAM(") : said.index(". This network has")]
+    found = eval(call, {"model": model, "GradCAM": GradCAM, "d": 2, "h": 3, "w": 4})(x)
+    expected = by_autograd(
+        model, found.layer, x, lambda a: a[:, class_token:].mT.unflatten(2, (2, 3, 4))
+    )
+    assert found.layer == ("norm" if class_token else "f")
+    torch.testing.assert_close(found.evidence, expected)
 
 
 @pytest.mark.parametrize("class_token", [0, 1])

@@ -105,6 +105,9 @@ def _no_grid(model: nn.Module, x: Inputs, watched: Watched) -> str:
     if len(size) == 1 and grids:
         of_a_sound = _of_variables(model, images, watched) or _of_a_sound(model, x, watched, grids)
         return f"{of_a_sound} {names}"
+    of_tokens = _of_tokens(watched, len(size))
+    if of_tokens is not None:
+        return f"{of_tokens} {names}"
     return (
         f"No layer of this {name} that runs once gives a grid of more than one place for "
         f"{in_words(size)}. Name one, with reshape_transform=, a function from its output to "
@@ -275,6 +278,24 @@ def _of_variables(model: nn.Module, images: Tensor, watched: Watched) -> str | N
         f"This {type(model).__name__} cuts each of the {variables} variables of x into {patches} "
         "patches of its own. Name a layer of them and take the mean over the variables: "
         f"{_grad_cam(cure, watched)}."
+    )
+
+
+def _of_tokens(watched: Watched, sides: int) -> str | None:
+    """The sentence where tokens attend to one another whose grid nothing shows; else None."""
+    shapes = {n: s for n, s in watched.shapes.items() if n not in watched.inside}
+    tokens = {n: s for n, s in shapes.items() if watched.tokens(n) in watched.attentions}
+    tokens = {n: s for n, s in tokens.items() if watched.runs[n] == 1 and s[0] == watched.n < s[1]}
+    before = [n for n, s in tokens.items() if watched.ends[n] < watched.attentions[s[1]]]
+    if sides < 2 or not tokens:
+        return None
+    layer, along = [*tokens, *before][-1], "dhw"[-sides:]
+    fold = f"a[:, -{' * '.join(along)}:].mT.unflatten(2, ({', '.join(along)}))"
+    return (
+        f"'{layer}' gives {tokens[layer][1]} tokens, and no layer shows how those of the image lie "
+        f"in {' x '.join(along)} places. Put the numbers of patches along its sides in place of "
+        f"{', '.join(along)}, where they stand last of the tokens: "
+        f"""{_grad_cam(f"model, '{layer}', reshape_transform=lambda a: {fold}", watched)}."""
     )
 
 
