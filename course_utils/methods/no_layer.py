@@ -87,11 +87,9 @@ def _no_grid(model: nn.Module, x: Inputs, watched: Watched) -> str:
     if again:
         return _repeated(name, again, watched, images)
     folded = _one_axis_more(name, watched, len(size)) or _views_folded(name, images, size, watched)
-    if folded is not None:
-        return folded
     again = _on_others_too(watched, len(size))
-    if again:
-        return _repeated(name, again, watched, images)
+    if folded or again:
+        return folded or _repeated(name, again, watched, images)
     names = f"This network has: {', '.join([n for n in modules if n][:12])}."
     if max(map(len, watched.shapes.values())) < 3:
         return f"{_of_rows(name, x, watched)} {names}"
@@ -105,15 +103,13 @@ def _no_grid(model: nn.Module, x: Inputs, watched: Watched) -> str:
     if len(size) == 1 and grids:
         of_a_sound = _of_variables(model, images, watched) or _of_a_sound(model, x, watched, grids)
         return f"{of_a_sound} {names}"
-    of_tokens = _of_tokens(watched, len(size))
-    if of_tokens is not None:
-        return f"{of_tokens} {names}"
-    return (
+    said = _of_tokens(watched, len(size)) or (
         f"No layer of this {name} that runs once gives a grid of more than one place for "
         f"{in_words(size)}. Name one, with reshape_transform=, a function from its output to "
         f"N x C x {axes}, or pass a larger image. Where it takes none, explain x itself: "
-        f"{_x_itself(x, watched)}. {names}"
+        f"{_x_itself(x, watched)}."
     )
+    return f"{said} {names}"
 
 
 def _held_in_a_list(model: nn.Module) -> str | None:
