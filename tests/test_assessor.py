@@ -325,6 +325,13 @@ def test_the_published_way_gives_one_picture_for_all_q_above_the_score(assessor,
     assert torch.allclose(one / one.abs().max(), other / other.abs().max(), atol=1e-6)
 
 
+def test_both_ways_ask_rather_than_the_same_four_scores(assessor, photo, damaged):
+    asked = [
+        ask(damaged, photo).rather_than for ask in (assessor.explain, assessor.explain_globally)
+    ]
+    assert asked == [(1, 0.75, 0.5, 0.25)] * 2
+
+
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_other_weights_give_other_maps(assessor, photo, seed):
     """On a photo distorted everywhere; beside undistorted patches, any weights would find the

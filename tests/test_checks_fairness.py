@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 import course_checks as checks
+from course_checks.answers import AnswerError, Failure, from_bytes, plain, to_bytes
 from course_checks.networks import Network
 from course_checks.part import Mistake, Part, Verdict, call
 from course_checks.report import LUCK, judge, marks
@@ -362,3 +363,41 @@ def test_what_a_function_switches_off_is_on_again_for_the_next_one(settings):
 
     assert marks(part, judge(part, f)) == 3
     assert torch.is_grad_enabled() and torch.get_default_dtype() == torch.float32
+
+
+# --- answers as bytes
+
+
+def test_an_answer_comes_out_of_the_sandbox_as_it_was():
+    answer = {
+        "numbers": [1, 2.5, float("inf"), True, None, "words"],
+        "tensors": [
+            torch.tensor([[1.5, -2], [3, 4]]),
+            torch.tensor([1 + 1e-12], dtype=torch.float64),
+            torch.tensor([2**40, -1]),
+            torch.tensor([True, False]),
+            torch.empty(0, 3),
+        ],
+        "after the tensors": [torch.tensor(7.0)],
+    }
+    found = from_bytes(to_bytes(answer))
+    assert found["numbers"] == answer["numbers"] and list(found) == list(answer)
+    for key in ("tensors", "after the tensors"):
+        for one, other in zip(found[key], answer[key], strict=True):
+            assert one.dtype == other.dtype and one.shape == other.shape and torch.equal(one, other)
+    failure = Failure("ValueError", "no", 3)
+    assert from_bytes(to_bytes(failure)) == failure
+
+
+@pytest.mark.parametrize(
+    "given, kept", [(torch.bfloat16, torch.float32), (torch.int32, torch.int64),
+                    (torch.float64, torch.float64)]
+)  # fmt: skip
+def test_a_tensor_of_another_type_becomes_the_nearest_that_an_answer_has(given, kept):
+    assert plain(torch.ones(2, dtype=given)).dtype == kept
+
+
+def test_a_tensor_of_very_many_axes_is_no_answer():
+    assert plain(torch.zeros([1] * 16)).dim() == 16
+    with pytest.raises(AnswerError, match="holds a tensor of 17 axes"):
+        plain(torch.zeros([1] * 17))

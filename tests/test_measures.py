@@ -77,6 +77,7 @@ def test_a_mosaic_counts_one_cell():
     evidence = np.zeros((4, 4))
     evidence[0, 0], evidence[0, 3], evidence[3, 3] = 1.0, 6.0, 1.0
     assert grid_pointing_game(evidence, (0, 1)) == 0.75
+    assert grid_pointing_game(evidence.tolist(), (0, 1)) == 0.75
 
 
 def test_even_evidence_scores_chance():
@@ -107,6 +108,11 @@ def test_the_reversed_ranking_scores_worst():
 
 def test_a_constant_ranking_has_no_answer():
     assert math.isnan(part_ranking([0, 0, 0], [1, 2, 3]))
+    assert math.isnan(part_ranking([1, 2, 3], [2, 2, 2]))
+
+
+def test_a_ranking_that_spans_just_one_is_none_that_is_constant():
+    assert part_ranking([0, 1], [5, 6]) == pytest.approx(1)
 
 
 def first_row(pictures):
@@ -193,6 +199,18 @@ def test_only_positive_pixels_are_deleted_and_as_many_at_random():
 
     contrastive_deletion(margin, X, evidence, share=1.0, blank=BLANK, regions=20)
     assert areas == [0] + [1] * 21
+
+
+def test_a_tenth_of_the_pixels_goes_unless_another_share_is_said():
+    gone = []
+
+    def margin(pictures):
+        gone.extend((pictures == 0).all(1).flatten(1).sum(1).tolist())
+        return pictures[:, 0, 0, 0]
+
+    evidence = np.arange(1.0, 101).reshape(10, 10)
+    contrastive_deletion(margin, torch.ones(3, 10, 10), evidence, blank=BLANK, regions=2)
+    assert gone == [0, 10, 10, 10]
 
 
 def test_an_empty_map_deletes_nothing_and_has_no_answer():

@@ -10,10 +10,11 @@ from tiny_networks import RandomNet, hooks
 from torch import nn
 
 from course_utils import ContrastCAM, CounterfactualCAM, ForwardPass, GradCAM, load_classifier
-from course_utils.birds import draw
+from course_utils.birds import attributes, draw
 from course_utils.errors import ClassError, ImageError
 from course_utils.explorers.contrast import ContrastExplorer
 from course_utils.explorers.methods import NAMES
+from course_utils.methods.as_classes import AsClasses
 from course_utils.methods.taxonomy import (
     METHODS,
     Asked,
@@ -24,10 +25,13 @@ from course_utils.methods.taxonomy import (
     reasoning,
     rectifiers,
 )
-from course_utils.methods.taxonomy.causal_cam import events, set_algebra
+from course_utils.methods.taxonomy.asked import seen_from_afar
+from course_utils.methods.taxonomy.causal_cam import events, set_algebra, unit
 from course_utils.methods.taxonomy.channel_means import ChannelMeans
 from course_utils.methods.taxonomy.fista import fista
 from course_utils.methods.taxonomy.goyal import swaps
+from course_utils.methods.taxonomy.rise import random_masks
+from course_utils.methods.taxonomy.sets import concepts_for
 from course_utils.networks.preprocess import Preprocess
 
 ORDER = """Deconvolution, Inverted Representations, Guided-Backprop, SmoothGrad, LIME, CAM,
@@ -147,6 +151,15 @@ class Returns(nn.Module):
         y = self.fc(self.target(self.relu(self.first(x))).mean((2, 3)))
         pair = torch.cat([-y / 2, y / 2], dim=1)
         return {"N x 1": y, "N": y[:, 0], "pair": pair, "dict": {"logits": pair}}[self.kind]
+
+
+def test_the_classes_that_an_output_stands_for_keep_names_way_in_and_mode():
+    network = Returns("N").train()
+    wrapped, named = AsClasses(network), AsClasses(network, categories=["off", "on"])
+    assert wrapped.categories == ["no", "yes"] and named.categories == ["off", "on"]
+    assert wrapped.preprocess is network.preprocess and wrapped.training
+    assert not AsClasses(network.eval()).training
+    assert not hasattr(AsClasses(nn.Sequential()), "preprocess")
 
 
 @pytest.mark.parametrize("kind", ["N x 1", "N", "dict"])
@@ -348,6 +361,37 @@ def test_lime_of_a_class_that_is_never_said_is_empty():
     assert (METHODS["LIME"](network, torch.ones(1, 3, 8, 8), 0, samples=8).evidence == 0).all()
 
 
+def test_half_of_a_rise_mask_is_visible_and_shifts_fit_in():
+    torch.manual_seed(0)
+    masks = random_masks(400, 3, (10, 16))
+    assert masks.shape == (400, 10, 16) and 0 <= float(masks.min()) <= float(masks.max()) <= 1
+    assert float(masks.mean()) == pytest.approx(0.5, abs=0.02)
+    places = (masks.mean(0) - 0.5).abs().max()
+    assert float(places) < 0.1  # no place is seen more than others
+
+
+def test_pixels_are_seen_from_afar_in_28_blocks_of_their_largest_colour():
+    pixels = torch.zeros(3, 56, 84)
+    pixels[0, 0, 0], pixels[2, 0, 0], pixels[1, 55, 83] = 1, -4, 2
+    found = seen_from_afar(pixels)
+    assert found.shape == (28, 42) and found.sum() == 1.5
+    assert (found[0, 0], found[-1, -1]) == (1, 0.5)
+
+
+def test_tcavs_own_concepts_are_the_parts_of_a_bird_and_else_stripes(birds, flamingo):
+    asked = Asked.about(birds, flamingo, "flamingo", None, False)
+    found = concepts_for(asked, each=4)
+    assert list(found) == [f"{value} {part}" for part, value in attributes("flamingo").items()]
+    assert {len(images) for pair in found.values() for images in pair} == {4}
+    network = Returns("pair")
+    asked = Asked.about(network, torch.rand(1, 3, 8, 8), 0, None, False)
+    found = concepts_for(asked)
+    assert list(found) == ["stripes", "no concept 1", "no concept 2"]
+    assert all(len(images) == 12 for pair in found.values() for images in pair)
+    rest = [other for _, other in found.values()]
+    assert torch.equal(rest[0], rest[1]) and not torch.equal(found["stripes"][0], rest[0])
+
+
 def test_rise_of_a_network_that_always_says_the_same_is_empty():
     network = Stack(identity(), torch.zeros(2, 3))
     assert METHODS["RISE"](network, torch.rand(1, 3, 32, 32)).empty
@@ -505,6 +549,11 @@ def test_the_sets_of_causal_cam_on_four_cells():
     assert context.tolist() == [0, 1, 1, 0] and causal.tolist() == [1, 0, 0, 0]
 
 
+def test_a_causal_map_is_what_is_positive_over_its_maximum():
+    maps = torch.tensor([[[-1.0, 2], [4, 0]], [[-1, -2], [-4, 0]]])
+    assert unit(maps).tolist() == [[[0, 0.5], [1, 0]], [[0, 0], [0, 0]]]
+
+
 def test_causal_cams_three_events_of_two_equal_classes():
     """p = (1/2, 1/2): "P or Q" and "neither" are settled, v = 0; "P alone" (1, -1)."""
     network = Stack(identity(), torch.tensor([[1.0, 0, 0], [1, 0, 0]]))
@@ -552,12 +601,17 @@ def test_one_swap_is_enough_and_its_probability_is_known():
     ((i, j, p),) = answer.result
     assert (i, j) == (0, 2) and p == pytest.approx(1 / (1 + math.exp(-1.5)), abs=1e-4)
     assert answer.evidence.flatten().tolist() == [1, 0, 0, 0]
+    assert answer.said == "1 swap, p(class 1) 0.15 -> 0.82."  # y = (7/4, 0) before
+    already = METHODS["Goyal et al."](network, x, 1, 0, other=other)
+    assert already.said == "Nothing to swap: the network says class 0 already."
 
 
 def test_the_search_is_that_of_trying_every_swap():
     torch.manual_seed(1)
     cells, others = torch.randn(6, 3), torch.randn(6, 3)
+    cells[:, 2] -= 3
     found = swaps(cells.sum(0), cells, others, q=2, most=6)
+    assert len(found) > 2
     now, free_i, free_j = cells.clone(), set(range(6)), set(range(6))
     for i, j, p in found:
         tried = {}
@@ -656,6 +710,14 @@ def test_a_layer_that_loses_nothing_is_inverted_to_the_image():
     network = nn.Sequential(identity())
     x, left = inverted.invert(network, COLOUR, "0", steps=400, bound=0, smooth=0)
     assert (x - COLOUR).abs().max() < 0.02 and left < 1e-4
+
+
+def test_a_bound_keeps_the_inverted_image_small():
+    network = nn.Sequential(identity())
+    free, bound = (
+        inverted.invert(network, COLOUR, "0", steps=100, bound=b, smooth=0)[0] for b in (0, 10)
+    )
+    assert float(bound.abs().max()) < 0.8 * float(free.abs().max())
 
 
 def test_a_layer_that_sums_the_colours_keeps_the_sum_and_loses_the_colours():
