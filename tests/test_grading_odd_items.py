@@ -3,6 +3,7 @@
 import csv
 import fcntl
 import io
+import json
 import os
 import signal
 from dataclasses import replace
@@ -10,13 +11,20 @@ from pathlib import Path
 
 import grade
 import pytest
+import torch
 from grading import batch, by_hand
 from grading.assignment import Assignment, Text
 from grading.by_hand import ByHand, read, update
 from grading.collect import Submission, collect
+from grading.grader import Asked, Grader, verdict_on
+from grading.inside import frames
+from grading.limits import Limits
+from grading.notebook import parse
 from grading.table import safe, table, to_csv
+from grading.watch import Run
 
-from course_checks.part import Part
+from course_checks.answers import to_bytes
+from course_checks.part import Part, Verdict
 
 NAME = "ex04_contrast"
 ASSIGNMENT = Assignment("ex99_tiny", (), (Text("ex99_why", 5, "", ""), Text("ex99_how", 3, "", "")))
@@ -285,3 +293,49 @@ def test_a_very_long_comment_is_read(marked):
 def test_no_digest_looks_like_a_number(tmp_path):
     rows = written(tmp_path / "by_hand.csv", *(f"s{n}" for n in range(30)))
     assert all(row[by_hand.READ].startswith("a") for row in rows)
+
+
+# --- answers from inside ------------------------------------------------------------------------
+
+
+def doubles(seed: int) -> list[tuple]:
+    return [(torch.tensor([1.5, n]),) for n in (2.5, 3.5, 4.5, 5.5)]
+
+
+@pytest.fixture
+def asked():
+    """Four numbers to be doubled, for four marks; nobody has answered yet."""
+    part = Part("ex99_double", "double", 4, "double", doubles, lambda x: 2 * x)
+    cell = {"cell_type": "code", "source": "x = 1", "metadata": {}}
+    grader = Grader(replace(ASSIGNMENT, parts=(part,)), None, Limits(), 1)
+    return Asked(grader, parse(json.dumps({"cells": [cell]}).encode()))
+
+
+def answered(asked: Asked, *numbers: int, factor: float = 2, first: int = 0) -> bool:
+    """Whether the run came to its end; `numbers` are cases."""
+    cases = asked.cases[0]
+    sent = [(frames.ANSWER, 0, n, to_bytes(factor * cases[n][0])) for n in numbers]
+    return asked._keep(Run([*sent, (frames.END, 0, 0, b"")]), first)
+
+
+def test_each_case_is_worth_the_same_and_one_without_an_answer_nothing(asked):
+    assert answered(asked, 0, 1, 2)
+    assert asked.marked(0)["marks"] == 3
+    assert "no answer came" in asked.marked(0)["message"]
+
+
+def test_of_two_answers_to_one_case_the_first_counts(asked):
+    answered(asked, 0, 1, factor=3)
+    answered(asked, 0, 1, 2, 3)
+    assert asked.marked(0)["marks"] == 2
+
+
+def test_answers_to_parts_before_the_one_that_is_asked_now_do_not_count(asked):
+    answered(asked, 0, 1, 2, 3, first=1)
+    assert asked.marked(0)["marks"] == 0
+
+
+@pytest.mark.parametrize("share, kept", [(5.0, 0), (-1.0, 0), (float("nan"), 0), (0.5, 0.5)])
+def test_a_share_beyond_the_whole_is_none(share, kept):
+    part = Part("ex99_any", "any", 4, "any", doubles, marker=lambda answer, x: Verdict(share, "!"))
+    assert verdict_on(part, to_bytes(1.5), doubles(1)[0]).share == kept
