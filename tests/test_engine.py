@@ -722,6 +722,21 @@ def test_in_float16_what_overflows_is_scaled_down_only_so_far_that_the_small_sta
     assert found.tolist() == [[[2.0**20, 2.0**-13]]]
 
 
+@pytest.mark.parametrize("then", [[], [nn.Unflatten(1, (2, 1)), nn.Flatten()]])
+def test_logits_that_happen_to_sum_to_one_are_logits(then, recwarn):
+    """What a matrix gives is no softmax's output, whatever its numbers are."""
+    model = nn.Sequential(
+        nn.Conv2d(3, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2), *then
+    ).eval()
+    with torch.no_grad():
+        model[3].weight.zero_()
+        model[3].bias.copy_(torch.tensor([0.25, 0.75]))
+    GradCAM(model, "0")(PHOTO)
+    assert not recwarn.list
+    found = ForwardPass(model, PHOTO, "0").probabilities()
+    torch.testing.assert_close(found, torch.tensor([[0.25, 0.75]]).softmax(1))
+
+
 # Layers that cannot be explained
 
 
