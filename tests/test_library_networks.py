@@ -235,8 +235,9 @@ class Apart(nn.Module):
 
 
 def test_heads_apart_are_no_places_of_a_volume():
-    with pytest.raises(LayerError, match="No layer of this ApartByHeads .* reshape_transform="):
-        ForwardPass(ApartByHeads(), torch.randn(1, 1, 4, 4, 4))
+    seen = ForwardPass(ApartByHeads(), torch.randn(1, 1, 4, 4, 4))
+    assert seen.layer == "embed" and seen.activations.shape == (1, 27, 2, 2, 2)
+    assert torch.equal(tokens_of(seen.activations), seen._leaf.detach())
 
 
 class SomePatches(Queries):

@@ -81,6 +81,7 @@ WAYS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:The picture is transparent all over")
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 @pytest.mark.parametrize(("picture", "seen"), KINDS.values(), ids=KINDS)
 def test_every_kind_of_picture_is_seen_alike_by_everybody(picture, seen, way):
@@ -89,6 +90,7 @@ def test_every_kind_of_picture_is_seen_alike_by_everybody(picture, seen, way):
     np.testing.assert_allclose(found, np.broadcast_to(seen, found.shape), atol=0.01)
 
 
+@pytest.mark.filterwarnings("ignore:The picture is transparent all over")
 @pytest.mark.filterwarnings("ignore::course_utils.quality.DistortionWarning")
 @pytest.mark.parametrize(("picture", "seen"), KINDS.values(), ids=KINDS)
 def test_preprocess_and_distort_see_what_load_photo_sees(picture, seen):
