@@ -14,7 +14,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
-from tiny_networks import PHOTO, HandNet, RandomNet, random_images
+from tiny_networks import PHOTO, HandNet, Looking, RandomNet, random_images
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -799,18 +799,6 @@ def test_weights_before_the_layer_may_change(make):
 
 
 # Heads that cannot be asked several questions at once
-
-
-class Looking(torch.autograd.Function):
-    """Its backward looks at the values, which torch's batched gradients forbid."""
-
-    @staticmethod
-    def forward(ctx, x):
-        return 2 * x
-
-    @staticmethod
-    def backward(ctx, g):
-        return 2 * g if float(g.abs().sum()) > 0 else g
 
 
 def test_questions_that_torch_does_not_batch_are_asked_one_by_one():

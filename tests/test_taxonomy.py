@@ -330,13 +330,17 @@ def test_red_is_found_on_the_left_and_green_on_the_right(name):
     )
 
 
-class RedShare(nn.Module):
-    """p = (1/5 + r / 2, 1/10, the rest), r the mean of red: linear in every pixel."""
+class OfTheImage(nn.Module):
+    """Its layer gives the image itself."""
 
     def __init__(self):
         super().__init__()
         self.layer, self.places = "places", identity()
         self.eval()
+
+
+class RedShare(OfTheImage):
+    """p = (1/5 + r / 2, 1/10, the rest), r the mean of red: linear in every pixel."""
 
     def forward(self, x):
         p = 0.2 + self.places(x)[:, 0].mean((1, 2)) / 2
@@ -671,13 +675,8 @@ def test_what_cannot_be_had_is_none():
     assert least(1.0, lambda z: z.clamp(0, 1), torch.zeros(1, 1, 1, 2), sign=1, steps=50) is None
 
 
-class TwoColours(nn.Module):
+class TwoColours(OfTheImage):
     """y = 10 (mean red, mean green)."""
-
-    def __init__(self):
-        super().__init__()
-        self.layer, self.places = "places", identity()
-        self.eval()
 
     def forward(self, x):
         red, green, _ = self.places(x).mean((2, 3)).unbind(1)

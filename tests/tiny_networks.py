@@ -123,6 +123,18 @@ def state(model):
     }
 
 
+class Looking(torch.autograd.Function):
+    """2 x. Its backward looks at the values, which torch's batched gradients forbid."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx, g):
+        return 2 * g if float(g.abs().sum()) > 0 else g
+
+
 def start_at(model, layer, x):
     """A as the leaf of a graph, by a hook of one's own, and the answer made of it."""
     kept = []

@@ -182,17 +182,19 @@ def _with_seen(value: Any, code: str, images: str) -> str:
 
 def _one_by_one(images: Tensor, watched: Watched) -> str:
     """The last layer with places that runs on one frame, or slice, after the other; "" if none."""
-    shapes = watched.shapes.items()
-    grids = [n for n, s in shapes if len(s) == images.dim() - 1 == 4 and prod(s[2:]) > 1]
-    again = (n for n in reversed(grids) if watched.runs[n] > 1 and n not in watched.inside)
-    return next((n for n in again if watched.shapes[n][0] == watched.n), "")
+    again = _again(watched, 4) if images.dim() == 5 else []
+    return next((n for n in reversed(again) if watched.shapes[n][0] == watched.n), "")
 
 
 def _on_others_too(watched: Watched, sides: int) -> str:
     """The last layer with places that also runs on what is no input, as a template; "" if none."""
-    grids = [n for n, s in watched.shapes.items() if len(s) == sides + 2 and prod(s[2:]) > 1]
-    again = [n for n in grids if watched.runs[n] > 1 and n not in watched.inside]
-    return again[-1] if again else ""
+    return next(reversed(_again(watched, sides + 2)), "")
+
+
+def _again(watched: Watched, axes: int) -> list[str]:
+    """The layers with places, and so many axes, that run more than once."""
+    grids = [n for n, s in watched.shapes.items() if len(s) == axes and prod(s[2:]) > 1]
+    return [n for n in grids if watched.runs[n] > 1 and n not in watched.inside]
 
 
 def _repeated(name: str, again: str, watched: Watched, images: Tensor) -> str:

@@ -27,3 +27,9 @@ def strength_in_words(strength: float) -> str:
     else:  # 0.098 is weak, and not to be called 10 %
         percent = f"{min(100 * strength, 9.9):.2g} %"
     return f"weak: {percent} of Grad-CAM's peak"
+
+
+def strength_sentence(strength: float) -> str:
+    """The same as a sentence: "Weak: 4 % of Grad-CAM's peak."."""
+    words = strength_in_words(strength)
+    return f"{words[0].upper()}{words[1:]}."

@@ -8,7 +8,7 @@ question as the other methods are asked, and it holds P.
 """
 
 from ..cams import ContrastCAM
-from ..strength import strength_in_words
+from ..strength import strength_sentence
 from .asked import Answer, Asked, mapped
 
 
@@ -17,7 +17,5 @@ def contrast_cam(asked: Asked, loss: str = "logit_difference") -> Answer:
     ask = ContrastCAM(asked.network, asked.seen.layer, loss=loss)
     found = ask(asked.seen, why=asked.p, rather_than=asked.q)
     strength = float(found.strength)
-    words = strength_in_words(strength)
-    return mapped(
-        asked, found.evidence[0, 0], result=strength, said=f"{words[0].upper()}{words[1:]}."
-    )
+    said = strength_sentence(strength)
+    return mapped(asked, found.evidence[0, 0], result=strength, said=said)

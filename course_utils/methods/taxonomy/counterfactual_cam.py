@@ -6,7 +6,7 @@
 import torch
 
 from ..maps import relative_strength
-from ..strength import strength_in_words
+from ..strength import strength_sentence
 from .asked import Answer, Asked, mapped
 
 
@@ -17,6 +17,5 @@ def counterfactual_cam(asked: Asked) -> Answer:
     e_p = asked.v.clamp(min=0)
     against, for_p = asked.seen.evidence(torch.stack([-asked.v, e_p]))[:1].split(1, dim=1)
     strength = float(relative_strength(against, for_p))
-    words = strength_in_words(strength)
-    said = f"{words[0].upper()}{words[1:]}." if strength else ""  # an empty map says it itself
+    said = strength_sentence(strength) if strength else ""  # an empty map says it itself
     return mapped(asked, against[0, 0], [title], result=strength, said=said)
